@@ -5,12 +5,14 @@ use prost::Message as _;
 use std::{env, error::Error, fs, path::PathBuf};
 
 const FILES: &[&str] = &[
+    "mingle/cache/v1/cache.proto",
     "mingle/chat/v1/chat.proto",
     "mingle/errors/v1/reason.proto",
     "mingle/gateway/v1/gateway.proto",
     "mingle/gateway/v1/http.proto",
     "mingle/matchmaking/v1/matchmaking.proto",
     "mingle/presence/v1/presence.proto",
+    "mingle/ratelimit/v1/ratelimit.proto",
     "mingle/runtime/v1/diagnostics.proto",
 ];
 

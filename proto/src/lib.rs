@@ -23,6 +23,11 @@ macro_rules! package {
     };
 }
 
+pub mod cache {
+    pub mod v1 {
+        package!("mingle.cache.v1");
+    }
+}
 pub mod chat {
     pub mod v1 {
         package!("mingle.chat.v1");
@@ -46,6 +51,11 @@ pub mod matchmaking {
 pub mod presence {
     pub mod v1 {
         package!("mingle.presence.v1");
+    }
+}
+pub mod ratelimit {
+    pub mod v1 {
+        package!("mingle.ratelimit.v1");
     }
 }
 pub mod runtime {
