@@ -1,1 +1,33 @@
-//! placeholder
+//! What every backend of Mingle shares, and nothing of any one service.
+//!
+//! - [`error`]: what a backend may answer, and whether to wait and try again.
+//! - [`clock`]: time as a parameter.
+//! - [`sqlite`]: the embedded database, one folder, one process.
+//! - [`bus`]: topics between processes; in memory here.
+//! - [`commit`]: group commit, many writers in one transaction.
+//! - [`breaker`], [`failover`]: a primary, a secondary, and the decision
+//!   between them.
+
+pub mod breaker;
+pub mod bus;
+pub mod clock;
+pub mod commit;
+pub mod error;
+pub mod failover;
+pub mod sqlite;
+
+use std::sync::Arc;
+
+pub use error::{Error, ErrorKind, Result};
+
+/// The backends of one process, opened once by the composition root and
+/// shared by its roles.
+#[derive(Clone)]
+pub struct Backends {
+    /// The truth: messages, tickets, matches.
+    pub database: sqlite::Sqlite,
+    /// The way between processes.
+    pub bus: Arc<dyn bus::Bus>,
+    /// The time.
+    pub clock: Arc<dyn clock::Clock>,
+}

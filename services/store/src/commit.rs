@@ -1,0 +1,140 @@
+//! Group commit: many concurrent writers share one transaction.
+//!
+//! Items go to a lane by the hash of their key, so that one key has one
+//! order. While one batch of a lane commits, the next gathers; a lone writer
+//! waits for nobody.
+//!
+//! | what fails | what happens |
+//! |---|---|
+//! | an item is refused by the batch | its own outcome says so, its neighbours are committed |
+//! | the transaction fails for good | rolled back, then rerun item by item: only the guilty fail |
+//! | the outcome of the commit is unknown (transient) | every item of the batch answers that error; the retry finds what happened by its request key |
+//! | the caller goes away | its item is committed all the same |
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{Error, ErrorKind, Result};
+
+/// Items of one transaction at most.
+pub const MAX_BATCH: usize = 256;
+/// Items that wait in one lane; beyond, callers wait within their deadline.
+const QUEUE: usize = 4 * MAX_BATCH;
+
+/// What the lanes run.
+#[async_trait]
+pub trait Batch: Send + Sync + 'static {
+    /// One writer's wish, validated already.
+    type Item: Send + Sync + 'static;
+    /// What became of it, refusals included.
+    type Outcome: Send + 'static;
+
+    /// Runs `items` in one transaction and answers each, in order. On an
+    /// error nothing was committed, or, if it is transient, perhaps all.
+    async fn run(&self, items: &[Self::Item]) -> Result<Vec<Self::Outcome>>;
+}
+
+struct Waiting<B: Batch> {
+    item: B::Item,
+    reply: oneshot::Sender<Result<B::Outcome>>,
+}
+
+/// The lanes of one kind of batch. Ends with its last clone.
+pub struct Lanes<B: Batch> {
+    lanes: Arc<[mpsc::Sender<Waiting<B>>]>,
+}
+
+impl<B: Batch> Clone for Lanes<B> {
+    fn clone(&self) -> Self {
+        Self {
+            lanes: self.lanes.clone(),
+        }
+    }
+}
+
+impl<B: Batch> Lanes<B> {
+    /// Starts `lanes` lanes that share `batch`; at least one. A backend with
+    /// one writer gains nothing from more.
+    pub fn start(batch: Arc<B>, lanes: usize, max_batch: usize) -> Self {
+        let max_batch = max_batch.clamp(1, MAX_BATCH);
+        let lanes = (0..lanes.max(1))
+            .map(|_| {
+                let (sender, queue) = mpsc::channel(QUEUE);
+                tokio::spawn(serve(batch.clone(), queue, max_batch));
+                sender
+            })
+            .collect();
+        Self { lanes }
+    }
+
+    /// Hands `item` to the lane of `key` and waits for what became of it.
+    ///
+    /// **Errors**: those of the batch; `Unavailable` when the lane is gone.
+    pub async fn submit(&self, key: &str, item: B::Item) -> Result<B::Outcome> {
+        let (reply, outcome) = oneshot::channel();
+        let gone = || Error::new(ErrorKind::Unavailable, "commit lane");
+        self.lane(key)
+            .send(Waiting { item, reply })
+            .await
+            .map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
+    }
+
+    fn lane(&self, key: &str) -> &mpsc::Sender<Waiting<B>> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let lanes = self.lanes.len() as u64;
+        // The remainder is below the number of lanes.
+        &self.lanes[usize::try_from(hasher.finish() % lanes).unwrap_or(0)]
+    }
+}
+
+async fn serve<B: Batch>(batch: Arc<B>, mut queue: mpsc::Receiver<Waiting<B>>, max_batch: usize) {
+    let mut gathered = Vec::with_capacity(max_batch);
+    while queue.recv_many(&mut gathered, max_batch).await > 0 {
+        let (items, replies): (Vec<_>, Vec<_>) = gathered
+            .drain(..)
+            .map(|waiting| (waiting.item, waiting.reply))
+            .unzip();
+        for (reply, outcome) in replies.into_iter().zip(outcomes(&*batch, &items).await) {
+            // A caller that went away does not need its answer.
+            let _ = reply.send(outcome);
+        }
+    }
+}
+
+async fn outcomes<B: Batch>(batch: &B, items: &[B::Item]) -> Vec<Result<B::Outcome>> {
+    match run(batch, items).await {
+        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+        Err(error) if error.is_transient() || items.len() == 1 => {
+            items.iter().map(|_| Err(error.clone())).collect()
+        }
+        Err(error) => {
+            tracing::warn!(items = items.len(), %error, "batch failed, running its items alone");
+            let mut outcomes = Vec::with_capacity(items.len());
+            for item in items {
+                let alone = run(batch, std::slice::from_ref(item)).await;
+                outcomes.push(alone.and_then(|mut one| one.pop().ok_or_else(miscounted)));
+            }
+            outcomes
+        }
+    }
+}
+
+async fn run<B: Batch>(batch: &B, items: &[B::Item]) -> Result<Vec<B::Outcome>> {
+    let outcomes = batch.run(items).await?;
+    if outcomes.len() == items.len() {
+        Ok(outcomes)
+    } else {
+        Err(miscounted())
+    }
+}
+
+fn miscounted() -> Error {
+    Error::new(ErrorKind::Corrupt, "batch answered another number of items")
+}

@@ -1,0 +1,115 @@
+//! The one error of every backend.
+//!
+//! Who failed stays in the source; what callers need is the kind, and whether
+//! waiting can help. Backends never build a gRPC status.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+/// A backend's answer.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, as far as a caller can act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The backend cannot be reached or refuses work. Transient.
+    Unavailable,
+    /// No answer in time: whether it happened is unknown. Transient.
+    Timeout,
+    /// Another writer was first.
+    Conflict,
+    /// What is stored cannot be read as what was written.
+    Corrupt,
+    /// The backend cannot do this at all.
+    Unsupported,
+}
+
+/// A failure of a backend. Cheap to clone: one failed batch answers many.
+#[derive(Clone, Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    what: &'static str,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// A failure of `kind` while doing `what`.
+    pub fn new(kind: ErrorKind, what: &'static str) -> Self {
+        Self {
+            kind,
+            what,
+            source: None,
+        }
+    }
+
+    /// The same with its cause.
+    pub fn with_source(
+        kind: ErrorKind,
+        what: &'static str,
+        source: impl StdError + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            kind,
+            what,
+            source: Some(Arc::new(source)),
+        }
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// True when the same call may succeed later. It may also have succeeded
+    /// already: retry by a request key.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?}", self.what, self.kind)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        let (kind, what) = match &error {
+            E::PoolTimedOut => (ErrorKind::Timeout, "database pool"),
+            E::Io(_) | E::PoolClosed | E::WorkerCrashed | E::Tls(_) => {
+                (ErrorKind::Unavailable, "database connection")
+            }
+            E::Database(db) if db.is_unique_violation() => {
+                (ErrorKind::Conflict, "database constraint")
+            }
+            E::Database(db) => (database_kind(db.code().as_deref()), "database statement"),
+            E::ColumnDecode { .. } | E::Decode(_) | E::ColumnNotFound(_) | E::RowNotFound => {
+                (ErrorKind::Corrupt, "database row")
+            }
+            _ => (ErrorKind::Unsupported, "database"),
+        };
+        Self::with_source(kind, what, error)
+    }
+}
+
+/// SQLite's primary result codes that pass by themselves: busy (5), locked
+/// (6), out of memory (7), I/O (10), full (13), cannot open (14).
+fn database_kind(code: Option<&str>) -> ErrorKind {
+    let primary = code
+        .and_then(|code| code.parse::<u32>().ok())
+        .map(|code| code & 0xff);
+    match primary {
+        Some(5 | 6 | 7 | 10 | 13 | 14) => ErrorKind::Unavailable,
+        Some(11 | 26) => ErrorKind::Corrupt,
+        _ => ErrorKind::Unsupported,
+    }
+}

@@ -1,0 +1,184 @@
+//! The embedded database: one folder, one process, every commit on disk
+//! before it is acknowledged (`WAL`, `synchronous=FULL`).
+//!
+//! One connection writes, because SQLite has one writer anyway and waiting in
+//! our own queue is fair where its busy handler is not; several read, each in
+//! its own snapshot.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{
+    AssertSqlSafe, Row, Sqlite as Driver, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::{Error, ErrorKind, Result};
+
+/// The name of the database file in its folder.
+pub const FILE: &str = "mingle.db";
+const READERS: u32 = 4;
+/// As for PostgreSQL: a caller waits this long for a connection, then is told.
+const ACQUIRE: Duration = Duration::from_secs(5);
+
+/// One step of a schema, applied once and never edited afterwards.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// Grows by one from 1.
+    pub version: i64,
+    /// One or more statements.
+    pub sql: &'static str,
+}
+
+/// An open database. Clones share it; the folder is free again when the last
+/// one is dropped.
+#[derive(Clone)]
+pub struct Sqlite {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    dir: Arc<Path>,
+    _lock: Arc<File>,
+}
+
+/// Why a data folder could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds the folder.
+    #[error("another process uses the data folder {0}")]
+    Locked(PathBuf),
+    /// The folder or its lock file cannot be made.
+    #[error("cannot use the data folder {dir}")]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is there and cannot be used as a database.
+    #[error("cannot open the database in {dir}")]
+    Database {
+        /// The folder.
+        dir: PathBuf,
+        /// The reason.
+        #[source]
+        source: Error,
+    },
+}
+
+impl Sqlite {
+    /// Opens or creates the database in `dir` and locks the folder for this
+    /// process.
+    pub async fn open(dir: &Path) -> Result<Self, OpenError> {
+        let lock = lock(dir)?;
+        let database = |source: sqlx::Error| OpenError::Database {
+            dir: dir.to_owned(),
+            source: source.into(),
+        };
+        let options = SqliteConnectOptions::new()
+            .filename(dir.join(FILE))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(ACQUIRE);
+        let pool = |max| {
+            SqlitePoolOptions::new()
+                .max_connections(max)
+                .acquire_timeout(ACQUIRE)
+        };
+        let writer = pool(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(database)?;
+        let readers = pool(READERS)
+            .connect_with(options.read_only(true))
+            .await
+            .map_err(database)?;
+        Ok(Self {
+            writer,
+            readers,
+            dir: dir.into(),
+            _lock: Arc::new(lock),
+        })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Connections that only read, each statement in its own snapshot.
+    pub fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Begins the one write transaction. It holds the write lock from the
+    /// start, so what it reads is what it changes. Dropped, it rolls back.
+    pub async fn begin(&self) -> Result<Transaction<'static, Driver>> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Brings the tables of `owner` to the newest version, in one transaction.
+    ///
+    /// **Errors**: `Corrupt` when the database is newer than this program.
+    pub async fn migrate(&self, owner: &str, steps: &'static [Migration]) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::raw_sql(
+            "create table if not exists schema_version
+             (owner text primary key, version integer not null) strict",
+        )
+        .execute(&mut *tx)
+        .await?;
+        let row = sqlx::query("select version from schema_version where owner = ?")
+            .bind(owner)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let current: i64 = row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
+        let newest = steps.last().map_or(0, |step| step.version);
+        if current > newest {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "the database is newer than this program",
+            ));
+        }
+        for step in steps.iter().filter(|step| step.version > current) {
+            sqlx::raw_sql(AssertSqlSafe(step.sql))
+                .execute(&mut *tx)
+                .await?;
+        }
+        sqlx::query(
+            "insert into schema_version (owner, version) values (?, ?)
+             on conflict (owner) do update set version = excluded.version",
+        )
+        .bind(owner)
+        .bind(newest)
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Closes the connections: the write-ahead log is checkpointed.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let folder = |source| OpenError::Folder {
+        dir: dir.to_owned(),
+        source,
+    };
+    fs::create_dir_all(dir).map_err(folder)?;
+    let file = File::create(dir.join("lock")).map_err(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
+        Err(TryLockError::Error(source)) => Err(folder(source)),
+    }
+}

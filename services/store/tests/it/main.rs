@@ -1,0 +1,7 @@
+//! The shared backends, each against its written guarantees.
+
+mod breaker;
+mod bus;
+mod commit;
+mod failover;
+mod sqlite;

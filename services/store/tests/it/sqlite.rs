@@ -1,0 +1,87 @@
+use mingle_store::{
+    ErrorKind,
+    sqlite::{Migration, OpenError, Sqlite},
+};
+use sqlx::Row as _;
+
+const STEPS: &[Migration] = &[
+    Migration {
+        version: 1,
+        sql: "create table t (id integer primary key) strict",
+    },
+    Migration {
+        version: 2,
+        sql: "alter table t add column name text; create index n on t(name)",
+    },
+];
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Sqlite::open(dir.path()).await.unwrap();
+    db.migrate("test", STEPS).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    sqlx::query("insert into t (id, name) values (1, 'kept')")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    sqlx::query("insert into t (id, name) values (2, 'lost')")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    drop(tx);
+    db.close().await;
+    drop(db);
+
+    let db = Sqlite::open(dir.path()).await.unwrap();
+    db.migrate("test", STEPS).await.unwrap();
+    let rows = sqlx::query("select name from t")
+        .fetch_all(db.readers())
+        .await
+        .unwrap();
+    let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(names, ["kept"]);
+    let sync = sqlx::query("pragma synchronous")
+        .fetch_one(db.readers())
+        .await
+        .unwrap();
+    assert_eq!(
+        sync.get::<i64, _>(0),
+        2,
+        "every commit is on disk before it is acknowledged"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_has_one_user() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Sqlite::open(dir.path()).await.unwrap();
+    let second = Sqlite::open(dir.path()).await;
+    assert!(matches!(second, Err(OpenError::Locked(path)) if path == dir.path()));
+    drop(first);
+    Sqlite::open(dir.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_from_a_newer_program_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Sqlite::open(dir.path()).await.unwrap();
+    db.migrate("test", STEPS).await.unwrap();
+    let error = db.migrate("test", &STEPS[..1]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_violated_key_is_a_conflict_and_readers_cannot_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Sqlite::open(dir.path()).await.unwrap();
+    db.migrate("test", STEPS).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let insert = "insert into t (id) values (1)";
+    sqlx::query(insert).execute(&mut *tx).await.unwrap();
+    let error = mingle_store::Error::from(sqlx::query(insert).execute(&mut *tx).await.unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(sqlx::query(insert).execute(db.readers()).await.is_err());
+}
