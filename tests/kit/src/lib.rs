@@ -1,1 +1,15 @@
-//! placeholder
+//! What Mingle's tests share: waiting for a condition with a deadline, and
+//! running the `mingle` command as a child process.
+//!
+//! Everything here fails the test that calls it, by panicking with a message
+//! that says what was expected and what was seen; nothing returns an error to
+//! ignore.
+
+mod binary;
+mod eventually;
+mod log;
+mod mingle;
+
+pub use binary::binary;
+pub use eventually::{Outcome, eventually};
+pub use mingle::{Builder, Finished, Mingle};

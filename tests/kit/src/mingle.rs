@@ -1,0 +1,321 @@
+//! The `mingle` command as a child process on free ports.
+
+use crate::{binary, eventually, log::Log};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// How long a start may take on a busy machine before it counts as failed.
+const START: Duration = Duration::from_secs(60);
+
+/// What a child inherits; the rest of the environment, with any MINGLE_*,
+/// REDIS_* or DATABASE_URL of the machine, stays out of the test.
+const INHERITED: &[&str] = &["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE", "RUST_LOG"];
+
+/// How to start a [`Mingle`].
+#[derive(Debug, Default)]
+pub struct Builder {
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    data_dir: Option<PathBuf>,
+    program: Option<PathBuf>,
+}
+
+impl Builder {
+    /// Adds an argument to the command line. Without any the command runs all
+    /// roles in one process.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Sets an environment variable of the child, over the kit's own.
+    #[must_use]
+    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// Keeps the data in this folder, which outlives the process. Without it
+    /// the folder is a temporary one that goes with the [`Mingle`].
+    #[must_use]
+    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(folder.into());
+        self
+    }
+
+    /// Runs this program in place of the built `mingle`.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
+        self
+    }
+
+    /// Starts the process and waits until the whole of it is ready.
+    ///
+    /// # Panics
+    ///
+    /// With the log, when it exits or is not ready within 60 s.
+    pub async fn start(self) -> Mingle {
+        let mut mingle = self.spawn();
+        eventually(START, "mingle is ready", async || {
+            if let Ok(Some(status)) = mingle.child.try_wait() {
+                panic!("mingle exited before it was ready: {status}");
+            }
+            mingle.log.ready().whole
+        })
+        .await;
+        mingle
+    }
+
+    /// Starts the process and waits until it exits by itself, for starts that
+    /// must be refused.
+    ///
+    /// # Panics
+    ///
+    /// With the log, when it is still there after `deadline`.
+    pub async fn run_to_end(self, deadline: Duration) -> Finished {
+        let mut mingle = self.spawn();
+        let status = mingle.exit(deadline).await;
+        Finished {
+            status,
+            log: mingle.log(),
+        }
+    }
+
+    /// Starts the process and waits for nothing.
+    fn spawn(self) -> Mingle {
+        let program = self.program.unwrap_or_else(|| binary().to_owned());
+        let (data_dir, temporary) = match self.data_dir {
+            Some(folder) => (folder, None),
+            None => {
+                let folder = must(tempfile::tempdir(), "a temporary folder");
+                (folder.path().to_owned(), Some(folder))
+            }
+        };
+        let mut log = must(Log::new(), "a log file");
+        let mut command = Command::new(&program);
+        command
+            .env_clear()
+            .envs(
+                INHERITED
+                    .iter()
+                    .filter_map(|key| Some((key, std::env::var_os(key)?))),
+            )
+            .env("MINGLE_GATEWAY__LISTEN", "127.0.0.1:0")
+            .env("MINGLE_GRPC__LISTEN", "127.0.0.1:0")
+            .env("MINGLE_PROBES__LISTEN", "127.0.0.1:0")
+            .env("MINGLE_DATA__DIR", &data_dir)
+            .envs(self.env)
+            .args(self.args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(must(log.appender(), "the log file"));
+        let mut child = must(command.spawn(), &program.display().to_string());
+        if let Some(stdout) = child.stdout.take() {
+            must(log.follow(stdout), "the log file");
+        }
+        Mingle {
+            child,
+            log,
+            data_dir,
+            _temporary: temporary,
+        }
+    }
+}
+
+/// How a process ended that ended by itself.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it printed, stdout and stderr.
+    pub log: String,
+}
+
+/// A running `mingle`, killed by its process id when this is dropped. When the
+/// test is failing then, the end of its log is printed.
+#[derive(Debug)]
+pub struct Mingle {
+    child: Child,
+    log: Log,
+    data_dir: PathBuf,
+    _temporary: Option<TempDir>,
+}
+
+impl Mingle {
+    /// Starts everything in one process on a temporary data folder.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// How to start one otherwise.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Where the gateway listens (HTTP and WebSocket).
+    ///
+    /// # Panics
+    ///
+    /// When the process has no gateway.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.addr("gateway")
+    }
+
+    /// Where the gRPC services listen.
+    ///
+    /// # Panics
+    ///
+    /// When the process has no such listener.
+    #[must_use]
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.addr("grpc")
+    }
+
+    /// Where probes and metrics are served.
+    ///
+    /// # Panics
+    ///
+    /// When the process has no such listener.
+    #[must_use]
+    pub fn probes_addr(&self) -> SocketAddr {
+        self.addr("probes")
+    }
+
+    /// Where the listener of this name is, as its ready line said.
+    ///
+    /// # Panics
+    ///
+    /// When the process has no such listener.
+    #[must_use]
+    pub fn addr(&self, listener: &str) -> SocketAddr {
+        let ready = self.log.ready();
+        match ready.listeners.get(listener) {
+            Some(addr) => *addr,
+            None => panic!("no listener {listener} among {:?}", ready.listeners),
+        }
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// What it printed so far, stdout and stderr.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// The file of [`Mingle::log`], while this lives.
+    #[must_use]
+    pub fn log_path(&self) -> &Path {
+        self.log.path()
+    }
+
+    /// Resident memory in KiB, as the kernel counts it.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    #[must_use]
+    pub fn rss_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = must(std::fs::read_to_string(&path), &path);
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        match kib {
+            Some(kib) => kib,
+            None => panic!("{path} has no VmRSS: the process is gone"),
+        }
+    }
+
+    /// Asks the process to stop and does not wait; [`Mingle::exit`] does.
+    pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks the process to stop and waits until it has.
+    ///
+    /// # Panics
+    ///
+    /// When it is still there after `deadline`.
+    pub async fn sigterm(&mut self, deadline: Duration) -> ExitStatus {
+        self.terminate();
+        self.exit(deadline).await
+    }
+
+    /// Kills the process, which learns nothing of it, and reaps it.
+    pub fn kill9(&mut self) {
+        self.signal(Signal::KILL);
+        must(self.child.wait(), "the child's status");
+    }
+
+    /// Waits until the process has exited and its log is whole.
+    ///
+    /// # Panics
+    ///
+    /// When it is still there after `deadline`.
+    pub async fn exit(&mut self, deadline: Duration) -> ExitStatus {
+        let Self { child, log, .. } = self;
+        eventually(deadline, "mingle exits", async || {
+            must(child.try_wait(), "its status").filter(|_| log.is_whole())
+        })
+        .await
+    }
+
+    /// Sends a signal, if the process has not been reaped: its id may belong
+    /// to another process by then.
+    fn signal(&mut self, signal: Signal) {
+        if let Ok(None) = self.child.try_wait() {
+            let pid = Pid::from_child(&self.child);
+            must(kill_process(pid, signal), "the signal");
+        }
+    }
+}
+
+impl Drop for Mingle {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if thread::panicking() {
+            eprintln!(
+                "--- log of mingle, process {} ---\n{}",
+                self.pid(),
+                self.log.tail()
+            );
+            eprintln!("--- end of log ---");
+        }
+    }
+}
+
+/// The value, or the failure of the test with what was wanted.
+#[track_caller]
+fn must<T, E: std::fmt::Display>(result: Result<T, E>, what: &str) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{what}: {error}"),
+    }
+}
