@@ -8,7 +8,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// Says that it is ready, stays until TERM and then exits with 3.
 const READY: &str = r#"
     trap 'echo "stopping"; exit 3' TERM
-    echo "data in $MINGLE_DATA__DIR, foreign: ${REDIS_URL-none}"
+    echo "data in $MINGLE_DATA__DIR, foreign: ${CARGO_MANIFEST_DIR-none}"
     echo "to stderr" >&2
     echo '{"ready":"gateway","addr":"127.0.0.1:41"}'
     echo '{"ready":"grpc","addr":"127.0.0.1:42"}'
