@@ -1,1 +1,9 @@
-//! placeholder
+//! What adopters of Mingle use from Rust.
+//!
+//! - [`close`]: why the gateway closes a WebSocket, and what to do then.
+//! - [`ws`] (feature `ws`, on by default): the WebSocket client, low level and
+//!   with requests and replies.
+
+pub mod ws;
+
+pub use ws::close;
