@@ -18,7 +18,7 @@ const FILES: &[&str] = &[
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=mingle");
-    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let descriptors = protox::compile(FILES, ["."])?;
     let encoded = descriptors.encode_to_vec();
     fs::write(out.join("mingle.bin"), &encoded)?;

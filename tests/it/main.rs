@@ -1,1 +1,9 @@
-//! placeholder
+//! Whole-system tests, and the rules of the tree. One binary, a module each.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, also in functions that tests share"
+)]
+
+mod architecture;
