@@ -1,0 +1,164 @@
+// Requests that wait for their answers, across reconnects. Part of mingle.js.
+
+import { MingleError, jitter } from "./mingle-wire.js";
+
+const encoder = new TextEncoder();
+
+export class Calls {
+  #options;
+  #waiting = new Set();
+  #byId = new Map();
+  #open = false;
+
+  /**
+   * `options`: link, backoff, timeoutMs, backlogLimit (of kept requests, and
+   * as much again of others), maxFrameBytes.
+   */
+  constructor(options) {
+    this.#options = options;
+  }
+
+  /** How many kept requests (sends) have no answer yet. */
+  get kept() {
+    let count = 0;
+    for (const call of this.#waiting) if (call.keep) count += 1;
+    return count;
+  }
+
+  /**
+   * Asks and resolves with the member of the reply. A request that meets a
+   * retryable error or a lost socket is sent again: until `timeoutMs` has
+   * passed, or, when `keep` is set, until it is answered. Requests of one
+   * `lane` go one at a time, in order. `taken` sees the reply before any frame
+   * behind it is read, which a promise cannot promise.
+   */
+  request(kind, body, { timeoutMs = this.#options.timeoutMs, keep = false, lane = "", taken = null } = {}) {
+    return new Promise((resolve, reject) => {
+      const call = { kind, body, keep, lane, taken, timeoutMs, resolve, reject };
+      Object.assign(call, { id: 0, attempt: 0, bytes: 0, paused: false, deadline: 0, timer: undefined, expiry: undefined });
+      const refusal = this.#refusal(call);
+      if (refusal) return reject(refusal);
+      if (!keep) {
+        call.deadline = Date.now() + timeoutMs;
+        call.expiry = setTimeout(() => this.#expire(call), timeoutMs);
+      }
+      this.#waiting.add(call);
+      this.#pump();
+    });
+  }
+
+  /** Sends when that is possible now, and forgets it. */
+  volatile(kind, body) {
+    this.#options.link.send(JSON.stringify({ id: this.#options.link.nextId(), [kind]: body }));
+  }
+
+  opened() {
+    this.#open = true;
+    this.#pump();
+  }
+
+  /** The socket is gone: what was on it will be sent again. */
+  down(code) {
+    this.#open = false;
+    this.#byId.clear();
+    let largest = null;
+    for (const call of this.#waiting) {
+      if (call.id !== 0 && call.bytes > (largest?.bytes ?? 0)) largest = call;
+      this.#rewind(call);
+    }
+    // 1009 does not say which frame was too big: the largest under way is the
+    // one to give up, or each connection would end the same way.
+    if (code === 1009 && largest) this.#finish(largest, frameTooLarge());
+  }
+
+  /** Takes a reply; false when nobody waits for it. */
+  settle(frame) {
+    const call = this.#byId.get(frame.id);
+    if (!call) return false;
+    if (!frame.error) {
+      const kind = Object.keys(frame).find((key) => key !== "id");
+      this.#finish(call, null, frame[kind]);
+    } else {
+      this.#failed(call, new MingleError(frame.error));
+    }
+    this.#pump();
+    return true;
+  }
+
+  /** Rejects everything that waits. */
+  abort(error) {
+    this.#open = false;
+    for (const call of [...this.#waiting]) this.#finish(call, error);
+  }
+
+  #refusal(call) {
+    const { backlogLimit, maxFrameBytes } = this.#options;
+    const full = call.keep ? this.kept >= backlogLimit : this.#waiting.size >= 2 * backlogLimit;
+    if (full) {
+      return new MingleError({ code: "RESOURCE_EXHAUSTED", reason: "BACKLOG_FULL", message: `${backlogLimit} requests wait already` });
+    }
+    call.bytes = encoder.encode(JSON.stringify({ id: 0x7fffffff, [call.kind]: call.body })).length;
+    return call.bytes > maxFrameBytes ? frameTooLarge() : null;
+  }
+
+  #pump() {
+    if (!this.#open) return;
+    const lanes = new Set();
+    for (const call of this.#waiting) {
+      if (call.lane) {
+        if (lanes.has(call.lane)) continue;
+        lanes.add(call.lane);
+      }
+      if (call.id === 0 && !call.paused) this.#transmit(call);
+    }
+  }
+
+  #transmit(call) {
+    const id = this.#options.link.nextId();
+    if (!this.#options.link.send(JSON.stringify({ id, [call.kind]: call.body }))) return;
+    call.id = id;
+    this.#byId.set(id, call);
+    if (!call.keep) return;
+    const lost = new MingleError({ code: "DEADLINE_EXCEEDED", reason: "DEADLINE" });
+    call.timer = setTimeout(() => this.#failed(call, lost), call.timeoutMs);
+  }
+
+  #failed(call, error) {
+    if (!error.retryable) return this.#finish(call, error);
+    const wait = Math.max(error.retryAfterMs, jitter(this.#options.backoff, call.attempt));
+    if (!call.keep && Date.now() + wait >= call.deadline) return this.#finish(call, error);
+    this.#rewind(call);
+    call.attempt += 1;
+    call.paused = true;
+    call.timer = setTimeout(() => {
+      call.paused = false;
+      this.#pump();
+    }, wait);
+  }
+
+  #rewind(call) {
+    clearTimeout(call.timer);
+    this.#byId.delete(call.id);
+    call.id = 0;
+    call.paused = false;
+  }
+
+  #expire(call) {
+    const message = call.id === 0 ? "not sent: there is no connection" : "no answer in time; the outcome is unknown";
+    this.#finish(call, new MingleError({ code: "DEADLINE_EXCEEDED", reason: "DEADLINE", message }));
+    this.#pump();
+  }
+
+  #finish(call, error, value) {
+    this.#rewind(call);
+    clearTimeout(call.expiry);
+    this.#waiting.delete(call);
+    if (error) return call.reject(error);
+    call.taken?.(value);
+    call.resolve(value);
+  }
+}
+
+function frameTooLarge() {
+  return new MingleError({ code: "INVALID_ARGUMENT", reason: "FRAME_TOO_LARGE", message: "the message is too large to send" });
+}
