@@ -1,1 +1,23 @@
-//! placeholder
+//! What every process of Mingle shares, and nothing of any one service.
+//!
+//! - [`config`]: defaults → file → environment, every problem at once.
+//! - [`status`]: the one table from kinds of failure to gRPC and HTTP.
+//! - [`grpc`]: the server stack, the client stack, the transport between
+//!   roles, whether in this process or another.
+//! - [`telemetry`]: logs, trace context, metrics.
+//! - [`health`], [`diagnostics`], [`probes`]: how a process tells how it fares.
+//! - [`lifecycle`]: from configuration to exit code.
+
+pub mod config;
+pub mod diagnostics;
+pub mod grpc;
+pub mod health;
+pub mod lifecycle;
+pub mod peers;
+pub mod probes;
+pub mod role;
+pub mod status;
+pub mod telemetry;
+
+pub use lifecycle::{Bound, Context, Front};
+pub use role::Role;

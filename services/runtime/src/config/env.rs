@@ -1,0 +1,127 @@
+//! The environment as a layer of the configuration.
+//!
+//! `MINGLE_<SECTION>__<KEY>` sets a key of a section; the variable ending in
+//! `_FILE` names a file that holds the value. Variables of that prefix without
+//! `__` are either named in [`NAMED`] or not ours: Kubernetes sets
+//! `MINGLE_CHAT_SERVICE_HOST` by itself for a Service called `mingle-chat`.
+
+use std::{collections::BTreeMap, fs};
+
+use figment::{Figment, providers::Serialized};
+
+use super::{Mode, Problems};
+
+const PREFIX: &str = "MINGLE_";
+
+/// Variables with a name of their own, and the key that each sets.
+const NAMED: &[(&str, &str)] = &[
+    ("MINGLE_INTERNAL_TOKEN", "grpc.internal_token"),
+    ("MINGLE_TRUST_NETWORK", "grpc.trust_network"),
+    ("MINGLE_SESSION_SECRET", "gateway.session_secret"),
+    ("MINGLE_JWT_SECRET", "gateway.jwt_secret"),
+];
+
+/// A snapshot of environment variables.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+/// Values may be secrets: only names are shown.
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(pairs: [(&str, &str); N]) -> Self {
+        Self(
+            pairs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        )
+    }
+}
+
+impl Environment {
+    /// That of this process. Variables that are not text are left out.
+    pub fn of_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self(std::env::vars_os().filter_map(text).collect())
+    }
+
+    /// A variable's value, or that in the file its `_FILE` twin names. Empty
+    /// counts as unset, as in every shell script's `${X:-}`.
+    pub fn get(&self, name: &str, problems: &mut Problems) -> Option<String> {
+        if let Some(value) = self.0.get(name).filter(|value| !value.is_empty()) {
+            return Some(value.clone());
+        }
+        let twin = format!("{name}_FILE");
+        let path = self.0.get(&twin).filter(|path| !path.is_empty())?;
+        read_file(&twin, path, problems)
+    }
+
+    pub(super) fn mode(&self, problems: &mut Problems) -> Mode {
+        let replit = self
+            .get("REPLIT_DEPLOYMENT", problems)
+            .is_some_and(|value| value == "1");
+        match self.get("MINGLE_ENV", problems).as_deref() {
+            Some("production") => Mode::Production,
+            Some("development") => Mode::Development,
+            None if replit => Mode::Production,
+            None => Mode::Development,
+            Some(other) => {
+                let why = format_args!("is {other:?}, not development or production");
+                problems.add("MINGLE_ENV", why);
+                Mode::Production
+            }
+        }
+    }
+
+    pub(super) fn merge_into(&self, mut figment: Figment, problems: &mut Problems) -> Figment {
+        for (name, value) in self.0.iter().filter(|(_, value)| !value.is_empty()) {
+            let Some((key, value)) = setting(name, value, problems) else {
+                continue;
+            };
+            // The types of figment's environment: numbers, booleans, lists in
+            // brackets, else text.
+            let parsed: figment::value::Value =
+                value.parse().unwrap_or_else(|never| match never {});
+            let layer = Serialized::from(parsed, figment.profile().clone()).key(&key);
+            figment = figment.merge(layer);
+        }
+        figment
+    }
+}
+
+/// The key that a variable sets and its value, if it is one of ours.
+fn setting(name: &str, value: &str, problems: &mut Problems) -> Option<(String, String)> {
+    let (base, is_file) = match name.strip_suffix("_FILE") {
+        Some(base) => (base, true),
+        None => (name, false),
+    };
+    let key = match NAMED.iter().find(|(named, _)| *named == base) {
+        Some((_, key)) => (*key).to_owned(),
+        None => {
+            let (section, key) = base.strip_prefix(PREFIX)?.split_once("__")?;
+            format!("{section}.{}", key.replace("__", ".")).to_lowercase()
+        }
+    };
+    let value = if is_file {
+        read_file(name, value, problems)?
+    } else {
+        value.to_owned()
+    };
+    Some((key, value))
+}
+
+fn read_file(name: &str, path: &str, problems: &mut Problems) -> Option<String> {
+    match fs::read_to_string(path) {
+        Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Err(error) => {
+            problems.add(name, format_args!("cannot read {path}: {error}"));
+            None
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Where Redis and PostgreSQL are, by every name that the systems use which
+//! Mingle replaces.
+//!
+//! Redis, by precedence: `REDIS_URL`; `UPSTASH_REDIS_URL_PROD` in production
+//! or `UPSTASH_REDIS_URL` in development; a REST URL with its token; the
+//! parts `REDIS_HOST`, `REDIS_PORT` and so on. Two that name different
+//! servers are an error, not a choice.
+
+use url::Url;
+
+use super::{Environment, Mode, Problems, Secret};
+
+/// A Redis server and how to speak to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redis {
+    /// `redis://` or `rediss://`, with user and password.
+    pub url: Secret,
+    /// Every key begins with it, before `mingle:`; empty by default.
+    pub key_prefix: String,
+    /// Milliseconds that a request may take.
+    pub request_timeout_ms: Option<u64>,
+    /// Files of the TLS connection, if it has any.
+    pub tls: Tls,
+}
+
+/// Files and choices of a TLS connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file of the client's certificate.
+    pub cert: Option<String>,
+    /// PEM file of the client's key.
+    pub key: Option<String>,
+    /// PEM file of the authority that signed the server's certificate.
+    pub ca: Option<String>,
+    /// False: any certificate is accepted; development only.
+    pub verify: bool,
+}
+
+/// What the environment says of Redis; `None` when nothing, or when
+/// `REDIS_ENABLED=false`.
+pub fn redis(env: &Environment, mode: Mode, problems: &mut Problems) -> Option<Redis> {
+    if env
+        .get("REDIS_ENABLED", problems)
+        .is_some_and(|value| !truthy(&value))
+    {
+        return None;
+    }
+    let found: Vec<_> = candidates(env, mode, problems)
+        .into_iter()
+        .filter_map(|(name, url)| Some((name, parse(name, &url, problems)?)))
+        .collect();
+    let (first, url) = found.first()?;
+    for (other, rival) in &found[1..] {
+        let same = server(url) == server(rival);
+        problems.require(same, other, &format!("names another server than {first}"));
+    }
+    let verify = env
+        .get("REDIS_TLS_REJECT_UNAUTHORIZED", problems)
+        .is_none_or(|v| truthy(&v));
+    problems.require(
+        verify || mode == Mode::Development,
+        "REDIS_TLS_REJECT_UNAUTHORIZED",
+        "certificates are verified in production",
+    );
+    let timeout = env.get("REDIS_REQUESTS_TIMEOUT", problems);
+    Some(Redis {
+        url: Secret::new(url.as_str()),
+        key_prefix: env.get("REDIS_ADAPTER_KEY", problems).unwrap_or_default(),
+        request_timeout_ms: timeout
+            .and_then(|text| number("REDIS_REQUESTS_TIMEOUT", &text, problems)),
+        tls: Tls {
+            cert: env.get("REDIS_TLS_CERT", problems),
+            key: env.get("REDIS_TLS_KEY", problems),
+            ca: env.get("REDIS_TLS_CA", problems),
+            verify,
+        },
+    })
+}
+
+/// What the environment says of PostgreSQL.
+pub fn database(env: &Environment, problems: &mut Problems) -> Option<Secret> {
+    env.get("DATABASE_URL", problems).map(Secret::new)
+}
+
+fn candidates(
+    env: &Environment,
+    mode: Mode,
+    problems: &mut Problems,
+) -> Vec<(&'static str, String)> {
+    let upstash = match mode {
+        Mode::Production => "UPSTASH_REDIS_URL_PROD",
+        Mode::Development => "UPSTASH_REDIS_URL",
+    };
+    let mut found = Vec::new();
+    for name in ["REDIS_URL", upstash] {
+        found.extend(env.get(name, problems).map(|url| (name, url)));
+    }
+    for (url_name, token_name) in [
+        ("UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"),
+        ("REDIS_REST_URL", "REDIS_REST_TOKEN"),
+    ] {
+        match (env.get(url_name, problems), env.get(token_name, problems)) {
+            (Some(url), Some(token)) => found.extend(rest(url_name, &url, &token, problems)),
+            (Some(_), None) => {
+                problems.add(token_name, format_args!("is missing beside {url_name}"))
+            }
+            (None, Some(_)) => {
+                problems.add(url_name, format_args!("is missing beside {token_name}"))
+            }
+            (None, None) => {}
+        }
+    }
+    found.extend(parts(env, problems).map(|url| ("REDIS_HOST", url)));
+    found
+}
+
+/// A REST endpoint's host speaks Redis over TLS with the token as password.
+fn rest(
+    name: &'static str,
+    url: &str,
+    token: &str,
+    problems: &mut Problems,
+) -> Option<(&'static str, String)> {
+    let Some(host) = Url::parse(url)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned))
+    else {
+        problems.add(name, "is not a URL with a host");
+        return None;
+    };
+    let mut built = Url::parse(&format!("rediss://{host}:6379")).ok()?;
+    built.set_username("default").ok()?;
+    built.set_password(Some(token)).ok()?;
+    Some((name, built.into()))
+}
+
+fn parts(env: &Environment, problems: &mut Problems) -> Option<String> {
+    let host = env.get("REDIS_HOST", problems)?;
+    let port = env
+        .get("REDIS_PORT", problems)
+        .unwrap_or_else(|| "6379".to_owned());
+    let tls = env
+        .get("REDIS_TLS", problems)
+        .is_some_and(|value| truthy(&value));
+    let scheme = if tls { "rediss" } else { "redis" };
+    let Ok(mut url) = Url::parse(&format!("{scheme}://{host}:{port}")) else {
+        problems.add("REDIS_HOST", "with REDIS_PORT is not an address");
+        return None;
+    };
+    let user = env.get("REDIS_USERNAME", problems).unwrap_or_default();
+    let password = env.get("REDIS_PASSWORD", problems);
+    url.set_username(&user).ok()?;
+    url.set_password(password.as_deref()).ok()?;
+    Some(url.into())
+}
+
+fn parse(name: &str, text: &str, problems: &mut Problems) -> Option<Url> {
+    let url = Url::parse(text).ok().filter(|url| url.host_str().is_some());
+    let Some(mut url) = url.filter(|url| matches!(url.scheme(), "redis" | "rediss")) else {
+        problems.add(name, "is not a redis:// or rediss:// URL");
+        return None;
+    };
+    let upstash = url
+        .host_str()
+        .is_some_and(|host| host.ends_with("upstash.io"));
+    if upstash && url.scheme() == "redis" && url.set_scheme("rediss").is_ok() {
+        tracing::warn!(
+            variable = name,
+            "redis:// raised to rediss://: this host wants TLS"
+        );
+    }
+    Some(url)
+}
+
+fn server(url: &Url) -> (Option<&str>, u16, &str) {
+    (
+        url.host_str(),
+        url.port().unwrap_or(6379),
+        url.path().trim_matches('/'),
+    )
+}
+
+fn truthy(value: &str) -> bool {
+    matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on")
+}
+
+fn number(name: &str, text: &str, problems: &mut Problems) -> Option<u64> {
+    text.parse()
+        .inspect_err(|_| problems.add(name, "is not a whole number"))
+        .ok()
+}

@@ -1,0 +1,81 @@
+//! `mingle.runtime.v1.DiagnosticsService`: what this process is.
+
+use std::sync::Arc;
+
+use mingle_proto::{
+    Timestamp,
+    runtime::v1::{
+        Backend, DescribeRequest, DescribeResponse, diagnostics_service_server::DiagnosticsService,
+    },
+};
+use parking_lot::Mutex;
+use tonic::{Request, Response, Status};
+
+use crate::{Role, health::Health};
+
+/// Version and profile of the program.
+pub const BUILD: &str = if cfg!(debug_assertions) {
+    concat!(env!("CARGO_PKG_VERSION"), " (debug)")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), " (release)")
+};
+
+/// Tells what the process is. Backends are declared once, at composition.
+#[derive(Clone)]
+pub struct Diagnostics {
+    node_id: Arc<str>,
+    roles: Arc<[Role]>,
+    backends: Arc<Mutex<Vec<Backend>>>,
+    started_at: Timestamp,
+    health: Health,
+}
+
+impl Diagnostics {
+    pub(crate) fn new(node_id: Arc<str>, roles: &[Role], started_ms: i64, health: Health) -> Self {
+        let started_at = Timestamp::from_millis(started_ms);
+        Self {
+            node_id,
+            roles: roles.into(),
+            backends: Arc::default(),
+            started_at,
+            health,
+        }
+    }
+
+    /// Declares a backend; `detail` is shown to operators and holds no secret.
+    pub fn declare(&self, name: &str, kind: &str, detail: &str) {
+        self.backends.lock().push(Backend {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            healthy: true,
+            detail: detail.to_owned(),
+        });
+    }
+
+    /// The description at this moment.
+    pub fn describe(&self) -> DescribeResponse {
+        let degraded: Vec<_> = self.health.degraded().borrow().iter().cloned().collect();
+        let mut backends = self.backends.lock().clone();
+        for backend in &mut backends {
+            backend.healthy = !degraded.contains(&backend.name);
+        }
+        DescribeResponse {
+            build: BUILD.to_owned(),
+            node_id: self.node_id.to_string(),
+            roles: self.roles.iter().map(ToString::to_string).collect(),
+            started_at: Some(self.started_at),
+            backends,
+            degraded,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl DiagnosticsService for Diagnostics {
+    async fn describe(
+        &self,
+        _: Request<DescribeRequest>,
+    ) -> Result<Response<DescribeResponse>, Status> {
+        Ok(Response::new(Self::describe(self)))
+    }
+}

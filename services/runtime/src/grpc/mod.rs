@@ -1,0 +1,32 @@
+//! The gRPC stacks: what surrounds each call, on either side.
+//!
+//! Server, outermost first: [`trace`] → metrics → [`shed`] → [`deadline`] →
+//! [`auth`] → service, with [`age`] around streams. Client: trace → deadline →
+//! token, then the way to the role, in this process or another.
+
+pub mod age;
+pub mod auth;
+mod config;
+pub mod deadline;
+pub mod methods;
+pub mod server;
+pub mod shed;
+pub mod trace;
+mod transport;
+
+use std::{convert::Infallible, future::Future, pin::Pin};
+
+use tonic::body::Body;
+
+pub use config::Config;
+pub use server::Stack;
+pub use transport::Transport;
+
+/// A gRPC request as the layers see it.
+pub type Request = http::Request<Body>;
+/// A gRPC response as the layers see it.
+pub type Response = http::Response<Body>;
+
+/// What a layer's call returns. Boxed: a call costs one small allocation a
+/// layer, and each layer stays a plain async function.
+pub(crate) type Call = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;

@@ -1,0 +1,69 @@
+//! What a process can serve: per service for gRPC callers, and as a whole for
+//! whoever routes to it.
+//!
+//! Degraded is not down: a degraded process stays ready, and the degradation
+//! has a name of its own that health, diagnostics and metrics show.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tokio::sync::watch;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+/// The health of one process, shared by its roles.
+#[derive(Clone)]
+pub struct Health {
+    reporter: HealthReporter,
+    ready: Arc<watch::Sender<bool>>,
+    degraded: Arc<watch::Sender<BTreeSet<String>>>,
+}
+
+impl Health {
+    /// Not ready, nothing degraded.
+    pub(crate) fn new(reporter: HealthReporter) -> Self {
+        let ready = Arc::new(watch::Sender::new(false));
+        Self {
+            reporter,
+            ready,
+            degraded: Arc::default(),
+        }
+    }
+
+    /// Declares a service by its full name, serving or not.
+    pub async fn set_service(&self, service: &str, serving: bool) {
+        let status = if serving {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        self.reporter.set_service_status(service, status).await;
+    }
+
+    /// Declares the process as a whole.
+    pub async fn set_ready(&self, ready: bool) {
+        self.ready.send_replace(ready);
+        self.set_service("", ready).await;
+    }
+
+    /// True when the process can serve its contract in some mode.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Enters or leaves a degraded state; `state` is one of a fixed set of
+    /// names such as `presence`.
+    pub fn set_degraded(&self, state: &'static str, degraded: bool) {
+        metrics::gauge!("mingle_degraded", "state" => state).set(f64::from(u8::from(degraded)));
+        self.degraded.send_if_modified(|states| {
+            if degraded {
+                states.insert(state.to_owned())
+            } else {
+                states.remove(state)
+            }
+        });
+    }
+
+    /// The degraded states that hold now, and their changes.
+    pub fn degraded(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.degraded.subscribe()
+    }
+}

@@ -1,0 +1,120 @@
+//! The listeners of a process: gRPC, probes, and the gateway's own.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use mingle_proto::runtime::v1::diagnostics_service_server::{
+    DiagnosticsServiceServer, SERVICE_NAME as DIAGNOSTICS,
+};
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_health::{pb::health_server::HealthServer, server::HealthService};
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
+
+use super::Process;
+use crate::probes;
+
+/// Binds every listener and serves on `servers`. Returns names and addresses.
+pub(super) async fn listen(
+    process: &mut Process,
+    servers: &TaskTracker,
+) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
+    let mut listening = Vec::new();
+    let (listener, address) = bind(process.probes.listen, "probes").await?;
+    listening.push(("probes", address));
+    let router = probes::router(process.health.clone());
+    let closing = process.closing.clone().cancelled_owned();
+    servers.spawn(async move {
+        report(
+            "probes",
+            axum::serve(listener, router)
+                .with_graceful_shutdown(closing)
+                .await,
+        );
+    });
+
+    let (listener, address) = bind(process.grpc.listen, "grpc").await?;
+    listening.push(("grpc", address));
+    let routes = routes(process).await?;
+    let closing = process.closing.clone().cancelled_owned();
+    let server = Server::builder()
+        .layer(process.stack.clone())
+        .add_routes(routes);
+    servers.spawn(async move {
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        report(
+            "grpc",
+            server.serve_with_incoming_shutdown(incoming, closing).await,
+        );
+    });
+
+    for bound in std::mem::take(&mut process.bounds) {
+        let (Some(front), Some(context)) = (bound.front, process.context(bound.role)) else {
+            continue;
+        };
+        let name = bound.role.name();
+        let (listener, address) = bind(front.listen, name).await?;
+        listening.push((name, address));
+        context.tasks.spawn((front.serve)(listener));
+    }
+    Ok(listening)
+}
+
+/// Every gRPC service of the process: its roles', diagnostics, health and
+/// reflection, each declared to health and reflection.
+async fn routes(process: &Process) -> anyhow::Result<Routes> {
+    let diagnostics = DiagnosticsServiceServer::new(process.diagnostics.clone());
+    let health = HealthService::from_health_reporter(process.reporter.clone());
+    let mut routes = Routes::new(diagnostics).add_service(HealthServer::new(health));
+    let mut names = vec![DIAGNOSTICS];
+    for bound in &process.bounds {
+        let Some(role) = &bound.routes else { continue };
+        let merged = routes
+            .into_axum_router()
+            .merge(strip_fallback(role.clone()));
+        routes = Routes::from(merged);
+        names.extend(bound.role.service());
+    }
+    for name in &names {
+        process.health.set_service(name, true).await;
+    }
+    Ok(routes.add_service(reflection(&names)?).prepare())
+}
+
+/// Two routers with fallbacks cannot be merged; the first one's stays.
+fn strip_fallback(routes: Routes) -> axum::Router {
+    routes.into_axum_router().reset_fallback()
+}
+
+fn reflection(names: &[&str]) -> anyhow::Result<ServerReflectionServer<impl ServerReflection>> {
+    let mut builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(mingle_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("grpc.health.v1.Health")
+        .with_service_name("grpc.reflection.v1.ServerReflection");
+    for name in names {
+        builder = builder.with_service_name(*name);
+    }
+    builder.build_v1().context("reflection")
+}
+
+async fn bind(address: SocketAddr, name: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address);
+    let listener = listener
+        .await
+        .with_context(|| format!("cannot listen on {address} ({name})"))?;
+    let address = listener
+        .local_addr()
+        .with_context(|| format!("no address ({name})"))?;
+    Ok((listener, address))
+}
+
+fn report<E: std::fmt::Display>(name: &str, result: Result<(), E>) {
+    if let Err(error) = result {
+        tracing::error!(listener = name, %error, "listener ended");
+    }
+}

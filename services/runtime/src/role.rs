@@ -1,0 +1,62 @@
+//! The roles a process can have.
+
+use std::{fmt, str::FromStr};
+
+/// One service, or the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// HTTP and WebSocket for clients.
+    Gateway,
+    /// Finds partners.
+    Matchmaking,
+    /// Rooms and messages.
+    Chat,
+    /// Who is online.
+    Presence,
+}
+
+impl Role {
+    /// Every role, in the order in which a process drains them: whoever calls
+    /// goes before whom it calls.
+    pub const ALL: [Self; 4] = [Self::Gateway, Self::Matchmaking, Self::Chat, Self::Presence];
+
+    /// Its name on the command line, in configuration and in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Matchmaking => "matchmaking",
+            Self::Chat => "chat",
+            Self::Presence => "presence",
+        }
+    }
+
+    /// The full name of its gRPC service; the gateway has none.
+    pub const fn service(self) -> Option<&'static str> {
+        match self {
+            Self::Gateway => None,
+            Self::Matchmaking => Some("mingle.matchmaking.v1.MatchmakingService"),
+            Self::Chat => Some("mingle.chat.v1.ChatService"),
+            Self::Presence => Some("mingle.presence.v1.PresenceService"),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The name is not one of a role.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown role {0:?}; roles are gateway, matchmaking, chat, presence")]
+pub struct UnknownRole(String);
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|role| role.name() == name);
+        found.ok_or_else(|| UnknownRole(name.to_owned()))
+    }
+}

@@ -1,0 +1,7 @@
+//! The shared parts of a process, each against its written guarantees.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod config;
+mod sources;
+mod stack;
