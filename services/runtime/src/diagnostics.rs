@@ -33,13 +33,7 @@ pub struct Diagnostics {
 impl Diagnostics {
     pub(crate) fn new(node_id: Arc<str>, roles: &[Role], started_ms: i64, health: Health) -> Self {
         let started_at = Timestamp::from_millis(started_ms);
-        Self {
-            node_id,
-            roles: roles.into(),
-            backends: Arc::default(),
-            started_at,
-            health,
-        }
+        Self { node_id, roles: roles.into(), backends: Arc::default(), started_at, health }
     }
 
     /// Declares a backend; `detail` is shown to operators and holds no secret.

@@ -21,20 +21,12 @@ impl Health {
     /// Not ready, nothing degraded.
     pub(crate) fn new(reporter: HealthReporter) -> Self {
         let ready = Arc::new(watch::Sender::new(false));
-        Self {
-            reporter,
-            ready,
-            degraded: Arc::default(),
-        }
+        Self { reporter, ready, degraded: Arc::default() }
     }
 
     /// Declares a service by its full name, serving or not.
     pub async fn set_service(&self, service: &str, serving: bool) {
-        let status = if serving {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        };
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         self.reporter.set_service_status(service, status).await;
     }
 
@@ -54,11 +46,7 @@ impl Health {
     pub fn set_degraded(&self, state: &'static str, degraded: bool) {
         metrics::gauge!("mingle_degraded", "state" => state).set(f64::from(u8::from(degraded)));
         self.degraded.send_if_modified(|states| {
-            if degraded {
-                states.insert(state.to_owned())
-            } else {
-                states.remove(state)
-            }
+            if degraded { states.insert(state.to_owned()) } else { states.remove(state) }
         });
     }
 

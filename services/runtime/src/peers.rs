@@ -20,10 +20,6 @@ impl Peers {
 
     /// The way to `role`; one that answers UNAVAILABLE where none is known.
     pub fn get(&self, role: Role) -> Transport {
-        self.0
-            .read()
-            .get(&role)
-            .cloned()
-            .unwrap_or_else(|| Transport::absent(role.name()))
+        self.0.read().get(&role).cloned().unwrap_or_else(|| Transport::absent(role.name()))
     }
 }

@@ -99,10 +99,7 @@ impl Kind {
             Code::Cancelled => Self::Unavailable,
             Code::OutOfRange => Self::Invalid,
             Code::Aborted => Self::Unavailable,
-            _ => Self::ALL
-                .into_iter()
-                .find(|kind| kind.grpc() == code)
-                .unwrap_or(Self::Internal),
+            _ => Self::ALL.into_iter().find(|kind| kind.grpc() == code).unwrap_or(Self::Internal),
         }
     }
 }
@@ -133,13 +130,7 @@ pub fn render(error: &impl Coded) -> Status {
     } else {
         error.to_string()
     };
-    status(
-        kind,
-        error.reason(),
-        error.field(),
-        message,
-        error.retry_after(),
-    )
+    status(kind, error.reason(), error.field(), message, error.retry_after())
 }
 
 /// A status without an error type of its own: the stacks' refusals.
@@ -191,16 +182,12 @@ impl From<&Status> for Described {
         let kind = Kind::of(status.code());
         let details = status.get_error_details();
         let reason = details.error_info().map(|info| info.reason.clone());
-        let violation = details
-            .bad_request()
-            .and_then(|bad| bad.field_violations.first().cloned());
+        let violation = details.bad_request().and_then(|bad| bad.field_violations.first().cloned());
         let retry = details.retry_info().and_then(|info| info.retry_delay);
         Self {
             kind,
             reason: reason.unwrap_or_else(|| short(default_reason(kind)).to_owned()),
-            field: violation
-                .map(|violation| violation.field)
-                .unwrap_or_default(),
+            field: violation.map(|violation| violation.field).unwrap_or_default(),
             message: status.message().to_owned(),
             retry_after: retry
                 .or(matches!(kind, Kind::Unavailable | Kind::Timeout).then_some(RETRY)),

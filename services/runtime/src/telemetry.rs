@@ -26,9 +26,7 @@ use crate::config::Mode;
 /// The header and metadata key of the W3C trace context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Upper bounds of the latency histograms' buckets, in seconds.
-const BUCKETS: &[f64] = &[
-    0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0,
-];
+const BUCKETS: &[f64] = &[0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -50,10 +48,7 @@ pub fn init(mode: Mode, filter: &str) {
         .build()
         .tracer("mingle");
     let spans = tracing_opentelemetry::layer().with_tracer(tracer);
-    let subscriber = tracing_subscriber::registry()
-        .with(filter)
-        .with(logs)
-        .with(spans);
+    let subscriber = tracing_subscriber::registry().with(filter).with(logs).with(spans);
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         return;
     }
@@ -68,10 +63,7 @@ pub fn init(mode: Mode, filter: &str) {
 
 /// The metrics in Prometheus' text format; empty before [`init`].
 pub fn render_metrics() -> String {
-    METRICS
-        .get()
-        .map(PrometheusHandle::render)
-        .unwrap_or_default()
+    METRICS.get().map(PrometheusHandle::render).unwrap_or_default()
 }
 
 /// The trace id of the current span, 32 hexadecimal digits; empty without
@@ -80,11 +72,7 @@ pub fn trace_id() -> String {
     let context = Span::current().context();
     let span = context.span();
     let id = span.span_context();
-    if id.is_valid() {
-        id.trace_id().to_string()
-    } else {
-        String::new()
-    }
+    if id.is_valid() { id.trace_id().to_string() } else { String::new() }
 }
 
 /// The `traceparent` of the current span; empty without telemetry.
@@ -95,12 +83,7 @@ pub fn traceparent() -> String {
     if !id.is_valid() {
         return String::new();
     }
-    format!(
-        "00-{}-{}-{:02x}",
-        id.trace_id(),
-        id.span_id(),
-        id.trace_flags().to_u8()
-    )
+    format!("00-{}-{}-{:02x}", id.trace_id(), id.span_id(), id.trace_flags().to_u8())
 }
 
 /// Writes the current span's context into `headers`, unless one is there.

@@ -52,17 +52,8 @@ pub struct Breaker {
 impl Breaker {
     /// A closed breaker.
     pub fn new(name: &'static str, policy: Policy) -> Self {
-        let window = Window {
-            open: false,
-            started: Instant::now(),
-            calls: 0,
-            failures: 0,
-        };
-        Self {
-            name,
-            policy,
-            window: Mutex::new(window),
-        }
+        let window = Window { open: false, started: Instant::now(), calls: 0, failures: 0 };
+        Self { name, policy, window: Mutex::new(window) }
     }
 
     /// True while the primary must not be asked.
@@ -106,17 +97,9 @@ impl Breaker {
         if window.open == open {
             return;
         }
-        *window = Window {
-            open,
-            started: Instant::now(),
-            calls: 0,
-            failures: 0,
-        };
+        *window = Window { open, started: Instant::now(), calls: 0, failures: 0 };
         if open {
-            tracing::warn!(
-                backend = self.name,
-                "backend degraded, its secondary serves"
-            );
+            tracing::warn!(backend = self.name, "backend degraded, its secondary serves");
         } else {
             tracing::info!(backend = self.name, "backend recovered, its primary serves");
         }

@@ -85,9 +85,7 @@ impl Drop for Guard {
             return;
         };
         if let dashmap::Entry::Occupied(mut entry) = topics.entry(std::mem::take(&mut self.topic)) {
-            entry
-                .get_mut()
-                .retain(|subscriber| subscriber.id != self.id);
+            entry.get_mut().retain(|subscriber| subscriber.id != self.id);
             if entry.get().is_empty() {
                 entry.remove();
             }
@@ -132,24 +130,9 @@ impl Bus for Memory {
         let (sender, queue) = mpsc::channel(QUEUE);
         let overflowed = Arc::new(AtomicBool::new(false));
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let subscriber = Subscriber {
-            id,
-            queue: sender,
-            overflowed: overflowed.clone(),
-        };
-        self.topics
-            .entry(topic.to_owned())
-            .or_default()
-            .push(subscriber);
-        let guard = Guard {
-            topics: Arc::downgrade(&self.topics),
-            topic: topic.to_owned(),
-            id,
-        };
-        Ok(Subscription {
-            queue,
-            overflowed,
-            _guard: guard,
-        })
+        let subscriber = Subscriber { id, queue: sender, overflowed: overflowed.clone() };
+        self.topics.entry(topic.to_owned()).or_default().push(subscriber);
+        let guard = Guard { topics: Arc::downgrade(&self.topics), topic: topic.to_owned(), id };
+        Ok(Subscription { queue, overflowed, _guard: guard })
     }
 }

@@ -51,9 +51,7 @@ pub struct Lanes<B: Batch> {
 
 impl<B: Batch> Clone for Lanes<B> {
     fn clone(&self) -> Self {
-        Self {
-            lanes: self.lanes.clone(),
-        }
+        Self { lanes: self.lanes.clone() }
     }
 }
 
@@ -78,10 +76,7 @@ impl<B: Batch> Lanes<B> {
     pub async fn submit(&self, key: &str, item: B::Item) -> Result<B::Outcome> {
         let (reply, outcome) = oneshot::channel();
         let gone = || Error::new(ErrorKind::Unavailable, "commit lane");
-        self.lane(key)
-            .send(Waiting { item, reply })
-            .await
-            .map_err(|_| gone())?;
+        self.lane(key).send(Waiting { item, reply }).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 
@@ -97,10 +92,8 @@ impl<B: Batch> Lanes<B> {
 async fn serve<B: Batch>(batch: Arc<B>, mut queue: mpsc::Receiver<Waiting<B>>, max_batch: usize) {
     let mut gathered = Vec::with_capacity(max_batch);
     while queue.recv_many(&mut gathered, max_batch).await > 0 {
-        let (items, replies): (Vec<_>, Vec<_>) = gathered
-            .drain(..)
-            .map(|waiting| (waiting.item, waiting.reply))
-            .unzip();
+        let (items, replies): (Vec<_>, Vec<_>) =
+            gathered.drain(..).map(|waiting| (waiting.item, waiting.reply)).unzip();
         for (reply, outcome) in replies.into_iter().zip(outcomes(&*batch, &items).await) {
             // A caller that went away does not need its answer.
             let _ = reply.send(outcome);
@@ -128,11 +121,7 @@ async fn outcomes<B: Batch>(batch: &B, items: &[B::Item]) -> Vec<Result<B::Outco
 
 async fn run<B: Batch>(batch: &B, items: &[B::Item]) -> Result<Vec<B::Outcome>> {
     let outcomes = batch.run(items).await?;
-    if outcomes.len() == items.len() {
-        Ok(outcomes)
-    } else {
-        Err(miscounted())
-    }
+    if outcomes.len() == items.len() { Ok(outcomes) } else { Err(miscounted()) }
 }
 
 fn miscounted() -> Error {

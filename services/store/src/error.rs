@@ -34,11 +34,7 @@ pub struct Error {
 impl Error {
     /// A failure of `kind` while doing `what`.
     pub fn new(kind: ErrorKind, what: &'static str) -> Self {
-        Self {
-            kind,
-            what,
-            source: None,
-        }
+        Self { kind, what, source: None }
     }
 
     /// The same with its cause.
@@ -47,11 +43,7 @@ impl Error {
         what: &'static str,
         source: impl StdError + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            kind,
-            what,
-            source: Some(Arc::new(source)),
-        }
+        Self { kind, what, source: Some(Arc::new(source)) }
     }
 
     /// What went wrong.
@@ -74,9 +66,7 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -104,9 +94,7 @@ impl From<sqlx::Error> for Error {
 /// SQLite's primary result codes that pass by themselves: busy (5), locked
 /// (6), out of memory (7), I/O (10), full (13), cannot open (14).
 fn database_kind(code: Option<&str>) -> ErrorKind {
-    let primary = code
-        .and_then(|code| code.parse::<u32>().ok())
-        .map(|code| code & 0xff);
+    let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
     match primary {
         Some(5 | 6 | 7 | 10 | 13 | 14) => ErrorKind::Unavailable,
         Some(11 | 26) => ErrorKind::Corrupt,

@@ -48,11 +48,7 @@ impl<S: Probe + ?Sized> Failover<S> {
     ) -> Self {
         let breaker = Arc::new(Breaker::new(name, policy));
         tokio::spawn(recover(primary.clone(), breaker.clone(), stop));
-        Self {
-            primary,
-            secondary,
-            breaker,
-        }
+        Self { primary, secondary, breaker }
     }
 
     /// The breaker: its state is a gauge and a health entry.
@@ -72,17 +68,11 @@ impl<S: Probe + ?Sized> Failover<S> {
             let failed = result.as_ref().is_err_and(crate::Error::is_transient);
             self.breaker.record(failed);
             if !failed {
-                return result.map(|value| Served {
-                    value,
-                    degraded: false,
-                });
+                return result.map(|value| Served { value, degraded: false });
             }
         }
         let value = op(self.secondary.clone()).await?;
-        Ok(Served {
-            value,
-            degraded: true,
-        })
+        Ok(Served { value, degraded: true })
     }
 }
 

@@ -86,25 +86,11 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(ACQUIRE);
-        let pool = |max| {
-            SqlitePoolOptions::new()
-                .max_connections(max)
-                .acquire_timeout(ACQUIRE)
-        };
-        let writer = pool(1)
-            .connect_with(options.clone())
-            .await
-            .map_err(database)?;
-        let readers = pool(READERS)
-            .connect_with(options.read_only(true))
-            .await
-            .map_err(database)?;
-        Ok(Self {
-            writer,
-            readers,
-            dir: dir.into(),
-            _lock: Arc::new(lock),
-        })
+        let pool = |max| SqlitePoolOptions::new().max_connections(max).acquire_timeout(ACQUIRE);
+        let writer = pool(1).connect_with(options.clone()).await.map_err(database)?;
+        let readers =
+            pool(READERS).connect_with(options.read_only(true)).await.map_err(database)?;
+        Ok(Self { writer, readers, dir: dir.into(), _lock: Arc::new(lock) })
     }
 
     /// The folder.
@@ -141,15 +127,10 @@ impl Sqlite {
         let current: i64 = row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
         let newest = steps.last().map_or(0, |step| step.version);
         if current > newest {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                "the database is newer than this program",
-            ));
+            return Err(Error::new(ErrorKind::Corrupt, "the database is newer than this program"));
         }
         for step in steps.iter().filter(|step| step.version > current) {
-            sqlx::raw_sql(AssertSqlSafe(step.sql))
-                .execute(&mut *tx)
-                .await?;
+            sqlx::raw_sql(AssertSqlSafe(step.sql)).execute(&mut *tx).await?;
         }
         sqlx::query(
             "insert into schema_version (owner, version) values (?, ?)
@@ -170,10 +151,7 @@ impl Sqlite {
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
-    let folder = |source| OpenError::Folder {
-        dir: dir.to_owned(),
-        source,
-    };
+    let folder = |source| OpenError::Folder { dir: dir.to_owned(), source };
     fs::create_dir_all(dir).map_err(folder)?;
     let file = File::create(dir.join("lock")).map_err(folder)?;
     match file.try_lock() {

@@ -32,13 +32,9 @@ impl std::fmt::Debug for Environment {
     }
 }
 
-impl<const N: usize> From<[(&str, &str); N]> for Environment {
-    fn from(pairs: [(&str, &str); N]) -> Self {
-        Self(
-            pairs
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-        )
+impl<'a> FromIterator<(&'a str, &'a str)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 }
 
@@ -63,9 +59,7 @@ impl Environment {
     }
 
     pub(super) fn mode(&self, problems: &mut Problems) -> Mode {
-        let replit = self
-            .get("REPLIT_DEPLOYMENT", problems)
-            .is_some_and(|value| value == "1");
+        let replit = self.get("REPLIT_DEPLOYMENT", problems).is_some_and(|value| value == "1");
         match self.get("MINGLE_ENV", problems).as_deref() {
             Some("production") => Mode::Production,
             Some("development") => Mode::Development,
@@ -108,11 +102,7 @@ fn setting(name: &str, value: &str, problems: &mut Problems) -> Option<(String, 
             format!("{section}.{}", key.replace("__", ".")).to_lowercase()
         }
     };
-    let value = if is_file {
-        read_file(name, value, problems)?
-    } else {
-        value.to_owned()
-    };
+    let value = if is_file { read_file(name, value, problems)? } else { value.to_owned() };
     Some((key, value))
 }
 

@@ -107,17 +107,11 @@ impl Config {
             problems.require(known.contains(&section), &section, "unknown section");
         }
         if let Err(errors) = figment.extract::<figment::value::Dict>() {
-            errors
-                .into_iter()
-                .for_each(|error| problems.add("configuration", error));
+            errors.into_iter().for_each(|error| problems.add("configuration", error));
         }
         let mode = environment.mode(&mut problems);
         problems.into_result()?;
-        Ok(Self {
-            figment,
-            environment,
-            mode,
-        })
+        Ok(Self { figment, environment, mode })
     }
 
     /// Reads one section; its problems are added, and `None` returned when it
@@ -135,9 +129,7 @@ impl Config {
                         path.insert(0, S::NAME.to_owned());
                     }
                     let source = error.metadata.as_ref().map(|meta| meta.name.to_string());
-                    let source = source
-                        .map(|name| format!(" (from {name})"))
-                        .unwrap_or_default();
+                    let source = source.map(|name| format!(" (from {name})")).unwrap_or_default();
                     problems.add(&path.join("."), format_args!("{}{source}", error.kind));
                 }
                 None
@@ -165,8 +157,6 @@ impl Config {
 }
 
 fn top_level(figment: &Figment) -> Vec<String> {
-    let dict = figment
-        .extract::<figment::value::Dict>()
-        .unwrap_or_default();
+    let dict = figment.extract::<figment::value::Dict>().unwrap_or_default();
     dict.into_keys().collect()
 }

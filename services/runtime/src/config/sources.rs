@@ -39,10 +39,7 @@ pub struct Tls {
 /// What the environment says of Redis; `None` when nothing, or when
 /// `REDIS_ENABLED=false`.
 pub fn redis(env: &Environment, mode: Mode, problems: &mut Problems) -> Option<Redis> {
-    if env
-        .get("REDIS_ENABLED", problems)
-        .is_some_and(|value| !truthy(&value))
-    {
+    if env.get("REDIS_ENABLED", problems).is_some_and(|value| !truthy(&value)) {
         return None;
     }
     let found: Vec<_> = candidates(env, mode, problems)
@@ -54,9 +51,7 @@ pub fn redis(env: &Environment, mode: Mode, problems: &mut Problems) -> Option<R
         let same = server(url) == server(rival);
         problems.require(same, other, &format!("names another server than {first}"));
     }
-    let verify = env
-        .get("REDIS_TLS_REJECT_UNAUTHORIZED", problems)
-        .is_none_or(|v| truthy(&v));
+    let verify = env.get("REDIS_TLS_REJECT_UNAUTHORIZED", problems).is_none_or(|v| truthy(&v));
     problems.require(
         verify || mode == Mode::Development,
         "REDIS_TLS_REJECT_UNAUTHORIZED",
@@ -121,10 +116,7 @@ fn rest(
     token: &str,
     problems: &mut Problems,
 ) -> Option<(&'static str, String)> {
-    let Some(host) = Url::parse(url)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned))
-    else {
+    let Some(host) = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)) else {
         problems.add(name, "is not a URL with a host");
         return None;
     };
@@ -136,12 +128,8 @@ fn rest(
 
 fn parts(env: &Environment, problems: &mut Problems) -> Option<String> {
     let host = env.get("REDIS_HOST", problems)?;
-    let port = env
-        .get("REDIS_PORT", problems)
-        .unwrap_or_else(|| "6379".to_owned());
-    let tls = env
-        .get("REDIS_TLS", problems)
-        .is_some_and(|value| truthy(&value));
+    let port = env.get("REDIS_PORT", problems).unwrap_or_else(|| "6379".to_owned());
+    let tls = env.get("REDIS_TLS", problems).is_some_and(|value| truthy(&value));
     let scheme = if tls { "rediss" } else { "redis" };
     let Ok(mut url) = Url::parse(&format!("{scheme}://{host}:{port}")) else {
         problems.add("REDIS_HOST", "with REDIS_PORT is not an address");
@@ -160,24 +148,15 @@ fn parse(name: &str, text: &str, problems: &mut Problems) -> Option<Url> {
         problems.add(name, "is not a redis:// or rediss:// URL");
         return None;
     };
-    let upstash = url
-        .host_str()
-        .is_some_and(|host| host.ends_with("upstash.io"));
+    let upstash = url.host_str().is_some_and(|host| host.ends_with("upstash.io"));
     if upstash && url.scheme() == "redis" && url.set_scheme("rediss").is_ok() {
-        tracing::warn!(
-            variable = name,
-            "redis:// raised to rediss://: this host wants TLS"
-        );
+        tracing::warn!(variable = name, "redis:// raised to rediss://: this host wants TLS");
     }
     Some(url)
 }
 
 fn server(url: &Url) -> (Option<&str>, u16, &str) {
-    (
-        url.host_str(),
-        url.port().unwrap_or(6379),
-        url.path().trim_matches('/'),
-    )
+    (url.host_str(), url.port().unwrap_or(6379), url.path().trim_matches('/'))
 }
 
 fn truthy(value: &str) -> bool {
@@ -185,7 +164,5 @@ fn truthy(value: &str) -> bool {
 }
 
 fn number(name: &str, text: &str, problems: &mut Problems) -> Option<u64> {
-    text.parse()
-        .inspect_err(|_| problems.add(name, "is not a whole number"))
-        .ok()
+    text.parse().inspect_err(|_| problems.add(name, "is not a whole number")).ok()
 }

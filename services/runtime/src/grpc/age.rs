@@ -92,11 +92,7 @@ impl http_body::Body for Bounded {
         let drained = this.drain.poll(cx).is_ready();
         if drained || this.end.poll(cx).is_ready() {
             *this.ended = true;
-            let reason = if drained {
-                Reason::Draining
-            } else {
-                Reason::Unavailable
-            };
+            let reason = if drained { Reason::Draining } else { Reason::Unavailable };
             let status = status::refuse(Kind::Unavailable, reason, "open the stream again");
             return Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))));
         }

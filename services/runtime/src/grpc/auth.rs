@@ -50,21 +50,14 @@ where
 }
 
 fn holds(headers: &HeaderMap, token: &Secret) -> bool {
-    let value = headers
-        .get(AUTHORIZATION)
-        .map(HeaderValue::as_bytes)
-        .unwrap_or_default();
+    let value = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let presented = value.strip_prefix(b"Bearer ").unwrap_or_default();
     same(presented, token.expose().as_bytes())
 }
 
 /// Compares without telling by its time how much agrees.
 fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len()
-        && a.iter()
-            .zip(b)
-            .fold(0, |different, (a, b)| different | (a ^ b))
-            == 0
+    a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
 }
 
 /// The header that proves us to our peers; `None` without token.

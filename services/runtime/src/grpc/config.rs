@@ -58,23 +58,11 @@ impl Section for Config {
     const DEFAULTS: &'static str = include_str!("../../config.default.toml");
 
     fn validate(&self, problems: &mut Problems) {
-        problems.require(
-            self.max_in_flight > 0,
-            "grpc.max_in_flight",
-            "must be at least 1",
-        );
-        problems.require(
-            self.max_streams > 0,
-            "grpc.max_streams",
-            "must be at least 1",
-        );
+        problems.require(self.max_in_flight > 0, "grpc.max_in_flight", "must be at least 1");
+        problems.require(self.max_streams > 0, "grpc.max_streams", "must be at least 1");
         let ordered =
             0 < self.default_deadline_ms && self.default_deadline_ms <= self.max_deadline_ms;
-        problems.require(
-            ordered,
-            "grpc.default_deadline_ms",
-            "must be 1 to max_deadline_ms",
-        );
+        problems.require(ordered, "grpc.default_deadline_ms", "must be 1 to max_deadline_ms");
         problems.require(
             self.max_stream_age_ms >= 1000,
             "grpc.max_stream_age_ms",
@@ -82,10 +70,6 @@ impl Section for Config {
         );
         let token = self.internal_token.expose();
         let strong = token.is_empty() || token.len() >= 16;
-        problems.require(
-            strong,
-            "grpc.internal_token",
-            "must have at least 16 characters",
-        );
+        problems.require(strong, "grpc.internal_token", "must have at least 16 characters");
     }
 }

@@ -44,12 +44,10 @@ where
         let allowed = asked.unwrap_or(self.default).min(self.max);
         let call = self.inner.call(request);
         Box::pin(async move {
-            tokio::time::timeout(allowed, call)
-                .await
-                .unwrap_or_else(|_| {
-                    let message = "the deadline passed; the outcome is unknown";
-                    Ok(status::refuse(Kind::Timeout, Reason::Deadline, message).into_http())
-                })
+            tokio::time::timeout(allowed, call).await.unwrap_or_else(|_| {
+                let message = "the deadline passed; the outcome is unknown";
+                Ok(status::refuse(Kind::Timeout, Reason::Deadline, message).into_http())
+            })
         })
     }
 }
@@ -82,10 +80,7 @@ mod tests {
     fn reads_the_timeouts_of_the_grpc_specification() {
         let read = |text: &'static str| {
             let value = HeaderValue::from_static(text);
-            timeout(&HeaderMap::from_iter([(
-                "grpc-timeout".parse().unwrap(),
-                value,
-            )]))
+            timeout(&HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), value)]))
         };
         assert_eq!(read("1H"), Some(Duration::from_secs(3600)));
         assert_eq!(read("250m"), Some(Duration::from_millis(250)));

@@ -45,10 +45,7 @@ impl Stack {
 
     /// The same stack for a role that drains by itself.
     pub fn with_drain(&self, drain: CancellationToken) -> Self {
-        Self {
-            drain,
-            ..self.clone()
-        }
+        Self { drain, ..self.clone() }
     }
 
     /// What proves this process to its peers.
@@ -70,26 +67,12 @@ where
             let call: super::Call = Box::pin(call);
             call
         });
-        let auth = Auth {
-            inner: service,
-            token: self.token.clone(),
-        };
+        let auth = Auth { inner: service, token: self.token.clone() };
         let (default, max) = (self.default_deadline, self.max_deadline);
-        let deadline = Deadline {
-            inner: auth,
-            default,
-            max,
-        };
+        let deadline = Deadline { inner: auth, default, max };
         let drain = self.drain.clone();
-        let age = Age {
-            inner: deadline,
-            max: self.max_stream_age,
-            drain,
-        };
-        let shed = Shed {
-            inner: age,
-            bounds: self.bounds.clone(),
-        };
+        let age = Age { inner: deadline, max: self.max_stream_age, drain };
+        let shed = Shed { inner: age, bounds: self.bounds.clone() };
         BoxCloneSyncService::new(Trace(shed))
     }
 }

@@ -23,10 +23,7 @@ pub struct Bounds {
 impl Bounds {
     /// Room for so many of each.
     pub fn new(unary: usize, streams: usize) -> Self {
-        Self {
-            unary: Arc::new(Semaphore::new(unary)),
-            streams: Arc::new(Semaphore::new(streams)),
-        }
+        Self { unary: Arc::new(Semaphore::new(unary)), streams: Arc::new(Semaphore::new(streams)) }
     }
 }
 
@@ -53,11 +50,7 @@ where
 
     fn call(&mut self, request: Request) -> Call {
         let streaming = methods::is_streaming(request.uri().path());
-        let room = if streaming {
-            &self.bounds.streams
-        } else {
-            &self.bounds.unary
-        };
+        let room = if streaming { &self.bounds.streams } else { &self.bounds.unary };
         let Ok(permit) = room.clone().try_acquire_owned() else {
             metrics::counter!("mingle_rpcs_shed_total").increment(1);
             let message = "the process serves as many calls as it may";

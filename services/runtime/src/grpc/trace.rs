@@ -34,11 +34,7 @@ where
         let span = tracing::info_span!("rpc", otel.name = method, rpc.service = service);
         telemetry::adopt(&span, request.headers());
         // A path that is no method of ours would be a label without bound.
-        let method = if service.starts_with("mingle.") {
-            method.to_owned()
-        } else {
-            String::new()
-        };
+        let method = if service.starts_with("mingle.") { method.to_owned() } else { String::new() };
         let call = span.in_scope(|| self.0.call(request));
         let timed = async move {
             let started = Instant::now();
@@ -54,9 +50,7 @@ where
 
 /// `/package.Service/Method` in its two parts.
 fn split(path: &str) -> (&str, &str) {
-    path.trim_start_matches('/')
-        .split_once('/')
-        .unwrap_or((path, ""))
+    path.trim_start_matches('/').split_once('/').unwrap_or((path, ""))
 }
 
 fn record(method: String, response: &Response, started: Instant) {

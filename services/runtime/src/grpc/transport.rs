@@ -39,22 +39,14 @@ pub struct Transport {
 impl Transport {
     /// To services in this process, through `stack`.
     pub fn in_process(stack: &Stack, routes: Routes) -> Self {
-        Self {
-            way: server::guard(stack, routes),
-            bearer: auth::bearer(stack.token()),
-        }
+        Self { way: server::guard(stack, routes), bearer: auth::bearer(stack.token()) }
     }
 
     /// To services in this process, through the default stack.
     pub fn local(routes: Routes) -> Self {
         let defaults = crate::config::Config::load(&[Config::DEFAULTS], None, Default::default());
-        #[expect(
-            clippy::expect_used,
-            reason = "the embedded defaults are tested to parse"
-        )]
-        let config: Config = defaults
-            .and_then(|config| config.read())
-            .expect("embedded defaults");
+        #[expect(clippy::expect_used, reason = "the embedded defaults are tested to parse")]
+        let config: Config = defaults.and_then(|config| config.read()).expect("embedded defaults");
         Self::in_process(&Stack::new(&config, CancellationToken::new()), routes)
     }
 
@@ -65,10 +57,7 @@ impl Transport {
             let status = status::refuse(Kind::Unavailable, Reason::Unavailable, message);
             Ok(status.into_http())
         };
-        Self {
-            way: BoxCloneSyncService::new(tower::service_fn(refuse)),
-            bearer: None,
-        }
+        Self { way: BoxCloneSyncService::new(tower::service_fn(refuse)), bearer: None }
     }
 }
 
@@ -93,12 +82,10 @@ impl Service<Request> for Transport {
         let patience = asked.unwrap_or(DEFAULT_DEADLINE) + SLACK;
         let call = self.way.call(request);
         Box::pin(async move {
-            tokio::time::timeout(patience, call)
-                .await
-                .unwrap_or_else(|_| {
-                    let message = "no answer by the deadline; the outcome is unknown";
-                    Ok(status::refuse(Kind::Timeout, Reason::Deadline, message).into_http())
-                })
+            tokio::time::timeout(patience, call).await.unwrap_or_else(|_| {
+                let message = "no answer by the deadline; the outcome is unknown";
+                Ok(status::refuse(Kind::Timeout, Reason::Deadline, message).into_http())
+            })
         })
     }
 }

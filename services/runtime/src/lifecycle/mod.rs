@@ -54,10 +54,7 @@ impl Context {
     ///
     /// # Panics
     /// When the texts are no configuration.
-    #[expect(
-        clippy::expect_used,
-        reason = "for tests, where a wrong text is a wrong test"
-    )]
+    #[expect(clippy::expect_used, reason = "for tests, where a wrong text is a wrong test")]
     pub fn for_test(defaults: &[&str], overrides: &str) -> Self {
         let texts = [&[grpc::Config::DEFAULTS], defaults, &[overrides]].concat();
         let config = Config::load(&texts, None, Default::default()).expect("configuration");
@@ -87,20 +84,12 @@ pub struct Bound {
 impl Bound {
     /// A role behind gRPC.
     pub fn grpc(role: Role, routes: Routes) -> Self {
-        Self {
-            role,
-            routes: Some(routes),
-            front: None,
-        }
+        Self { role, routes: Some(routes), front: None }
     }
 
     /// A role with a listener of its own.
     pub fn front(role: Role, front: Front) -> Self {
-        Self {
-            role,
-            routes: None,
-            front: Some(front),
-        }
+        Self { role, routes: None, front: Some(front) }
     }
 
     /// The gRPC services, for tests that serve them without a process.

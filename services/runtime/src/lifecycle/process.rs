@@ -111,8 +111,7 @@ impl Process {
     pub fn add(&mut self, bound: Bound) {
         if let (Some(routes), Some(context)) = (&bound.routes, self.roles.get(&bound.role)) {
             let stack = self.stack.with_drain(context.stop.clone());
-            self.peers
-                .set(bound.role, Transport::in_process(&stack, routes.clone()));
+            self.peers.set(bound.role, Transport::in_process(&stack, routes.clone()));
         }
         self.bounds.push(bound);
     }
@@ -148,19 +147,13 @@ impl Process {
         for (role, context) in &self.roles {
             context.stop.cancel();
             context.tasks.close();
-            if tokio::time::timeout_at(deadline, context.tasks.wait())
-                .await
-                .is_err()
-            {
+            if tokio::time::timeout_at(deadline, context.tasks.wait()).await.is_err() {
                 tracing::warn!(%role, left = context.tasks.len(), "grace period is over");
             }
         }
         self.closing.cancel();
         servers.close();
-        if tokio::time::timeout_at(deadline, servers.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout_at(deadline, servers.wait()).await.is_err() {
             tracing::warn!(left = servers.len(), "listeners did not end in time");
         }
         tracing::info!("stopped");

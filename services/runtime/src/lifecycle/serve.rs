@@ -29,27 +29,17 @@ pub(super) async fn listen(
     let router = probes::router(process.health.clone());
     let closing = process.closing.clone().cancelled_owned();
     servers.spawn(async move {
-        report(
-            "probes",
-            axum::serve(listener, router)
-                .with_graceful_shutdown(closing)
-                .await,
-        );
+        report("probes", axum::serve(listener, router).with_graceful_shutdown(closing).await);
     });
 
     let (listener, address) = bind(process.grpc.listen, "grpc").await?;
     listening.push(("grpc", address));
     let routes = routes(process).await?;
     let closing = process.closing.clone().cancelled_owned();
-    let server = Server::builder()
-        .layer(process.stack.clone())
-        .add_routes(routes);
+    let server = Server::builder().layer(process.stack.clone()).add_routes(routes);
     servers.spawn(async move {
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        report(
-            "grpc",
-            server.serve_with_incoming_shutdown(incoming, closing).await,
-        );
+        report("grpc", server.serve_with_incoming_shutdown(incoming, closing).await);
     });
 
     for bound in std::mem::take(&mut process.bounds) {
@@ -73,9 +63,7 @@ async fn routes(process: &Process) -> anyhow::Result<Routes> {
     let mut names = vec![DIAGNOSTICS];
     for bound in &process.bounds {
         let Some(role) = &bound.routes else { continue };
-        let merged = routes
-            .into_axum_router()
-            .merge(strip_fallback(role.clone()));
+        let merged = routes.into_axum_router().merge(strip_fallback(role.clone()));
         routes = Routes::from(merged);
         names.extend(bound.role.service());
     }
@@ -104,12 +92,9 @@ fn reflection(names: &[&str]) -> anyhow::Result<ServerReflectionServer<impl Serv
 
 async fn bind(address: SocketAddr, name: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address);
-    let listener = listener
-        .await
-        .with_context(|| format!("cannot listen on {address} ({name})"))?;
-    let address = listener
-        .local_addr()
-        .with_context(|| format!("no address ({name})"))?;
+    let listener =
+        listener.await.with_context(|| format!("cannot listen on {address} ({name})"))?;
+    let address = listener.local_addr().with_context(|| format!("no address ({name})"))?;
     Ok((listener, address))
 }
 

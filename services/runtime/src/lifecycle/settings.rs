@@ -43,11 +43,7 @@ impl Section for ProcessConfig {
         let bounded = (100..=600_000).contains(&self.grace_ms);
         problems.require(bounded, "process.grace_ms", "must be 100 to 600000");
         let parsed = self.log.parse::<tracing_subscriber::EnvFilter>();
-        problems.require(
-            parsed.is_ok(),
-            "process.log",
-            "is not a filter such as info,sqlx=warn",
-        );
+        problems.require(parsed.is_ok(), "process.log", "is not a filter such as info,sqlx=warn");
     }
 }
 
@@ -63,10 +59,6 @@ impl Section for DataConfig {
     const DEFAULTS: &'static str = grpc::Config::DEFAULTS;
 
     fn validate(&self, problems: &mut Problems) {
-        problems.require(
-            !self.dir.as_os_str().is_empty(),
-            "data.dir",
-            "must not be empty",
-        );
+        problems.require(!self.dir.as_os_str().is_empty(), "data.dir", "must not be empty");
     }
 }

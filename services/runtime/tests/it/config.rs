@@ -34,11 +34,7 @@ impl Section for Sample {
 }
 
 fn load(environment: Environment) -> Result<Config, Problems> {
-    Config::load(
-        &[Sample::DEFAULTS, grpc::Config::DEFAULTS],
-        None,
-        environment,
-    )
+    Config::load(&[Sample::DEFAULTS, grpc::Config::DEFAULTS], None, environment)
 }
 
 #[test]
@@ -71,27 +67,17 @@ fn unknown_keys_and_sections_are_named() {
     let config = load(Environment::from_iter([("MINGLE_SAMPLE__SIZ", "3")])).unwrap();
     let problems = config.read::<Sample>().unwrap_err().to_string();
     assert!(problems.contains("siz"), "{problems}");
-    let problems = load(Environment::from_iter([("MINGLE_CHATT__X", "3")]))
-        .unwrap_err()
-        .to_string();
+    let problems =
+        load(Environment::from_iter([("MINGLE_CHATT__X", "3")])).unwrap_err().to_string();
     assert!(problems.contains("chatt: unknown section"), "{problems}");
 }
 
 #[test]
 fn every_problem_is_told_at_once() {
-    let environment = Environment::from_iter([
-        ("MINGLE_SAMPLE__SIZE", "0"),
-        ("MINGLE_SAMPLE__NAME", "\"\""),
-    ]);
-    let problems = load(environment)
-        .unwrap()
-        .read::<Sample>()
-        .unwrap_err()
-        .to_string();
-    assert!(
-        problems.contains("sample.size") && problems.contains("sample.name"),
-        "{problems}"
-    );
+    let environment =
+        Environment::from_iter([("MINGLE_SAMPLE__SIZE", "0"), ("MINGLE_SAMPLE__NAME", "\"\"")]);
+    let problems = load(environment).unwrap().read::<Sample>().unwrap_err().to_string();
+    assert!(problems.contains("sample.size") && problems.contains("sample.name"), "{problems}");
 }
 
 #[test]
@@ -107,34 +93,20 @@ fn secrets_come_from_files_and_are_never_printed() {
     let file = dir.path().join("secret");
     fs::write(&file, "top secret\n").unwrap();
     let path = file.to_str().unwrap();
-    let config = load(Environment::from_iter([(
-        "MINGLE_SAMPLE__SECRET_FILE",
-        path,
-    )]))
-    .unwrap();
+    let config = load(Environment::from_iter([("MINGLE_SAMPLE__SECRET_FILE", path)])).unwrap();
     let sample: Sample = config.read().unwrap();
     assert_eq!(sample.secret.expose(), "top secret");
     assert!(!format!("{sample:?}").contains("top secret"));
     assert!(!format!("{config:?}", config = config.environment()).contains("top secret"));
 
     let missing = Environment::from_iter([("MINGLE_SAMPLE__SECRET_FILE", "/does/not/exist")]);
-    assert!(
-        load(missing)
-            .unwrap_err()
-            .to_string()
-            .contains("MINGLE_SAMPLE__SECRET_FILE")
-    );
+    assert!(load(missing).unwrap_err().to_string().contains("MINGLE_SAMPLE__SECRET_FILE"));
 }
 
 #[test]
 fn production_is_declared_by_either_name() {
     for (name, value) in [("MINGLE_ENV", "production"), ("REPLIT_DEPLOYMENT", "1")] {
-        assert_eq!(
-            load(Environment::from_iter([(name, value)]))
-                .unwrap()
-                .mode(),
-            Mode::Production
-        );
+        assert_eq!(load(Environment::from_iter([(name, value)])).unwrap().mode(), Mode::Production);
     }
     assert!(load(Environment::from_iter([("MINGLE_ENV", "prod")])).is_err());
 }

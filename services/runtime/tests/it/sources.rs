@@ -6,9 +6,7 @@ fn url(pairs: &Pairs, mode: Mode) -> Result<Option<String>, String> {
     let mut problems = Problems::default();
     let environment = pairs.iter().copied().collect::<Environment>();
     let redis = sources::redis(&environment, mode, &mut problems);
-    problems
-        .into_result()
-        .map_err(|problems| problems.to_string())?;
+    problems.into_result().map_err(|problems| problems.to_string())?;
     Ok(redis.map(|redis| redis.url.expose().to_owned()))
 }
 
@@ -17,26 +15,10 @@ fn every_name_of_the_source_systems_is_understood() {
     let rest = "rediss://default:t0k@eu1.upstash.io:6379";
     let cases: &[(&Pairs, Mode, Option<&str>)] = &[
         (&[], Mode::Development, None),
-        (
-            &[("REDIS_URL", "redis://h:1")],
-            Mode::Development,
-            Some("redis://h:1"),
-        ),
-        (
-            &[("UPSTASH_REDIS_URL", "rediss://u:p@h:1")],
-            Mode::Development,
-            Some("rediss://u:p@h:1"),
-        ),
-        (
-            &[("UPSTASH_REDIS_URL", "rediss://u:p@h:1")],
-            Mode::Production,
-            None,
-        ),
-        (
-            &[("UPSTASH_REDIS_URL_PROD", "rediss://h:1")],
-            Mode::Production,
-            Some("rediss://h:1"),
-        ),
+        (&[("REDIS_URL", "redis://h:1")], Mode::Development, Some("redis://h:1")),
+        (&[("UPSTASH_REDIS_URL", "rediss://u:p@h:1")], Mode::Development, Some("rediss://u:p@h:1")),
+        (&[("UPSTASH_REDIS_URL", "rediss://u:p@h:1")], Mode::Production, None),
+        (&[("UPSTASH_REDIS_URL_PROD", "rediss://h:1")], Mode::Production, Some("rediss://h:1")),
         (
             &[
                 ("UPSTASH_REDIS_REST_URL", "https://eu1.upstash.io"),
@@ -46,10 +28,7 @@ fn every_name_of_the_source_systems_is_understood() {
             Some(rest),
         ),
         (
-            &[
-                ("REDIS_REST_URL", "https://eu1.upstash.io"),
-                ("REDIS_REST_TOKEN", "t0k"),
-            ],
+            &[("REDIS_REST_URL", "https://eu1.upstash.io"), ("REDIS_REST_TOKEN", "t0k")],
             Mode::Production,
             Some(rest),
         ),
@@ -69,35 +48,21 @@ fn every_name_of_the_source_systems_is_understood() {
             Mode::Development,
             Some("rediss://default:x@eu1.upstash.io:6379"),
         ),
-        (
-            &[("REDIS_ENABLED", "false"), ("REDIS_URL", "redis://h:1")],
-            Mode::Development,
-            None,
-        ),
+        (&[("REDIS_ENABLED", "false"), ("REDIS_URL", "redis://h:1")], Mode::Development, None),
     ];
     for (pairs, mode, expected) in cases {
-        assert_eq!(
-            url(pairs, *mode).unwrap().as_deref(),
-            *expected,
-            "{pairs:?} {mode:?}"
-        );
+        assert_eq!(url(pairs, *mode).unwrap().as_deref(), *expected, "{pairs:?} {mode:?}");
     }
 }
 
 #[test]
 fn what_contradicts_itself_is_refused_by_name() {
     let cases: &[(&Pairs, &str)] = &[
-        (
-            &[("REDIS_URL", "redis://a:1"), ("REDIS_HOST", "b")],
-            "REDIS_HOST",
-        ),
+        (&[("REDIS_URL", "redis://a:1"), ("REDIS_HOST", "b")], "REDIS_HOST"),
         (&[("REDIS_REST_URL", "https://h")], "REDIS_REST_TOKEN"),
         (&[("REDIS_URL", "http://h")], "REDIS_URL"),
         (
-            &[
-                ("REDIS_URL", "rediss://h"),
-                ("REDIS_TLS_REJECT_UNAUTHORIZED", "0"),
-            ],
+            &[("REDIS_URL", "rediss://h"), ("REDIS_TLS_REJECT_UNAUTHORIZED", "0")],
             "REDIS_TLS_REJECT_UNAUTHORIZED",
         ),
     ];
@@ -109,13 +74,6 @@ fn what_contradicts_itself_is_refused_by_name() {
 
 #[test]
 fn the_same_server_by_two_names_is_no_contradiction() {
-    let pairs = [
-        ("REDIS_URL", "redis://h"),
-        ("REDIS_HOST", "h"),
-        ("REDIS_PORT", "6379"),
-    ];
-    assert_eq!(
-        url(&pairs, Mode::Production).unwrap().as_deref(),
-        Some("redis://h")
-    );
+    let pairs = [("REDIS_URL", "redis://h"), ("REDIS_HOST", "h"), ("REDIS_PORT", "6379")];
+    assert_eq!(url(&pairs, Mode::Production).unwrap().as_deref(), Some("redis://h"));
 }

@@ -78,11 +78,7 @@ impl Fixture {
         let config: Config = Context::for_test(&[], overrides).config.read().unwrap();
         let drain = CancellationToken::new();
         let stack = Stack::new(&config, drain.clone());
-        Self {
-            permits: Arc::new(Semaphore::new(0)),
-            drain,
-            stack,
-        }
+        Self { permits: Arc::new(Semaphore::new(0)), drain, stack }
     }
 
     fn client(&self) -> PresenceServiceClient<Transport> {
@@ -132,10 +128,7 @@ async fn streams_end_with_age_and_with_drain_and_give_their_place_back() {
     let fixture = Fixture::new("[grpc]\nmax_streams = 1\nmax_stream_age_ms = 60000");
     let open = || async { fixture.client().watch(tokio_stream::pending()).await };
     let mut stream = open().await.unwrap().into_inner();
-    assert_eq!(
-        Described::from(&open().await.unwrap_err()).reason,
-        "OVERLOADED"
-    );
+    assert_eq!(Described::from(&open().await.unwrap_err()).reason, "OVERLOADED");
     let started = tokio::time::Instant::now();
     let aged = stream.message().await.unwrap_err();
     assert_eq!(Described::from(&aged).kind, Kind::Unavailable);
@@ -167,8 +160,5 @@ async fn an_absent_role_is_unavailable() {
     let mut client = PresenceServiceClient::new(Transport::absent("presence"));
     let status = client.count(pb::CountRequest {}).await.unwrap_err();
     let described = Described::from(&status);
-    assert_eq!(
-        (described.kind, described.reason.as_str()),
-        (Kind::Unavailable, "UNAVAILABLE")
-    );
+    assert_eq!((described.kind, described.reason.as_str()), (Kind::Unavailable, "UNAVAILABLE"));
 }

@@ -11,10 +11,7 @@ async fn opens_on_enough_failures_of_enough_calls() {
     for _ in 0..30 {
         breaker.record(true);
     }
-    assert!(
-        !breaker.is_open(),
-        "half of the calls failed, which is not more than half"
-    );
+    assert!(!breaker.is_open(), "half of the calls failed, which is not more than half");
     breaker.record(true);
     assert!(breaker.is_open());
     breaker.close();

@@ -34,11 +34,7 @@ async fn an_overflow_is_a_gap_and_the_next_message_arrives() {
     for _ in 0..1024 {
         last = slow.recv().await;
     }
-    assert_eq!(
-        last,
-        Some(Delivery::Message(payload(1023))),
-        "the queue is bounded"
-    );
+    assert_eq!(last, Some(Delivery::Message(payload(1023))), "the queue is bounded");
     bus.publish("a", payload(9)).await.unwrap();
     assert_eq!(slow.recv().await, Some(Delivery::Message(payload(9))));
 }

@@ -62,11 +62,7 @@ async fn concurrent_writers_share_batches_and_keep_their_order() {
         let lanes = lanes.clone();
         tasks.spawn(async move {
             for n in 0..10 {
-                lanes
-                    .submit("room", Wish::Write(writer * 10 + n))
-                    .await
-                    .unwrap()
-                    .unwrap();
+                lanes.submit("room", Wish::Write(writer * 10 + n)).await.unwrap().unwrap();
             }
         });
     }
@@ -78,10 +74,7 @@ async fn concurrent_writers_share_batches_and_keep_their_order() {
         assert!(own.is_sorted(), "one writer's items keep their order");
     }
     let batches = log.batches.load(Ordering::SeqCst);
-    assert!(
-        batches < 1000,
-        "{batches} batches for 2000 items from 200 writers"
-    );
+    assert!(batches < 1000, "{batches} batches for 2000 items from 200 writers");
     assert!(log.largest.load(Ordering::SeqCst) <= MAX_BATCH);
 }
 
@@ -111,13 +104,6 @@ async fn an_unknown_commit_is_transient_for_all_and_never_rerun() {
     let lanes = Lanes::start(log.clone(), 1, MAX_BATCH);
     let wishes = [Wish::Write(1), Wish::Lost, Wish::Write(2)];
     let results = futures::future::join_all(wishes.map(|wish| lanes.submit("room", wish))).await;
-    assert!(
-        results
-            .iter()
-            .any(|result| result.as_ref().is_err_and(Error::is_transient))
-    );
-    assert!(
-        log.batches.load(Ordering::SeqCst) <= 3,
-        "a batch of unknown outcome is not rerun"
-    );
+    assert!(results.iter().any(|result| result.as_ref().is_err_and(Error::is_transient)));
+    assert!(log.batches.load(Ordering::SeqCst) <= 3, "a batch of unknown outcome is not rerun");
 }

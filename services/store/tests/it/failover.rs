@@ -29,10 +29,7 @@ struct Faulty {
 
 impl Faulty {
     fn named(name: &'static str) -> Arc<Self> {
-        Arc::new(Self {
-            name,
-            ..Self::default()
-        })
+        Arc::new(Self { name, ..Self::default() })
     }
 
     fn set(&self, mode: u8) {
@@ -84,47 +81,26 @@ impl Fixture {
             Policy::default(),
             CancellationToken::new(),
         );
-        Self {
-            primary,
-            secondary,
-            failover,
-        }
+        Self { primary, secondary, failover }
     }
 
     async fn ask(&self) -> Result<Served<&'static str>> {
-        self.failover
-            .call(|store| async move { store.ask().await })
-            .await
+        self.failover.call(|store| async move { store.ask().await }).await
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_failing_call_is_served_and_the_breaker_spares_the_primary() {
     let fixture = Fixture::new();
-    assert_eq!(
-        fixture.ask().await.unwrap(),
-        Served {
-            value: "primary",
-            degraded: false
-        }
-    );
+    assert_eq!(fixture.ask().await.unwrap(), Served { value: "primary", degraded: false });
     fixture.primary.set(AWAY);
     for _ in 0..100 {
-        assert_eq!(
-            fixture.ask().await.unwrap(),
-            Served {
-                value: "secondary",
-                degraded: true
-            }
-        );
+        assert_eq!(fixture.ask().await.unwrap(), Served { value: "secondary", degraded: true });
     }
     assert!(fixture.failover.breaker().is_open());
     assert_eq!(fixture.secondary.calls.load(Ordering::SeqCst), 100);
     let asked = fixture.primary.calls.load(Ordering::SeqCst);
-    assert!(
-        (21..100).contains(&asked),
-        "the primary was asked {asked} times"
-    );
+    assert!((21..100).contains(&asked), "the primary was asked {asked} times");
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,13 +114,7 @@ async fn recovers_by_a_probe_and_not_by_a_users_request() {
     assert_eq!(fixture.primary.calls.load(Ordering::SeqCst), 0);
     fixture.primary.set(WELL);
     pass(Duration::from_secs(2)).await;
-    assert_eq!(
-        fixture.ask().await.unwrap(),
-        Served {
-            value: "primary",
-            degraded: false
-        }
-    );
+    assert_eq!(fixture.ask().await.unwrap(), Served { value: "primary", degraded: false });
 }
 
 #[tokio::test(start_paused = true)]

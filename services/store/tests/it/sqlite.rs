@@ -5,14 +5,8 @@ use mingle_store::{
 use sqlx::Row as _;
 
 const STEPS: &[Migration] = &[
-    Migration {
-        version: 1,
-        sql: "create table t (id integer primary key) strict",
-    },
-    Migration {
-        version: 2,
-        sql: "alter table t add column name text; create index n on t(name)",
-    },
+    Migration { version: 1, sql: "create table t (id integer primary key) strict" },
+    Migration { version: 2, sql: "alter table t add column name text; create index n on t(name)" },
 ];
 
 #[tokio::test]
@@ -21,37 +15,21 @@ async fn what_was_committed_is_there_after_reopening() {
     let db = Sqlite::open(dir.path()).await.unwrap();
     db.migrate("test", STEPS).await.unwrap();
     let mut tx = db.begin().await.unwrap();
-    sqlx::query("insert into t (id, name) values (1, 'kept')")
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+    sqlx::query("insert into t (id, name) values (1, 'kept')").execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
     let mut tx = db.begin().await.unwrap();
-    sqlx::query("insert into t (id, name) values (2, 'lost')")
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+    sqlx::query("insert into t (id, name) values (2, 'lost')").execute(&mut *tx).await.unwrap();
     drop(tx);
     db.close().await;
     drop(db);
 
     let db = Sqlite::open(dir.path()).await.unwrap();
     db.migrate("test", STEPS).await.unwrap();
-    let rows = sqlx::query("select name from t")
-        .fetch_all(db.readers())
-        .await
-        .unwrap();
+    let rows = sqlx::query("select name from t").fetch_all(db.readers()).await.unwrap();
     let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(names, ["kept"]);
-    let sync = sqlx::query("pragma synchronous")
-        .fetch_one(db.readers())
-        .await
-        .unwrap();
-    assert_eq!(
-        sync.get::<i64, _>(0),
-        2,
-        "every commit is on disk before it is acknowledged"
-    );
+    let sync = sqlx::query("pragma synchronous").fetch_one(db.readers()).await.unwrap();
+    assert_eq!(sync.get::<i64, _>(0), 2, "every commit is on disk before it is acknowledged");
 }
 
 #[tokio::test]
