@@ -21,17 +21,12 @@ pub struct Timestamp {
 impl Timestamp {
     /// From milliseconds since 1970.
     pub const fn from_millis(ms: i64) -> Self {
-        Self {
-            seconds: ms.div_euclid(1000),
-            nanos: (ms.rem_euclid(1000) * 1_000_000) as i32,
-        }
+        Self { seconds: ms.div_euclid(1000), nanos: (ms.rem_euclid(1000) * 1_000_000) as i32 }
     }
 
     /// Milliseconds since 1970, saturating.
     pub const fn millis(&self) -> i64 {
-        self.seconds
-            .saturating_mul(1000)
-            .saturating_add(self.nanos as i64 / 1_000_000)
+        self.seconds.saturating_mul(1000).saturating_add(self.nanos as i64 / 1_000_000)
     }
 }
 
@@ -48,10 +43,7 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let at = DateTime::parse_from_rfc3339(&text).map_err(D::Error::custom)?;
-        Ok(Self {
-            seconds: at.timestamp(),
-            nanos: at.timestamp_subsec_nanos() as i32,
-        })
+        Ok(Self { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos() as i32 })
     }
 }
 
@@ -70,12 +62,6 @@ mod tests {
     #[test]
     fn milliseconds_before_the_epoch_survive() {
         assert_eq!(Timestamp::from_millis(-1).millis(), -1);
-        assert_eq!(
-            Timestamp::from_millis(-1),
-            Timestamp {
-                seconds: -1,
-                nanos: 999_000_000
-            }
-        );
+        assert_eq!(Timestamp::from_millis(-1), Timestamp { seconds: -1, nanos: 999_000_000 });
     }
 }

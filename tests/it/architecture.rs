@@ -14,36 +14,21 @@ use std::{
 };
 
 /// The crates whose inside is layered.
-const SERVICES: &[&str] = &[
-    "mingle-cache",
-    "mingle-chat",
-    "mingle-matchmaking",
-    "mingle-presence",
-    "mingle-ratelimit",
-];
+const SERVICES: &[&str] =
+    &["mingle-cache", "mingle-chat", "mingle-matchmaking", "mingle-presence", "mingle-ratelimit"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn metadata() -> Metadata {
-    MetadataCommand::new()
-        .manifest_path(root().join("Cargo.toml"))
-        .no_deps()
-        .exec()
-        .unwrap()
+    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap()
 }
 
 /// Every file that is tracked or about to be, by its path from the root.
 fn files() -> Vec<String> {
     let listed = Command::new("git")
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root())
         .output()
         .unwrap();
@@ -60,27 +45,16 @@ fn files() -> Vec<String> {
 
 #[track_caller]
 fn assert_none(violations: &[String]) {
-    assert!(
-        violations.is_empty(),
-        "against the rules:\n{}",
-        violations.join("\n")
-    );
+    assert!(violations.is_empty(), "against the rules:\n{}", violations.join("\n"));
 }
 
 #[test]
 fn crates_depend_only_along_the_arrows() {
     let packages = metadata().packages;
-    let crates: Vec<String> = packages
-        .iter()
-        .map(|package| package.name.to_string())
-        .collect();
+    let crates: Vec<String> = packages.iter().map(|package| package.name.to_string()).collect();
     let mut arrows = Vec::new();
     for package in &packages {
-        for dependency in package
-            .dependencies
-            .iter()
-            .filter(|to| crates.contains(&to.name))
-        {
+        for dependency in package.dependencies.iter().filter(|to| crates.contains(&to.name)) {
             arrows.push(edges::Edge {
                 from: package.name.to_string(),
                 to: dependency.name.clone(),
@@ -88,10 +62,7 @@ fn crates_depend_only_along_the_arrows() {
             });
         }
     }
-    assert!(
-        crates.len() >= 12 && arrows.len() >= crates.len(),
-        "{crates:?}, {arrows:?}"
-    );
+    assert!(crates.len() >= 12 && arrows.len() >= crates.len(), "{crates:?}, {arrows:?}");
     assert_none(&edges::violations(&crates, &arrows));
 }
 
@@ -107,16 +78,8 @@ fn services_import_inside_only_downwards() {
     let packages = metadata().packages;
     let mut violations = Vec::new();
     let mut seen = 0;
-    for package in packages
-        .iter()
-        .filter(|package| SERVICES.contains(&package.name.as_str()))
-    {
-        let source = package
-            .manifest_path
-            .as_std_path()
-            .parent()
-            .unwrap()
-            .join("src");
+    for package in packages.iter().filter(|package| SERVICES.contains(&package.name.as_str())) {
+        let source = package.manifest_path.as_std_path().parent().unwrap().join("src");
         let dependencies = names(package);
         for file in rust_files(&source) {
             let text = fs::read_to_string(&file).unwrap();
@@ -134,11 +97,7 @@ fn services_import_inside_only_downwards() {
 /// The crates that a package can name in its code.
 fn names(package: &Package) -> Vec<String> {
     let name = |dependency: &cargo_metadata::Dependency| {
-        dependency
-            .rename
-            .as_ref()
-            .unwrap_or(&dependency.name)
-            .replace('-', "_")
+        dependency.rename.as_ref().unwrap_or(&dependency.name).replace('-', "_")
     };
     package.dependencies.iter().map(name).collect()
 }
@@ -161,9 +120,7 @@ fn names_sizes_and_words_are_kept() {
     let mut violations = Vec::new();
     for path in files() {
         let bytes = fs::read(root().join(&path)).unwrap();
-        let text = String::from_utf8(bytes)
-            .ok()
-            .filter(|text| !text.contains('\0'));
+        let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
         violations.extend(tree::violations(&path, text.as_deref()));
         if let Some(text) = text.filter(|_| path.ends_with(".rs")) {
             violations.extend(tree::nameless_modules(&path, &text));

@@ -15,24 +15,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mingle-matchmaking", SERVICE),
     ("mingle-presence", SERVICE),
     ("mingle-ratelimit", SERVICE),
-    (
-        "mingle-gateway",
-        &["mingle-proto", "mingle-runtime", "mingle-client"],
-    ),
+    ("mingle-gateway", &["mingle-proto", "mingle-runtime", "mingle-client"]),
     ("mingle", ALL),
     ("mingle-bench", &["mingle-proto", "mingle-client"]),
     ("mingle-testkit", &["mingle-store"]),
-    (
-        "mingle-tests",
-        &["mingle-proto", "mingle-client", "mingle-testkit"],
-    ),
+    ("mingle-tests", &["mingle-proto", "mingle-client", "mingle-testkit"]),
 ];
-const SERVICE: &[&str] = &[
-    "mingle-proto",
-    "mingle-runtime",
-    "mingle-store",
-    "mingle-client",
-];
+const SERVICE: &[&str] = &["mingle-proto", "mingle-runtime", "mingle-store", "mingle-client"];
 const ALL: &[&str] = &[
     "mingle-proto",
     "mingle-store",
@@ -66,9 +55,7 @@ pub(crate) fn violations(crates: &[String], edges: &[Edge]) -> Vec<String> {
         .iter()
         .filter(|edge| !(edge.dev && edge.to == "mingle-testkit"))
         .filter(|edge| {
-            !allowed
-                .get(edge.from.as_str())
-                .is_some_and(|to| to.contains(&edge.to.as_str()))
+            !allowed.get(edge.from.as_str()).is_some_and(|to| to.contains(&edge.to.as_str()))
         })
         .map(|edge| format!("{} may not depend on {}", edge.from, edge.to));
     unknown.chain(wrong).collect()
@@ -103,9 +90,7 @@ pub(crate) fn lock_violations(lock: &str) -> Vec<String> {
 }
 
 fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    line.strip_prefix(key)?
-        .strip_prefix(" = \"")?
-        .strip_suffix('"')
+    line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix('"')
 }
 
 #[cfg(test)]
@@ -113,11 +98,7 @@ mod tests {
     use super::*;
 
     fn edge(from: &str, to: &str, dev: bool) -> Edge {
-        Edge {
-            from: from.to_owned(),
-            to: to.to_owned(),
-            dev,
-        }
+        Edge { from: from.to_owned(), to: to.to_owned(), dev }
     }
 
     #[test]
@@ -141,10 +122,7 @@ mod tests {
     #[test]
     fn a_crate_without_arrows_is_found() {
         let crates = ["mingle-chat", "mingle-extra"].map(str::to_owned);
-        assert_eq!(
-            violations(&crates, &[]),
-            ["mingle-extra has no arrows in the table"]
-        );
+        assert_eq!(violations(&crates, &[]), ["mingle-extra has no arrows in the table"]);
     }
 
     #[test]

@@ -17,11 +17,7 @@ struct Layer {
 }
 
 const LAYERS: &[Layer] = &[
-    Layer {
-        module: "domain",
-        modules: &[],
-        refuses: |_| true,
-    },
+    Layer { module: "domain", modules: &[], refuses: |_| true },
     Layer {
         module: "wire",
         modules: &["domain"],
@@ -46,9 +42,7 @@ fn is_ours(name: &str) -> bool {
 /// below `src`; `dependencies` are the crates it could name, with underscores.
 pub(crate) fn violations(file: &Path, text: &str, dependencies: &[String]) -> Vec<String> {
     let module = module_of(file);
-    let Some(layer) = LAYERS
-        .iter()
-        .find(|layer| module.first().is_some_and(|m| m == layer.module))
+    let Some(layer) = LAYERS.iter().find(|layer| module.first().is_some_and(|m| m == layer.module))
     else {
         return Vec::new();
     };
@@ -62,11 +56,7 @@ pub(crate) fn violations(file: &Path, text: &str, dependencies: &[String]) -> Ve
             Target::Crate(name) => dependencies.contains(&name) && (layer.refuses)(&name),
         };
         if wrong {
-            found.push(format!(
-                "{} may not import {}",
-                layer.module,
-                path.join("::")
-            ));
+            found.push(format!("{} may not import {}", layer.module, path.join("::")));
         }
     }
     found
@@ -81,10 +71,7 @@ enum Target {
 
 fn resolve(path: &[String], module: &[String]) -> Target {
     let own = module.first().cloned().unwrap_or_default();
-    let up = path
-        .iter()
-        .take_while(|segment| *segment == "super")
-        .count();
+    let up = path.iter().take_while(|segment| *segment == "super").count();
     match path[0].as_str() {
         "crate" => Target::Module(top(&path[1]).to_owned()),
         // Inside an inline module `super` is the file's own module, so one
@@ -106,24 +93,14 @@ fn resolve(path: &[String], module: &[String]) -> Target {
 
 /// A lowercase segment is a module; anything else is an item of the root.
 fn top(segment: &str) -> &str {
-    if segment.starts_with(|c: char| c.is_ascii_lowercase()) {
-        segment
-    } else {
-        ""
-    }
+    if segment.starts_with(|c: char| c.is_ascii_lowercase()) { segment } else { "" }
 }
 
 /// `domain/pool.rs` is `["domain", "pool"]`, `domain/mod.rs` is `["domain"]`.
 fn module_of(file: &Path) -> Vec<String> {
-    let mut module: Vec<String> = file
-        .with_extension("")
-        .iter()
-        .map(|part| part.to_string_lossy().into_owned())
-        .collect();
-    if module
-        .last()
-        .is_some_and(|last| last == "mod" || last == "lib")
-    {
+    let mut module: Vec<String> =
+        file.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if module.last().is_some_and(|last| last == "mod" || last == "lib") {
         module.pop();
     }
     module
@@ -134,35 +111,19 @@ mod tests {
     use super::*;
 
     fn of(file: &str, text: &str) -> usize {
-        let dependencies = [
-            "mingle_proto",
-            "mingle_store",
-            "mingle_runtime",
-            "sqlx",
-            "tonic",
-            "prost",
-            "serde",
-        ];
+        let dependencies =
+            ["mingle_proto", "mingle_store", "mingle_runtime", "sqlx", "tonic", "prost", "serde"];
         violations(Path::new(file), text, &dependencies.map(str::to_owned)).len()
     }
 
     #[test]
     fn domain_imports_std_only() {
         assert_eq!(
-            of(
-                "domain.rs",
-                "use std::time::Duration; use crate::domain::x; Self::new();"
-            ),
+            of("domain.rs", "use std::time::Duration; use crate::domain::x; Self::new();"),
             0
         );
         assert_eq!(of("domain.rs", "use serde::Serialize;"), 1);
-        assert_eq!(
-            of(
-                "domain/pool.rs",
-                "use super::Ticket; use crate::store::Rows;"
-            ),
-            1
-        );
+        assert_eq!(of("domain/pool.rs", "use super::Ticket; use crate::store::Rows;"), 1);
         assert_eq!(of("domain/pool.rs", "use super::super::store;"), 1);
         assert_eq!(of("domain.rs", "use super::store::Rows;"), 1);
         assert_eq!(of("domain.rs", "fn f(e: sqlx::Error) {}"), 1);
@@ -172,59 +133,29 @@ mod tests {
     #[test]
     fn wire_knows_proto_and_domain() {
         assert_eq!(
-            of(
-                "wire.rs",
-                "use crate::domain::T; use mingle_proto::chat::v1; tonic::Status"
-            ),
+            of("wire.rs", "use crate::domain::T; use mingle_proto::chat::v1; tonic::Status"),
             0
         );
         assert_eq!(of("wire.rs", "use crate::{domain::T, store::Rows};"), 1);
-        assert_eq!(
-            of(
-                "wire/rooms.rs",
-                "use mingle_store::Error;\nuse mingle_runtime::Peer;"
-            ),
-            2
-        );
+        assert_eq!(of("wire/rooms.rs", "use mingle_store::Error;\nuse mingle_runtime::Peer;"), 2);
     }
 
     #[test]
     fn store_knows_domain_and_no_protocol() {
         assert_eq!(
-            of(
-                "store/sqlite.rs",
-                "use crate::domain::T; use mingle_store::x; sqlx::query"
-            ),
+            of("store/sqlite.rs", "use crate::domain::T; use mingle_store::x; sqlx::query"),
             0
         );
         assert_eq!(
-            of(
-                "store/sqlite.rs",
-                "use tonic::Status; use mingle_proto::chat; use prost::M;"
-            ),
+            of("store/sqlite.rs", "use tonic::Status; use mingle_proto::chat; use prost::M;"),
             3
         );
-        assert_eq!(
-            of("store/mod.rs", "use crate::{wire::to_room, service::Chat};"),
-            2
-        );
+        assert_eq!(of("store/mod.rs", "use crate::{wire::to_room, service::Chat};"), 2);
     }
 
     #[test]
     fn what_stands_above_and_tests_are_free() {
-        assert_eq!(
-            of(
-                "service.rs",
-                "use crate::{store::A, wire::b, domain::C}; use tonic::D;"
-            ),
-            0
-        );
-        assert_eq!(
-            of(
-                "store/mod.rs",
-                "#[cfg(test)] mod tests { use tonic::Status; }"
-            ),
-            0
-        );
+        assert_eq!(of("service.rs", "use crate::{store::A, wire::b, domain::C}; use tonic::D;"), 0);
+        assert_eq!(of("store/mod.rs", "#[cfg(test)] mod tests { use tonic::Status; }"), 0);
     }
 }

@@ -9,11 +9,7 @@ pub(crate) fn code(text: &str) -> String {
     while at < bytes.len() {
         let end = skipped(bytes, at);
         if end > at {
-            out.extend(
-                text[at..end]
-                    .chars()
-                    .map(|c| if c == '\n' { '\n' } else { ' ' }),
-            );
+            out.extend(text[at..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
             at = end;
         } else {
             let Some(c) = text[at..].chars().next() else {
@@ -69,9 +65,7 @@ fn quoted(rest: &[u8], quote: u8) -> usize {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    haystack.windows(needle.len()).position(|window| window == needle)
 }
 
 fn is_word(byte: u8) -> bool {
@@ -182,10 +176,7 @@ mod tests {
     use super::*;
 
     fn named(text: &str) -> Vec<String> {
-        paths(&code(text))
-            .into_iter()
-            .map(|path| path.join("::"))
-            .collect()
+        paths(&code(text)).into_iter().map(|path| path.join("::")).collect()
     }
 
     #[test]
@@ -193,13 +184,7 @@ mod tests {
         let text = "use crate::{store::{Rows, self}, wire};\nfn f() -> tonic::Status { a.b::<u8>(); x::y() }";
         assert_eq!(
             named(text),
-            [
-                "crate::store::Rows",
-                "crate::store::self",
-                "crate::wire",
-                "tonic::Status",
-                "x::y"
-            ]
+            ["crate::store::Rows", "crate::store::self", "crate::wire", "tonic::Status", "x::y"]
         );
     }
 

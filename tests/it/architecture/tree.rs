@@ -39,17 +39,12 @@ pub(crate) fn violations(path: &str, text: Option<&str>) -> Vec<String> {
         found.push(format!("{path} has {lines} lines, more than {LONGEST}"));
     }
     for word in [concat!("TO", "DO"), concat!("FIX", "ME")] {
-        if text
-            .split(|c: char| !c.is_ascii_alphanumeric())
-            .any(|token| token == word)
-        {
+        if text.split(|c: char| !c.is_ascii_alphanumeric()).any(|token| token == word) {
             found.push(format!("{path} says {word}"));
         }
     }
     if waits(path, text) {
-        found.push(format!(
-            "{path} waits for time to pass in a test: use eventually()"
-        ));
+        found.push(format!("{path} waits for time to pass in a test: use eventually()"));
     }
     found
 }
@@ -77,11 +72,7 @@ fn waits(path: &str, text: &str) -> bool {
     let calls = [concat!("sle", "ep("), concat!("waitFor", "Timeout(")];
     let within = |code: &str| calls.iter().any(|call| code.contains(call));
     if path.starts_with("tests/") || path.contains("/tests/") {
-        return if path.ends_with(".rs") {
-            within(&source::code(text))
-        } else {
-            within(text)
-        };
+        return if path.ends_with(".rs") { within(&source::code(text)) } else { within(text) };
     }
     path.ends_with(".rs") && within(&source::split_tests(&source::code(text)).1)
 }
@@ -89,9 +80,7 @@ fn waits(path: &str, text: &str) -> bool {
 /// Inline modules whose name says nothing.
 pub(crate) fn nameless_modules(path: &str, text: &str) -> Vec<String> {
     let code = source::code(text);
-    let words: Vec<&str> = code
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .collect();
+    let words: Vec<&str> = code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
     words
         .windows(2)
         .filter(|pair| pair[0] == "mod" && NAMELESS.contains(&pair[1]))
@@ -140,10 +129,7 @@ mod tests {
         assert_eq!(count("tests/browser/meet.test.mjs", call), 1);
         assert_eq!(count("services/chat/src/lib.rs", call), 0);
         assert_eq!(
-            count(
-                "services/chat/src/lib.rs",
-                &format!("#[cfg(test)] mod t {{ {call} }}")
-            ),
+            count("services/chat/src/lib.rs", &format!("#[cfg(test)] mod t {{ {call} }}")),
             1
         );
         assert_eq!(count("tests/kit/src/eventually.rs", call), 0);

@@ -36,11 +36,7 @@ fn build() -> PathBuf {
         Ok(built) => built,
         Err(error) => panic!("cargo could not be started: {error}"),
     };
-    assert!(
-        built.status.success(),
-        "cargo build of mingle: {}",
-        built.status
-    );
+    assert!(built.status.success(), "cargo build of mingle: {}", built.status);
     match executable(&String::from_utf8_lossy(&built.stdout)) {
         Some(path) => path,
         None => panic!("cargo built no executable named mingle"),
@@ -69,9 +65,6 @@ mod tests {
             {"reason":"compiler-artifact","target":{"name":"mingle"},"executable":"/t/debug/mingle"}
             {"reason":"build-finished","success":true}"#;
         assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/mingle")));
-        assert_eq!(
-            executable(r#"{"reason":"build-finished","success":true}"#),
-            None
-        );
+        assert_eq!(executable(r#"{"reason":"build-finished","success":true}"#), None);
     }
 }

@@ -79,10 +79,7 @@ mod tests {
     async fn returns_at_once_what_holds_already() {
         let begin = Instant::now();
         eventually(Duration::from_secs(1), "true", async || true).await;
-        assert_eq!(
-            eventually(Duration::ZERO, "some", async || Some(7)).await,
-            7
-        );
+        assert_eq!(eventually(Duration::ZERO, "some", async || Some(7)).await, 7);
         assert_eq!(begin.elapsed(), Duration::ZERO);
     }
 
@@ -101,10 +98,7 @@ mod tests {
     async fn asks_a_last_time_at_the_deadline() {
         let deadline = Duration::from_millis(777);
         let begin = Instant::now();
-        eventually(deadline, "the deadline", async || {
-            begin.elapsed() >= deadline
-        })
-        .await;
+        eventually(deadline, "the deadline", async || begin.elapsed() >= deadline).await;
         assert_eq!(begin.elapsed(), deadline);
     }
 
@@ -117,10 +111,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     #[should_panic(expected = "an answer (probe 1 did not answer)")]
     async fn a_probe_that_hangs_is_cut_at_the_deadline() {
-        eventually(Duration::from_secs(1), "an answer", async || {
-            pending::<bool>().await
-        })
-        .await;
+        eventually(Duration::from_secs(1), "an answer", async || pending::<bool>().await).await;
     }
 
     #[tokio::test(start_paused = true)]

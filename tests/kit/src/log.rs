@@ -33,15 +33,8 @@ pub(crate) struct Log {
 impl Log {
     /// An empty log in the folder for temporary files.
     pub(crate) fn new() -> io::Result<Self> {
-        let file = tempfile::Builder::new()
-            .prefix("mingle-")
-            .suffix(".log")
-            .tempfile()?;
-        Ok(Self {
-            file,
-            ready: Arc::default(),
-            follower: None,
-        })
+        let file = tempfile::Builder::new().prefix("mingle-").suffix(".log").tempfile()?;
+        Ok(Self { file, ready: Arc::default(), follower: None })
     }
 
     /// A handle that appends to the file, for a child's stderr.
@@ -131,10 +124,7 @@ mod tests {
         ] {
             note(&mut ready, line);
         }
-        assert_eq!(
-            ready.listeners["gateway"],
-            SocketAddr::from(([127, 0, 0, 1], 34567))
-        );
+        assert_eq!(ready.listeners["gateway"], SocketAddr::from(([127, 0, 0, 1], 34567)));
         assert_eq!(ready.listeners["grpc"].port(), 50051);
         assert_eq!((ready.listeners.len(), ready.whole), (2, false));
         note(&mut ready, r#"{"ready":"mingle"}"#);

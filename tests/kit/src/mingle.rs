@@ -85,10 +85,7 @@ impl Builder {
     pub async fn run_to_end(self, deadline: Duration) -> Finished {
         let mut mingle = self.spawn();
         let status = mingle.exit(deadline).await;
-        Finished {
-            status,
-            log: mingle.log(),
-        }
+        Finished { status, log: mingle.log() }
     }
 
     /// Starts the process and waits for nothing.
@@ -105,11 +102,7 @@ impl Builder {
         let mut command = Command::new(&program);
         command
             .env_clear()
-            .envs(
-                INHERITED
-                    .iter()
-                    .filter_map(|key| Some((key, std::env::var_os(key)?))),
-            )
+            .envs(INHERITED.iter().filter_map(|key| Some((key, std::env::var_os(key)?))))
             .env("MINGLE_GATEWAY__LISTEN", "127.0.0.1:0")
             .env("MINGLE_GRPC__LISTEN", "127.0.0.1:0")
             .env("MINGLE_PROBES__LISTEN", "127.0.0.1:0")
@@ -123,12 +116,7 @@ impl Builder {
         if let Some(stdout) = child.stdout.take() {
             must(log.follow(stdout), "the log file");
         }
-        Mingle {
-            child,
-            log,
-            data_dir,
-            _temporary: temporary,
-        }
+        Mingle { child, log, data_dir, _temporary: temporary }
     }
 }
 
@@ -301,11 +289,7 @@ impl Drop for Mingle {
             let _ = self.child.wait();
         }
         if thread::panicking() {
-            eprintln!(
-                "--- log of mingle, process {} ---\n{}",
-                self.pid(),
-                self.log.tail()
-            );
+            eprintln!("--- log of mingle, process {} ---\n{}", self.pid(), self.log.tail());
             eprintln!("--- end of log ---");
         }
     }

@@ -42,11 +42,7 @@ async fn a_ready_process_tells_its_addresses_and_stops_when_asked() {
 async fn a_given_data_folder_outlives_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = script(READY).data_dir(folder.path()).start().await;
-    assert!(
-        first
-            .log()
-            .contains(&format!("data in {}", folder.path().display()))
-    );
+    assert!(first.log().contains(&format!("data in {}", folder.path().display())));
     first.kill9();
     let status = first.exit(SOON).await;
     assert_eq!(status.signal(), Some(9));
