@@ -9,6 +9,7 @@ export class Calls {
   #waiting = new Set();
   #byId = new Map();
   #open = false;
+  #ended = null;
 
   /**
    * `options`: link, backoff, timeoutMs, backlogLimit (of kept requests, and
@@ -52,6 +53,11 @@ export class Calls {
     this.#options.link.send(JSON.stringify({ id: this.#options.link.nextId(), [kind]: body }));
   }
 
+  /** A connection is being made: requests may wait for it. */
+  begin() {
+    this.#ended = null;
+  }
+
   opened() {
     this.#open = true;
     this.#pump();
@@ -85,13 +91,15 @@ export class Calls {
     return true;
   }
 
-  /** Rejects everything that waits. */
+  /** Rejects everything that waits, and what is asked until `begin`. */
   abort(error) {
     this.#open = false;
+    this.#ended = error;
     for (const call of [...this.#waiting]) this.#finish(call, error);
   }
 
   #refusal(call) {
+    if (this.#ended) return this.#ended;
     const { backlogLimit, maxFrameBytes } = this.#options;
     const full = call.keep ? this.kept >= backlogLimit : this.#waiting.size >= 2 * backlogLimit;
     if (full) {

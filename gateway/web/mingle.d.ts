@@ -174,7 +174,7 @@ export class Mingle {
   matchResume(ticketId: string, pool: string, join?: Join): Promise<void>;
   matchLeave(ticketId?: string): Promise<Ticket>;
   roomJoin(roomId: string, options?: { after?: Position }): Promise<Room>;
-  roomLeave(roomId: string): Promise<void>;
+  roomLeave(roomId: string, options?: { timeoutMs?: number }): Promise<void>;
   /** Kept, and sent again with the same key, until the server answers. */
   send(roomId: string, body: string, options?: { clientMsgId?: string; metadata?: Record<string, string> }): Promise<Sent>;
   edit(roomId: string, messageId: string, body: string): Promise<void>;

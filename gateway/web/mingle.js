@@ -171,9 +171,9 @@ export class Mingle {
     return this.#calls.request("roomJoin", body, { taken: (room) => this.#placed(room, place) });
   }
 
-  /** Ends the membership; a pair room closes. */
-  async roomLeave(roomId) {
-    await this.#calls.request("roomLeave", { roomId }, { taken: () => this.#rooms.forget(roomId) });
+  /** Ends the membership; a pair room closes. Tries for `timeoutMs`. */
+  async roomLeave(roomId, { timeoutMs } = {}) {
+    await this.#calls.request("roomLeave", { roomId }, { timeoutMs, taken: () => this.#rooms.forget(roomId) });
   }
 
   /**
@@ -341,6 +341,8 @@ export class Mingle {
       this.#calls.abort(error);
       this.#connecting?.reject(error);
       this.#connecting = null;
+    } else if (change.state === "connecting") {
+      this.#calls.begin();
     } else if (change.state === "open") {
       this.#connecting?.resolve();
       this.#connecting = null;

@@ -1,0 +1,264 @@
+// The page: one view at a time, and the way between them.
+
+import { Banner } from "./banner.js";
+import { Composer } from "./composer.js";
+import { Conversation } from "./conversation.js";
+import { byId, toggle } from "./dom.js";
+import { Earlier } from "./earlier.js";
+import { Mingle } from "./mingle.js";
+import { NoTokens, place, profile, signOut, tokenFor, usePastedToken } from "./session.js";
+import { Start } from "./start.js";
+import { Waiting } from "./waiting.js";
+
+const POOL = "random-chat";
+const MATCH_AGAIN_MS = 2000;
+const LEAVE_WITHIN_MS = 60_000;
+const AWAY_AFTER_MS = 60_000;
+const VIEWS = ["start", "waiting", "conversation", "past"];
+
+class App {
+  #client = null;
+  #signedIn = "";
+  #conversation = null;
+  #search = 0;
+  #awayTimer;
+  #start = new Start((chosen) => void this.#find(chosen));
+  #waiting = new Waiting();
+  #composer = new Composer();
+  #banner = new Banner({
+    retry: () => this.#client?.wake(),
+    takeOver: () => this.#client?.connect().catch(() => {}),
+    signIn: () => this.#signInAgain(),
+  });
+  #earlier = new Earlier({
+    client: () => (byId("view-start").hidden && this.#client ? this.#client : this.#signIn()),
+    currentRoom: () => this.#conversation?.roomId ?? "",
+    open: (summary) => void this.#openPast(summary),
+    close: () => this.#show(this.#behind()),
+  });
+
+  async run() {
+    byId("cancel").addEventListener("click", () => void this.#cancel());
+    byId("next").addEventListener("click", () => this.#next());
+    byId("leave").addEventListener("click", () => this.#leave());
+    addEventListener("online", () => this.#client?.wake());
+    document.addEventListener("visibilitychange", () => this.#seen());
+    const was = place.read();
+    if (!was || !(await this.#signIn(profile.read(), false))) return this.#show("start", false);
+    if (was.view === "conversation") await this.#enter(was, false);
+    else this.#waitAgain(was);
+  }
+
+  /** The client of the chosen user, connected or about to be; null (and told) when that fails. */
+  async #signIn(chosen = this.#start.read(), wait = true) {
+    if (!chosen) return null;
+    const name = this.#start.needsToken ? this.#start.token : chosen.userId;
+    if (this.#client && this.#client.state !== "closed" && this.#signedIn === name) return this.#client;
+    if (this.#start.needsToken) usePastedToken(this.#start.token);
+    this.#start.busy(true);
+    try {
+      await tokenFor(chosen.userId);
+      this.#dropClient();
+      this.#client = this.#newClient(chosen.userId);
+      this.#signedIn = name;
+      const connected = this.#client.connect();
+      connected.then(() => this.#welcomed(), () => {});
+      if (wait) await connected;
+      return this.#client;
+    } catch (error) {
+      this.#signInFailed(error);
+      return null;
+    } finally {
+      this.#start.busy(false);
+    }
+  }
+
+  // A pasted token decides the name; a development token has the one asked for.
+  #welcomed() {
+    const { userId } = this.#client;
+    if (userId !== profile.read().userId) this.#start.rename(userId);
+    if (!this.#start.needsToken) this.#signedIn = userId;
+    if (this.#client.state === "open") void this.#earlier.load();
+  }
+
+  #newClient(userId) {
+    const client = new Mingle({ getToken: ({ renew }) => tokenFor(userId, { renew }) });
+    this.#banner.watch(client);
+    client.on("matched", (match) => this.#matched(match));
+    client.on("ticket", () => this.#ticketEnded());
+    return client;
+  }
+
+  #dropClient() {
+    this.#client?.close();
+    this.#client = null;
+    this.#earlier.clear();
+  }
+
+  #signInFailed(error) {
+    if (error instanceof NoTokens) {
+      this.#start.askToken();
+      return;
+    }
+    this.#start.fail(error.name === "TypeError" ? "The server cannot be reached. Check your connection and try again." : `You could not sign in: ${error.message}`);
+  }
+
+  #signInAgain() {
+    signOut();
+    this.#closeConversation();
+    this.#dropClient();
+    this.#toStart("");
+  }
+
+  async #find(chosen) {
+    const client = await this.#signIn(chosen);
+    if (client) await this.#look({ attributes: { gender: chosen.gender }, wants: chosen.wants.length > 0 ? { gender: chosen.wants } : {} });
+  }
+
+  // Searches until there is a ticket, the user cancels, or trying makes no sense.
+  async #look(join) {
+    const search = ++this.#search;
+    const here = { view: "waiting", ticketId: "", join };
+    this.#wait(here);
+    while (search === this.#search) {
+      try {
+        const { ticketId } = await this.#client.matchJoin(POOL, join);
+        if (search === this.#search && place.read()?.view === "waiting") place.write({ ...here, ticketId });
+        else if (!place.read()) await this.#client.matchLeave(ticketId);
+        return;
+      } catch (error) {
+        if (search !== this.#search) return;
+        if (error.reason === "ALREADY_WAITING") return this.#toStart("You are looking for someone in another tab, or were a moment ago. Try again in a few seconds.");
+        if (!error.retryable) return this.#toStart(`The search could not be started: ${error.message}`);
+        this.#waiting.say("Still trying to reach the matchmaker");
+        await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs || MATCH_AGAIN_MS));
+      }
+    }
+  }
+
+  #waitAgain(was) {
+    if (!was.ticketId) return void this.#look(was.join);
+    this.#wait(was);
+    void this.#client.matchResume(was.ticketId, POOL, was.join);
+  }
+
+  #wait(here) {
+    place.write(here);
+    this.#waiting.start(this.#client, POOL, here.join.wants.gender ?? []);
+    this.#show("waiting");
+  }
+
+  async #cancel() {
+    byId("cancel").disabled = true;
+    this.#waiting.say("Cancelling");
+    const asked = this.#client.ticketId ? this.#client.matchLeave() : Promise.resolve({});
+    const { state, roomId } = await asked.catch(() => ({}));
+    if (state === "MATCHED") {
+      if (!roomId) this.#waiting.say("Someone was found just then");
+      return;
+    }
+    this.#toStart("");
+  }
+
+  // The ticket ended while this tab was away; who is still looking looks on.
+  #ticketEnded() {
+    const here = place.read();
+    if (here?.view === "waiting") void this.#look(here.join);
+  }
+
+  #matched({ roomId, users }) {
+    if (place.read()?.view !== "waiting") return;
+    const partner = users.find((user) => user !== this.#client.userId) ?? "";
+    void this.#enter({ roomId, partner }, true);
+  }
+
+  async #enter({ roomId, partner, self = this.#client.userId }, fresh) {
+    this.#search += 1;
+    this.#waiting.stop();
+    this.#conversation?.close();
+    place.write({ view: "conversation", roomId, partner, self });
+    const gone = (text) => {
+      this.#closeConversation();
+      this.#toStart(text);
+    };
+    this.#conversation = new Conversation(this.#client, this.#composer, { self, roomId, partner, gone });
+    this.#earlier.show();
+    this.#show("conversation");
+    await this.#conversation.open(fresh);
+  }
+
+  #next() {
+    this.#leaveRoom();
+    void this.#find(profile.read());
+  }
+
+  #leave() {
+    this.#leaveRoom();
+    this.#toStart("");
+  }
+
+  // The room is left as soon as there is a connection; nobody waits for that.
+  #leaveRoom() {
+    const { roomId, ended } = this.#conversation;
+    this.#closeConversation();
+    const left = ended ? Promise.resolve() : this.#client.roomLeave(roomId, { timeoutMs: LEAVE_WITHIN_MS });
+    left.catch(() => {}).then(() => this.#earlier.load());
+    this.#client.presenceWatch([]).catch(() => {});
+  }
+
+  #closeConversation() {
+    this.#conversation?.close();
+    this.#conversation = null;
+    byId("messages").replaceChildren();
+  }
+
+  #toStart(problem) {
+    this.#search += 1;
+    this.#waiting.stop();
+    place.write(null);
+    this.#show("start");
+    this.#start.fail(problem);
+  }
+
+  async #openPast(summary) {
+    const client = await this.#signIn();
+    if (!client) return;
+    const resumable = !summary.closed && !this.#conversation && this.#behind() === "start";
+    toggle(byId("past-continue"), resumable);
+    byId("past-continue").onclick = () => void this.#enter({ roomId: summary.roomId, partner: "" }, false);
+    this.#show("past");
+    await this.#earlier.read(client, summary);
+  }
+
+  /** The view that an earlier conversation lies over. */
+  #behind() {
+    return place.read()?.view ?? "start";
+  }
+
+  #show(view, focus = true) {
+    for (const name of VIEWS) toggle(byId(`view-${name}`), name === view);
+    for (const name of ["conversation", "past"]) {
+      if (name === view) byId(`view-${name}`).dataset.testid = "conversation";
+      else delete byId(`view-${name}`).dataset.testid;
+    }
+    document.body.dataset.view = view;
+    if (view === "conversation") this.#conversation.shown();
+    if (!focus) return;
+    const coarse = matchMedia("(pointer: coarse)").matches;
+    if (view === "conversation" && !this.#conversation?.ended && !coarse) this.#composer.focus();
+    else byId(`view-${view}`).querySelector("h2").focus();
+  }
+
+  #seen() {
+    clearTimeout(this.#awayTimer);
+    if (!this.#client) return;
+    if (document.hidden) {
+      this.#awayTimer = setTimeout(() => this.#client?.presenceSet("AWAY").catch(() => {}), AWAY_AFTER_MS);
+    } else {
+      this.#client.wake();
+      this.#client.presenceSet("ONLINE").catch(() => {});
+    }
+  }
+}
+
+void new App().run();

@@ -1,0 +1,98 @@
+// The line that says when something is wrong with the connection, and the
+// small word in the header that says it is well.
+
+import { announce, byId, toggle } from "./dom.js";
+import { CLOSE } from "./mingle.js";
+
+/** A reconnect that is quicker than this is not worth a word. */
+const PATIENCE_MS = 300;
+
+const WORDS = { idle: "", connecting: "Connecting", open: "Connected", reconnecting: "Reconnecting", closed: "Not connected" };
+const ENDED = new Map([
+  [CLOSE.ORIGIN_NOT_ALLOWED, "This page may not connect to the server from its address."],
+  [CLOSE.TOO_MANY_CONNECTIONS, "You have too many open connections. Close another tab and try again."],
+  [CLOSE.PROTOCOL_ERROR, "This page and the server do not understand each other. Reload the page to get its newest version."],
+]);
+
+export class Banner {
+  #actions;
+  #degraded = [];
+  #draining = false;
+  #shown = "";
+  #timer;
+  #click = null;
+
+  /** `actions`: retry(), takeOver(), signIn(). */
+  constructor(actions) {
+    this.#actions = actions;
+    byId("banner-action").addEventListener("click", () => this.#click?.());
+  }
+
+  /** Shows what the client tells. */
+  watch(client) {
+    client.on("state", (change) => this.state(change));
+    client.on("degraded", ({ states }) => {
+      this.#degraded = states;
+      if (client.state === "open") this.#calm();
+    });
+    client.on("draining", () => {
+      this.#draining = true;
+      this.#calm();
+    });
+  }
+
+  state({ state, error }) {
+    const word = byId("connection");
+    word.dataset.state = state;
+    word.textContent = WORDS[state];
+    clearTimeout(this.#timer);
+    if (state === "open") {
+      this.#draining = false;
+      this.#calm();
+    } else if (state === "reconnecting") {
+      this.#timer = setTimeout(() => this.#lost(), this.#shown ? 0 : PATIENCE_MS);
+    } else if (state === "closed" && error?.reason !== "CLIENT_CLOSED") {
+      this.#ended(error);
+    } else if (state === "closed" || state === "idle") {
+      this.#degraded = [];
+      this.#show("", "");
+    }
+  }
+
+  #lost() {
+    const why = this.#draining ? "The server is restarting." : "The connection was lost.";
+    this.#show("reconnecting", `${why} Reconnecting… What you write is kept and sent then.`, "Try now", this.#actions.retry);
+  }
+
+  #ended(error) {
+    if (error.closeCode === CLOSE.SUPERSEDED) {
+      this.#show("superseded", "This session was taken over by another window.", "Use it here", this.#actions.takeOver);
+    } else if (error.code === "UNAUTHENTICATED") {
+      this.#show("signed-out", "Your access has ended or is not accepted.", "Sign in again", this.#actions.signIn);
+    } else {
+      this.#show("closed", ENDED.get(error.closeCode) ?? `The server refused the connection: ${error.message}`, "Try again", this.#actions.takeOver);
+    }
+  }
+
+  // Connected: all that is left to tell is what goes less well than usual.
+  #calm() {
+    if (this.#draining) {
+      this.#show("draining", "The server is restarting. You will be connected again in a moment.");
+    } else if (this.#degraded.length > 0) {
+      this.#show("degraded", `Some things are slower or missing right now: ${this.#degraded.join(", ")}.`);
+    } else {
+      this.#show("", "");
+    }
+  }
+
+  #show(kind, text, label = "", click = null) {
+    this.#click = click;
+    byId("banner").dataset.kind = kind;
+    byId("banner-text").textContent = text;
+    byId("banner-action").textContent = label;
+    toggle(byId("banner-action"), label !== "");
+    toggle(byId("banner"), kind !== "");
+    if (kind !== this.#shown) announce(text || "Connected again");
+    this.#shown = kind;
+  }
+}
