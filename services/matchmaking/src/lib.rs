@@ -1,1 +1,50 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod service;
+pub mod store;
+pub mod wire;
+
+use std::{sync::Arc, time::Duration};
+
+use mingle_proto::matchmaking::v1::matchmaking_service_server::MatchmakingServiceServer;
+use mingle_runtime::{Bound, Context, Role};
+use mingle_store::Backends;
+use tonic::service::Routes;
+
+pub use config::Config;
+pub use error::Error;
+
+use service::{Feed, Matcher, Rooms, Service, Sweep, matcher::Parts, rooms::Limits};
+use store::{Tickets, memory::Memory, sqlite::SqliteTickets};
+
+/// Binds the role: rows in the database, the index in memory, built from the
+/// rows before the first call is answered.
+pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
+    let (matcher, config) = assemble(&ctx, backends).await?;
+    let mut sweep = Sweep::new(matcher.clone(), &config, &ctx);
+    sweep.rebuild().await?;
+    matcher.seed().await?;
+    let service = Service::new(matcher, Duration::from_millis(config.recheck_ms), &ctx);
+    ctx.tasks.spawn(sweep.run(Duration::from_millis(config.sweep_ms), ctx.stop.clone()));
+    Ok(Bound::grpc(Role::Matchmaking, Routes::new(MatchmakingServiceServer::new(service))))
+}
+
+/// Everything but the sweep and the server: for `bind`, and for those who sweep
+/// by hand.
+pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<Matcher>, Config)> {
+    let config: Config = ctx.config.read()?;
+    let pools = config.pools();
+    let tickets: Arc<dyn Tickets> = Arc::new(SqliteTickets::open(backends.database).await?);
+    let feed = Feed::start(backends.bus, &ctx.tasks, ctx.stop.clone()).await?;
+    let limits =
+        Limits { call: Duration::from_millis(config.call_ms), max_rooms: config.max_rooms };
+    let clock = backends.clock;
+    let rooms = Rooms::new(tickets.clone(), feed.clone(), clock.clone(), &limits, ctx);
+    let index = Arc::new(Memory::new(&pools));
+    let parts = Parts { tickets, index, rooms, feed, clock };
+    let matcher = Matcher::new(pools, parts, config.max_matches, ctx);
+    Ok((matcher, config))
+}

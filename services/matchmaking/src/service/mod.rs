@@ -1,0 +1,20 @@
+//! Parse, store, reply; and what goes on between the calls.
+//!
+//! - [`rpc`]: the service as callers see it.
+//! - [`matcher`]: from a ticket to a match.
+//! - [`rooms`]: from a match to a room and to those who wait for it.
+//! - [`feed`], [`watch`]: telling whoever follows a ticket.
+//! - [`sweep`]: what time alone brings about.
+
+pub mod feed;
+pub mod matcher;
+pub mod rooms;
+pub mod rpc;
+pub mod sweep;
+mod watch;
+
+pub use feed::Feed;
+pub use matcher::Matcher;
+pub use rooms::Rooms;
+pub use rpc::Service;
+pub use sweep::Sweep;

@@ -1,0 +1,215 @@
+//! What time alone brings about, once a second and in bounded steps: leftovers
+//! are matched, the overdue and the absent expire, matches get their rooms,
+//! and the index is made to agree with the rows.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use mingle_proto::presence::v1::{
+    GetManyRequest, Status as Shown, presence_service_client::PresenceServiceClient,
+};
+use mingle_runtime::{Role, health::Health, peers::Peers};
+use mingle_store::Result;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+
+use super::Matcher;
+use crate::{
+    config::Config,
+    domain::{Pool, Position},
+    store::{End, Span},
+};
+
+/// Rows younger than this are left alone: their entry is on its way.
+const SETTLING_MS: i64 = 1_000;
+
+/// The sweep of one process.
+pub struct Sweep {
+    matcher: Arc<Matcher>,
+    peers: Peers,
+    health: Health,
+    budget: u32,
+    room_after_ms: i64,
+    call: Duration,
+    /// How far each pool's index was compared with the rows.
+    compared: HashMap<String, Position>,
+    /// How far matches without a room were looked at.
+    roomless: Option<(i64, String)>,
+}
+
+impl Sweep {
+    /// Sweeps for `matcher`.
+    pub fn new(matcher: Arc<Matcher>, config: &Config, ctx: &mingle_runtime::Context) -> Self {
+        Self {
+            matcher,
+            peers: ctx.peers.clone(),
+            health: ctx.health.clone(),
+            budget: config.sweep_budget,
+            room_after_ms: config.room_after_ms,
+            call: Duration::from_millis(config.call_ms),
+            compared: HashMap::new(),
+            roomless: None,
+        }
+    }
+
+    /// Sweeps until `stop`.
+    pub async fn run(mut self, every: Duration, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.once() => {}
+            }
+        }
+    }
+
+    /// Builds the whole index from the rows.
+    pub async fn rebuild(&mut self) -> Result<()> {
+        for pool in self.pools() {
+            let before = self.matcher.clock.now_ms() + 1;
+            while self.compare(&pool, before).await? {}
+        }
+        Ok(())
+    }
+
+    /// One sweep. A step that fails is logged and tried again in the next one;
+    /// the other steps go on.
+    pub async fn once(&mut self) {
+        report("expiry", self.expire().await);
+        for pool in self.pools() {
+            let before = self.matcher.clock.now_ms() - SETTLING_MS;
+            report("rebuild", self.compare(&pool, before).await);
+            report("leftovers", self.leftovers(&pool).await);
+            report("presence", self.look_for_owners(&pool).await);
+            report("outcomes", self.forget(&pool).await);
+        }
+        report("rooms", self.rooms().await);
+    }
+
+    fn pools(&self) -> Vec<Arc<Pool>> {
+        self.matcher.pools.values().cloned().collect()
+    }
+
+    async fn expire(&self) -> Result<()> {
+        let now = self.matcher.clock.now_ms();
+        for ticket_id in self.matcher.tickets.overdue(now, self.budget).await? {
+            self.matcher.end(&ticket_id, None, End::Overdue).await?;
+        }
+        Ok(())
+    }
+
+    /// Compares the next rows of a pool with its index. True when more follow.
+    async fn compare(&mut self, pool: &Arc<Pool>, before: i64) -> Result<bool> {
+        let from = self.compared.remove(pool.name());
+        let rows = &self.matcher.tickets;
+        let truth = rows.waiting(pool.name(), from.clone(), before, self.budget).await?;
+        let more = truth.len() == self.budget as usize;
+        let end = Position { created_at: before - 1, ticket_id: "\u{10ffff}".into() };
+        let to = truth.last().filter(|_| more).cloned().unwrap_or(end);
+        if more {
+            self.compared.insert(pool.name().to_owned(), to.clone());
+        }
+        let missing = self.matcher.index.reconcile(pool.name(), Span { from, to, truth }).await?;
+        self.adopt(pool, &missing).await?;
+        Ok(more)
+    }
+
+    /// Queues tickets that the index does not have: after a restart, or when
+    /// their process died between the row and the index.
+    async fn adopt(&self, pool: &Pool, missing: &[Position]) -> Result<()> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let matcher = &self.matcher;
+        let ids: Vec<String> = missing.iter().map(|it| it.ticket_id.to_string()).collect();
+        let now = matcher.clock.now_ms();
+        let mut entries = Vec::with_capacity(ids.len());
+        for ticket in matcher.tickets.get(&ids).await? {
+            match matcher.entry(pool, &ticket, now).await? {
+                Some(mut entry) => {
+                    entry.spared_until = now + pool.rules().lease_ms;
+                    entries.push(entry);
+                }
+                // The configuration changed: nobody can ever meet this one.
+                None => drop(matcher.end(&ticket.ticket_id, None, End::Gone).await?),
+            }
+        }
+        matcher.index.put(pool.name(), entries).await
+    }
+
+    async fn leftovers(&self, pool: &Arc<Pool>) -> Result<()> {
+        let now = self.matcher.clock.now_ms();
+        let index = &self.matcher.index;
+        for proposal in index.leftovers(pool.name(), now, self.budget as usize).await? {
+            self.matcher.settle(pool, proposal).await;
+        }
+        Ok(())
+    }
+
+    /// Expires silent tickets whose owners are offline. Presence that cannot
+    /// tell, or is away, expires nothing.
+    async fn look_for_owners(&self, pool: &Pool) -> Result<()> {
+        let now = self.matcher.clock.now_ms();
+        let silent = self.matcher.index.silent(pool.name(), now, self.budget as usize).await?;
+        if silent.is_empty() {
+            return Ok(());
+        }
+        let (ticket_ids, user_ids): (Vec<_>, Vec<_>) = silent.into_iter().unzip();
+        let mut request = Request::new(GetManyRequest { user_ids });
+        request.set_timeout(self.call);
+        let mut presence = PresenceServiceClient::new(self.peers.get(Role::Presence));
+        let reply = presence.get_many(request).await;
+        self.health.set_degraded("matchmaking-presence", reply.is_err());
+        let Ok(reply) = reply else {
+            return Ok(());
+        };
+        // In the order asked; a shorter answer leaves the rest alone.
+        for (ticket_id, presence) in ticket_ids.iter().zip(reply.into_inner().presences) {
+            if presence.status() == Shown::Offline {
+                self.matcher.end(ticket_id, None, End::Gone).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, pool: &Pool) -> Result<()> {
+        let before = self.matcher.clock.now_ms() - pool.rules().outcome_ms;
+        let untold = self.matcher.tickets.untold(pool.name(), before, self.budget).await?;
+        if untold.is_empty() {
+            return Ok(());
+        }
+        self.matcher.tickets.told(untold).await
+    }
+
+    /// Starts to make the rooms that are missing, oldest match first, and goes
+    /// on where the last sweep stopped, so that one that always fails does not
+    /// stand before the others.
+    async fn rooms(&mut self) -> Result<()> {
+        let before = self.matcher.clock.now_ms() - self.room_after_ms;
+        let from = self.roomless.take();
+        let found = self.matcher.tickets.roomless(from, before, self.budget).await?;
+        let all = found.len() < self.budget as usize;
+        for of in found {
+            let at = (of.created_at, of.match_id.clone());
+            if !self.matcher.rooms.start(of) {
+                return Ok(());
+            }
+            self.roomless = Some(at);
+        }
+        if all {
+            self.roomless = None;
+        }
+        Ok(())
+    }
+}
+
+fn report<T>(step: &'static str, result: Result<T>) {
+    if let Err(error) = result {
+        tracing::warn!(step, %error, "a step of the sweep failed");
+    }
+}
