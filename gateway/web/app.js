@@ -12,6 +12,7 @@ import { Waiting } from "./waiting.js";
 
 const POOL = "random-chat";
 const MATCH_AGAIN_MS = 2000;
+const CANCEL_SHOWN_MS = 5000;
 const LEAVE_WITHIN_MS = 60_000;
 const AWAY_AFTER_MS = 60_000;
 const VIEWS = ["start", "waiting", "conversation", "past"];
@@ -21,6 +22,8 @@ class App {
   #signedIn = "";
   #conversation = null;
   #search = 0;
+  #abandoned = "";
+  #away = false;
   #awayTimer;
   #start = new Start((chosen) => void this.#find(chosen));
   #waiting = new Waiting();
@@ -82,7 +85,7 @@ class App {
   }
 
   #newClient(userId) {
-    const client = new Mingle({ getToken: ({ renew }) => tokenFor(userId, { renew }) });
+    const client = new Mingle({ url: new URL(".", document.baseURI).href, getToken: ({ renew }) => tokenFor(userId, { renew }) });
     this.#banner.watch(client);
     client.on("matched", (match) => this.#matched(match));
     client.on("ticket", () => this.#ticketEnded());
@@ -100,7 +103,7 @@ class App {
       this.#start.askToken();
       return;
     }
-    this.#start.fail(error.name === "TypeError" ? "The server cannot be reached. Check your connection and try again." : `You could not sign in: ${error.message}`);
+    this.#start.fail(["TypeError", "TimeoutError"].includes(error.name) ? "The server cannot be reached. Check your connection and try again." : `You could not sign in: ${error.message}`);
   }
 
   #signInAgain() {
@@ -124,7 +127,7 @@ class App {
       try {
         const { ticketId } = await this.#client.matchJoin(POOL, join);
         if (search === this.#search && place.read()?.view === "waiting") place.write({ ...here, ticketId });
-        else if (!place.read()) await this.#client.matchLeave(ticketId);
+        else if (!place.read()) this.#abandon(ticketId);
         return;
       } catch (error) {
         if (search !== this.#search) return;
@@ -151,13 +154,19 @@ class App {
   async #cancel() {
     byId("cancel").disabled = true;
     this.#waiting.say("Cancelling");
-    const asked = this.#client.ticketId ? this.#client.matchLeave() : Promise.resolve({});
-    const { state, roomId } = await asked.catch(() => ({}));
-    if (state === "MATCHED") {
-      if (!roomId) this.#waiting.say("Someone was found just then");
-      return;
-    }
-    this.#toStart("");
+    const search = ++this.#search;
+    const { ticketId } = this.#client;
+    const patience = new Promise((resolve) => setTimeout(resolve, CANCEL_SHOWN_MS));
+    const left = ticketId ? await Promise.race([this.#abandon(ticketId), patience]) : null;
+    if (search !== this.#search) return; // matched just then, and in the room
+    if (left?.state === "MATCHED") this.#waiting.say("Someone was found just then");
+    else this.#toStart("");
+  }
+
+  // Gives a ticket up, now or when there is a connection again.
+  #abandon(ticketId) {
+    this.#abandoned = ticketId;
+    return this.#client.matchLeave(ticketId, { timeoutMs: LEAVE_WITHIN_MS }).catch(() => null);
   }
 
   // The ticket ended while this tab was away; who is still looking looks on.
@@ -166,8 +175,12 @@ class App {
     if (here?.view === "waiting") void this.#look(here.join);
   }
 
-  #matched({ roomId, users }) {
-    if (place.read()?.view !== "waiting") return;
+  #matched({ roomId, ticketId, users }) {
+    if (place.read()?.view !== "waiting") {
+      // Too late for who has gone on: the other is not kept waiting in a room.
+      if (ticketId === this.#abandoned) this.#client.roomLeave(roomId, { timeoutMs: LEAVE_WITHIN_MS }).catch(() => {});
+      return;
+    }
     const partner = users.find((user) => user !== this.#client.userId) ?? "";
     void this.#enter({ roomId, partner }, true);
   }
@@ -188,11 +201,13 @@ class App {
   }
 
   #next() {
+    if (!this.#conversation) return;
     this.#leaveRoom();
     void this.#find(profile.read());
   }
 
   #leave() {
+    if (!this.#conversation) return;
     this.#leaveRoom();
     this.#toStart("");
   }
@@ -251,13 +266,17 @@ class App {
 
   #seen() {
     clearTimeout(this.#awayTimer);
-    if (!this.#client) return;
     if (document.hidden) {
-      this.#awayTimer = setTimeout(() => this.#client?.presenceSet("AWAY").catch(() => {}), AWAY_AFTER_MS);
+      this.#awayTimer = setTimeout(() => this.#setAway(true), AWAY_AFTER_MS);
     } else {
-      this.#client.wake();
-      this.#client.presenceSet("ONLINE").catch(() => {});
+      this.#client?.wake();
+      if (this.#away) this.#setAway(false);
     }
+  }
+
+  #setAway(away) {
+    this.#away = away;
+    this.#client?.presenceSet(away ? "AWAY" : "ONLINE").catch(() => {});
   }
 }
 

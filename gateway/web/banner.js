@@ -61,7 +61,8 @@ export class Banner {
 
   #lost() {
     const why = this.#draining ? "The server is restarting." : "The connection was lost.";
-    this.#show("reconnecting", `${why} Reconnecting… What you write is kept and sent then.`, "Try now", this.#actions.retry);
+    const kept = document.body.dataset.view === "conversation" ? " What you write is kept and sent then." : "";
+    this.#show("reconnecting", `${why} Reconnecting…${kept}`, "Try now", this.#actions.retry);
   }
 
   #ended(error) {

@@ -152,6 +152,7 @@ export class Conversation {
     on("roomClosed", (event) => this.#closed(event));
     on("reset", ({ room }) => (room ? void this.#joined(room).catch(() => {}) : this.#end("This conversation is no longer there.")));
     this.#offs.push(this.#client.on("presence", (presence) => presence.userId === this.#partner && this.#presence(presence)));
+    this.#offs.push(this.#client.on("state", ({ state }) => state !== "open" && this.#presence({ status: "UNKNOWN" })));
     const seen = () => this.#markRead();
     for (const [target, name] of [[document, "visibilitychange"], [window, "focus"]]) {
       target.addEventListener(name, seen);

@@ -2,7 +2,7 @@
 
 import { byId, element, fullTime, paintAvatar, shortTime, toggle } from "./dom.js";
 import { MessageList } from "./message-list.js";
-import { partners } from "./session.js";
+import { partnerRead, partners } from "./session.js";
 
 const PAGE = 50;
 const ROOMS = 20;
@@ -85,6 +85,7 @@ export class Earlier {
       const page = await client.history(roomId, { limit: PAGE });
       if (page.messages.length === 0) list.system("Nobody said anything.");
       this.#learn(roomId, page.messages.find(({ senderId }) => senderId !== client.userId)?.senderId);
+      list.readUpTo(partnerRead.read(roomId));
       list.put(page.messages);
       list.setMore(page.hasMore);
       list.toEnd();

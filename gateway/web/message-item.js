@@ -27,6 +27,7 @@ export class MessageItem {
     this.tools = element("div", { class: "tools" });
     this.bubble = element("div", { class: "bubble" }, unseen(entry.mine ? "You: " : `${entry.senderId}: `), this.body);
     this.node = element("li", { class: entry.mine ? "message mine" : "message", data: { testid: "message", mine: String(entry.mine) } }, this.bubble, this.meta, this.tools);
+    this.bubble.addEventListener("click", () => this.node.classList.toggle("picked"));
     this.update();
   }
 

@@ -8,6 +8,9 @@ import { MessageItem } from "./message-item.js";
 const LINES = 500;
 const NEAR_PX = 80;
 
+/** One watcher of its size per scroller, whichever room is in it. */
+const watchers = new WeakMap();
+
 export class MessageList {
   #scroller;
   #options;
@@ -17,6 +20,7 @@ export class MessageList {
   #readSeq = 0;
   #hasMore = false;
   #loading = false;
+  #stuck = true;
 
   /**
    * `options`: self (a user id), actions (see MessageItem) or null, older()
@@ -31,12 +35,18 @@ export class MessageList {
     scroller.replaceChildren(this.#older, this.#list);
     scroller.onscroll = () => {
       if (scroller.scrollTop < NEAR_PX) void this.#loadOlder();
-      if (!this.atEnd) return;
+      this.#stuck = this.atEnd;
+      if (!this.#stuck) return;
       this.#showJump(false);
       options.seen?.();
     };
     if (options.jump) options.jump.onclick = () => this.toEnd();
     this.#showJump(false);
+    // A banner or a phone's keyboard must not push the newest words out of sight.
+    watchers.get(scroller)?.disconnect();
+    const watcher = new ResizeObserver(() => this.#stuck && this.toEnd());
+    watcher.observe(scroller);
+    watchers.set(scroller, watcher);
   }
 
   /** The seq of the oldest message shown, or 0. */
@@ -130,6 +140,7 @@ export class MessageList {
 
   toEnd() {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#stuck = true;
     this.#showJump(false);
   }
 

@@ -86,14 +86,18 @@ export class Link {
 
   async #dial() {
     const epoch = ++this.#epoch;
-    let hello;
+    const late = setTimeout(() => this.#helloFailed(epoch, null), this.#options.connectTimeoutMs);
     try {
-      hello = await this.#owner.hello(this.#renew);
+      const hello = await this.#owner.hello(this.#renew);
+      if (epoch === this.#epoch) this.#open(hello);
     } catch (error) {
-      if (epoch === this.#epoch) this.#helloFailed(error);
-      return;
+      this.#helloFailed(epoch, error);
+    } finally {
+      clearTimeout(late);
     }
-    if (epoch !== this.#epoch) return;
+  }
+
+  #open(hello) {
     this.#renew = false;
     try {
       this.#socket = new this.#options.webSocket(this.#options.url, ["mingle.v1.json"]);
@@ -111,7 +115,9 @@ export class Link {
     this.#socket.onclose = (event) => this.#lost(event.code);
   }
 
-  #helloFailed(error) {
+  #helloFailed(epoch, error) {
+    if (epoch !== this.#epoch) return;
+    this.#epoch += 1;
     const final = error instanceof MingleError && ["UNAUTHENTICATED", "PERMISSION_DENIED"].includes(error.code);
     if (final) this.stop(error);
     else this.#retry(error?.retryAfterMs ?? 0, 0);

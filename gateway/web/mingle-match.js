@@ -35,7 +35,6 @@ export class Match {
 
   /** The ticket was answered by matchLeave. */
   left(ticket) {
-    if (this.#open?.ticketId === ticket.ticketId) this.stop();
     if (ticket.state === "MATCHED") this.#settled(ticket, "");
   }
 

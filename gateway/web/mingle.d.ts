@@ -77,7 +77,7 @@ export interface PoolView {
   medianWaitMs?: number;
 }
 
-/** What happened, by name of the event. */
+/** What happened, by name of the event. A room's own events come once it is joined. */
 export interface MingleEvents {
   message: Message;
   edited: Edited;
@@ -172,7 +172,7 @@ export class Mingle {
 
   matchJoin(pool: string, join?: Join): Promise<Ticket>;
   matchResume(ticketId: string, pool: string, join?: Join): Promise<void>;
-  matchLeave(ticketId?: string): Promise<Ticket>;
+  matchLeave(ticketId?: string, options?: { timeoutMs?: number }): Promise<Ticket>;
   roomJoin(roomId: string, options?: { after?: Position }): Promise<Room>;
   roomLeave(roomId: string, options?: { timeoutMs?: number }): Promise<void>;
   /** Kept, and sent again with the same key, until the server answers. */

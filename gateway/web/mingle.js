@@ -154,9 +154,13 @@ export class Mingle {
     if (this.state === "open") await this.#match.check(true);
   }
 
-  /** Stops waiting. Answers CANCELLED or, when that came first, MATCHED. */
-  matchLeave(ticketId = this.#match.ticketId) {
-    return this.#calls.request("matchLeave", { ticketId }, { taken: (ticket) => this.#match.left(ticket) });
+  /**
+   * Stops waiting. Answers CANCELLED or, when that came first, MATCHED. The
+   * ticket is not joined again from here on, even when this fails.
+   */
+  matchLeave(ticketId = this.#match.ticketId, { timeoutMs } = {}) {
+    if (ticketId === this.#match.ticketId) this.#match.stop();
+    return this.#calls.request("matchLeave", { ticketId }, { timeoutMs, taken: (ticket) => this.#match.left(ticket) });
   }
 
   /**
@@ -309,7 +313,7 @@ export class Mingle {
   }
 
   #placed(room, after) {
-    if (this.#rooms.joined(room, after)) this.#emit("reset", { roomId: room.roomId, reason: room.reason, room });
+    if (this.#rooms.joined(room, after)) this.#emit("reset", { roomId: room.roomId, reason: room.reason, room: room.reason === "not_found" ? null : room });
     // Nothing more happens in a closed room once its log is read.
     if (room.closed && this.#rooms.position(room.roomId)?.seq >= room.headSeq) this.#rooms.forget(room.roomId);
   }

@@ -6,6 +6,7 @@ import { MingleError } from "./mingle.js";
 const COLOURS = ["amber", "bold", "calm", "clever", "gentle", "jolly", "kind", "lucky", "mellow", "quiet", "sunny", "witty"];
 const ANIMALS = ["badger", "crane", "dolphin", "falcon", "fox", "heron", "lynx", "marten", "otter", "panda", "robin", "wren"];
 const REMEMBERED_PARTNERS = 50;
+const TOKEN_WITHIN_MS = 10_000;
 
 /** The server hands out no tokens: the user has to bring one. */
 export class NoTokens extends Error {}
@@ -103,6 +104,7 @@ async function requestToken(userId) {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ userId }),
+    signal: AbortSignal.timeout(TOKEN_WITHIN_MS),
   });
   if (response.status === 404) throw new NoTokens();
   const body = await response.json().catch(() => ({}));
