@@ -97,7 +97,7 @@ export class Conversation {
   async #joined(room) {
     const other = room.members.find((user) => user !== this.#self);
     if (other) this.#name(other);
-    if (room.closed) return this.#readOnly();
+    if (room.closed) return this.#readOnly(room.members);
     void this.#watch();
     await this.#load();
   }
@@ -114,8 +114,9 @@ export class Conversation {
     }
   }
 
-  async #readOnly() {
-    this.#end("This conversation has ended.");
+  async #readOnly(members = []) {
+    const left = this.#partner && members.includes(this.#self) && !members.includes(this.#partner);
+    this.#end(left ? `${this.#partner} left the conversation.` : "This conversation has ended.");
     await this.#load();
   }
 

@@ -26,7 +26,7 @@ export class MessageItem {
     this.meta = element("p", { class: "meta" });
     this.tools = element("div", { class: "tools" });
     this.bubble = element("div", { class: "bubble" }, unseen(entry.mine ? "You: " : `${entry.senderId}: `), this.body);
-    this.node = element("li", { class: entry.mine ? "message mine" : "message", data: { testid: "message", mine: String(entry.mine) } }, this.bubble, this.meta, this.tools);
+    this.node = element("li", { class: entry.mine ? "message mine" : "message", data: { testid: "message", mine: String(entry.mine) } }, element("div", { class: "line" }, this.bubble, this.tools), this.meta);
     this.bubble.addEventListener("click", () => this.node.classList.toggle("picked"));
     this.update();
   }
