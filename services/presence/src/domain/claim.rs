@@ -1,0 +1,40 @@
+//! Who holds a session: compare-and-swap on its generation.
+
+/// The answer to a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The claimant takes the session; whoever held it is superseded.
+    Take,
+    /// The claimant holds it already: a retry, answered like the first.
+    Same,
+    /// The session is at this generation or a newer one.
+    Held,
+}
+
+/// Decides the claim of `generation` by `connection` against what is stored:
+/// the generation and the connection that hold the session.
+pub fn claim(stored: Option<(u64, &str)>, generation: u64, connection: &str) -> Verdict {
+    match stored {
+        None => Verdict::Take,
+        Some((held, _)) if generation > held => Verdict::Take,
+        Some((held, holder)) if generation == held && connection == holder => Verdict::Same,
+        Some(_) => Verdict::Held,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Verdict, claim};
+
+    #[test]
+    fn the_table() {
+        assert_eq!(claim(None, 1, "a"), Verdict::Take);
+        assert_eq!(claim(None, 7, "a"), Verdict::Take);
+        assert_eq!(claim(Some((3, "a")), 4, "b"), Verdict::Take);
+        assert_eq!(claim(Some((3, "a")), 9, "a"), Verdict::Take);
+        assert_eq!(claim(Some((3, "a")), 3, "a"), Verdict::Same);
+        assert_eq!(claim(Some((3, "a")), 3, "b"), Verdict::Held);
+        assert_eq!(claim(Some((3, "a")), 2, "a"), Verdict::Held);
+        assert_eq!(claim(Some((3, "a")), 2, "b"), Verdict::Held);
+    }
+}

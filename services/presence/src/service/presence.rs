@@ -1,0 +1,202 @@
+//! The RPCs.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::Stream;
+use mingle_proto::presence::v1::{self, presence_service_server::PresenceService};
+use mingle_store::bus::Bus;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{topics, watch};
+use crate::{
+    domain::{self, Lost},
+    error::Error,
+    store::{Connected, Registered, Set, Store, Stored},
+    wire,
+};
+
+/// Who is online.
+#[derive(Clone)]
+pub(crate) struct Service {
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    lease_ms: u32,
+    renew_ms: u32,
+    max_watched_users: usize,
+}
+
+impl Service {
+    /// A service over its backends.
+    pub(crate) fn new(store: Arc<dyn Store>, bus: Arc<dyn Bus>, config: &crate::Config) -> Self {
+        Self {
+            store,
+            bus,
+            lease_ms: config.lease_ms,
+            renew_ms: config.renew_ms,
+            max_watched_users: config.max_watched_users,
+        }
+    }
+
+    /// One sweep: finds what time changed and announces it.
+    pub(crate) async fn sweep(&self) -> Result<(), Error> {
+        let changed = self.store.sweep().await?;
+        self.announce(Vec::new(), changed).await;
+        Ok(())
+    }
+
+    /// Tells the bus who changed and who lost a session. What cannot be told
+    /// is a gap to its subscribers, who then read.
+    async fn announce(&self, lost: Vec<Lost>, changed: Vec<String>) {
+        let lost = lost.into_iter().map(|lost| {
+            let topic = topics::of_node(&lost.node_id);
+            (topic, topics::superseded(&wire::superseded(lost)))
+        });
+        for (topic, payload) in lost.chain(topics::announcements(changed)) {
+            if let Err(error) = self.bus.publish(&topic, payload).await {
+                tracing::warn!(%topic, %error, "announcement may be lost");
+            }
+        }
+    }
+
+    async fn read_one(&self, user_id: String) -> Result<v1::Presence, Error> {
+        let mut found = self.store.get_many(std::slice::from_ref(&user_id)).await?;
+        // A store answers each user asked for; an unseen one is offline.
+        let unseen = domain::Presence { user_id, status: None, last_seen: None, sessions: 0 };
+        Ok(wire::presence(found.pop().unwrap_or(unseen)))
+    }
+}
+
+type Reply<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl PresenceService for Service {
+    async fn register_node(
+        &self,
+        request: Request<v1::RegisterNodeRequest>,
+    ) -> Reply<v1::RegisterNodeResponse> {
+        let wire::Registration(node) = request.into_inner().try_into().map_err(Error::from)?;
+        match self.store.register_node(node).await.map_err(Error::from)? {
+            Registered::Leased => {}
+            Registered::Superseded(generation) => {
+                return Err(Error::NodeSuperseded(generation).into());
+            }
+            Registered::Full => return Err(Error::Full("nodes").into()),
+        }
+        let (lease_ms, renew_ms) = (self.lease_ms, self.renew_ms);
+        Ok(Response::new(v1::RegisterNodeResponse { lease_ms, renew_ms }))
+    }
+
+    async fn renew_node(
+        &self,
+        request: Request<v1::RenewNodeRequest>,
+    ) -> Reply<v1::RenewNodeResponse> {
+        let renewal: wire::Renewal = request.into_inner().try_into().map_err(Error::from)?;
+        let renewed = self.store.renew_node(&renewal.node_id, renewal.generation).await;
+        if !renewed.map_err(Error::from)? {
+            return Err(Error::UnknownNode.into());
+        }
+        Ok(Response::new(v1::RenewNodeResponse {}))
+    }
+
+    async fn register_sessions(
+        &self,
+        request: Request<v1::RegisterSessionsRequest>,
+    ) -> Reply<v1::RegisterSessionsResponse> {
+        let all: wire::Claims = request.into_inner().try_into().map_err(Error::from)?;
+        let stored = self.store.register_sessions(&all.node_id, all.claims).await;
+        match stored.map_err(Error::from)? {
+            Stored::Done { superseded: superseded_session_ids, lost, changed } => {
+                self.announce(lost, changed).await;
+                Ok(Response::new(v1::RegisterSessionsResponse { superseded_session_ids }))
+            }
+            Stored::UnknownNode => Err(Error::UnknownNode.into()),
+            Stored::Full { lost, changed } => {
+                self.announce(lost, changed).await;
+                Err(Error::Full("sessions").into())
+            }
+        }
+    }
+
+    async fn connect(&self, request: Request<v1::ConnectRequest>) -> Reply<v1::ConnectResponse> {
+        let socket: wire::Socket = request.into_inner().try_into().map_err(Error::from)?;
+        let (user_id, generation) = (socket.claim.user_id.clone(), socket.claim.generation);
+        let connected = self.store.connect(&socket.node_id, socket.claim).await;
+        let (accepted, generation) = match connected.map_err(Error::from)? {
+            Connected::Accepted { lost, changed } => {
+                let changed = if changed { vec![user_id] } else { Vec::new() };
+                self.announce(lost.into_iter().collect(), changed).await;
+                (true, generation)
+            }
+            Connected::Held(generation) => (false, generation),
+            Connected::UnknownNode => return Err(Error::UnknownNode.into()),
+            Connected::TooMany => return Err(Error::TooManyConnections.into()),
+            Connected::Full => return Err(Error::Full("sessions").into()),
+        };
+        Ok(Response::new(v1::ConnectResponse { accepted, generation }))
+    }
+
+    async fn disconnect(
+        &self,
+        request: Request<v1::DisconnectRequest>,
+    ) -> Reply<v1::DisconnectResponse> {
+        let target: wire::Target<u64> = request.into_inner().try_into().map_err(Error::from)?;
+        let wire::Target { user_id, session_id, what: generation } = target;
+        let changed = self.store.disconnect(&user_id, &session_id, generation).await;
+        if changed.map_err(Error::from)? {
+            self.announce(Vec::new(), vec![user_id]).await;
+        }
+        Ok(Response::new(v1::DisconnectResponse {}))
+    }
+
+    async fn set_status(
+        &self,
+        request: Request<v1::SetStatusRequest>,
+    ) -> Reply<v1::SetStatusResponse> {
+        let target: wire::Target<_> = request.into_inner().try_into().map_err(Error::from)?;
+        let wire::Target { user_id, session_id, what: status } = target;
+        match self.store.set_status(&user_id, &session_id, status).await.map_err(Error::from)? {
+            Set::UnknownSession => return Err(Error::UnknownSession.into()),
+            Set::Done(true) => self.announce(Vec::new(), vec![user_id]).await,
+            Set::Done(false) => {}
+        }
+        Ok(Response::new(v1::SetStatusResponse {}))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Reply<v1::GetResponse> {
+        let user_id = wire::user(request.into_inner().user_id).map_err(Error::from)?;
+        let presence = Some(self.read_one(user_id).await?);
+        Ok(Response::new(v1::GetResponse { presence }))
+    }
+
+    async fn get_many(&self, request: Request<v1::GetManyRequest>) -> Reply<v1::GetManyResponse> {
+        let asked = wire::users("user_ids", request.into_inner().user_ids);
+        let read = self.store.get_many(&asked.map_err(Error::from)?).await;
+        let presences = read.map_err(Error::from)?.into_iter().map(wire::presence).collect();
+        Ok(Response::new(v1::GetManyResponse { presences }))
+    }
+
+    async fn count(&self, _request: Request<v1::CountRequest>) -> Reply<v1::CountResponse> {
+        let totals = self.store.count().await.map_err(Error::from)?;
+        Ok(Response::new(v1::CountResponse { users: totals.users, sessions: totals.sessions }))
+    }
+
+    async fn list_nodes(
+        &self,
+        _request: Request<v1::ListNodesRequest>,
+    ) -> Reply<v1::ListNodesResponse> {
+        let nodes = self.store.list_nodes().await.map_err(Error::from)?;
+        let nodes = nodes.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListNodesResponse { nodes }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<Streaming<v1::WatchRequest>>,
+    ) -> Reply<Self::WatchStream> {
+        let (store, bus) = (self.store.clone(), self.bus.clone());
+        let answers = watch::open(store, bus, self.max_watched_users, request.into_inner());
+        Ok(Response::new(Box::pin(answers)))
+    }
+}

@@ -1,0 +1,48 @@
+//! The backends, each through the one conformance suite, and what is of one
+//! backend only.
+
+use std::sync::Arc;
+
+use mingle_presence::store::{
+    Store as _,
+    memory::{Limits, Memory},
+};
+use mingle_store::clock::ManualClock;
+
+use crate::{
+    conformance::suite,
+    harness::world::{LIMITS, START, TERMS, World, claim, node},
+};
+
+async fn memory() -> World {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = Arc::new(Memory::new(clock.clone(), TERMS, LIMITS));
+    World { store, clock }
+}
+
+suite!(memory);
+
+#[tokio::test]
+async fn a_session_in_memory_is_small() {
+    const USERS: u32 = 20_000;
+    let clock = Arc::new(ManualClock::at(START));
+    let limits = Limits { max_sessions: USERS as usize, ..LIMITS };
+    let store = Memory::new(clock, TERMS, limits);
+    store.register_node(node("gw", 1)).await.unwrap();
+    let before = resident_bytes();
+    for at in 0..USERS {
+        let user = format!("0190b0c1-8a2e-7000-8000-{at:012}");
+        let mut offer = claim(&user, &format!("0190b0c1-8a2e-7000-9000-{at:012}"), 1, "");
+        offer.connection_id = format!("0190b0c1-8a2e-7000-a000-{at:012}");
+        store.connect("gw", offer).await.unwrap();
+    }
+    let each = (resident_bytes().saturating_sub(before)) / u64::from(USERS);
+    println!("a user with one session and 36-byte ids: about {each} bytes resident");
+    assert_eq!(store.count().await.unwrap().users, u64::from(USERS));
+}
+
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
+}
