@@ -1,1 +1,60 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod fanout;
+pub mod service;
+pub mod store;
+pub mod wire;
+
+use std::{sync::Arc, time::Duration};
+
+use mingle_proto::chat::v1::chat_service_server::ChatServiceServer;
+use mingle_runtime::{Bound, Context, Role};
+use mingle_store::Backends;
+use tonic::service::Routes;
+
+pub use config::Config;
+
+use crate::{
+    fanout::{Board, Bounds, Hub, Settings},
+    service::{Chat, Sweep, sweep},
+    store::{Options, Sqlite, Store},
+};
+
+/// Binds chat: configuration, store, service, background tasks, server.
+pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
+    let config: Config = ctx.config.read()?;
+
+    let Backends { database, bus, clock } = backends;
+    let board = Board::start(bus, clock.clone(), &ctx.tasks, ctx.stop.clone());
+    let options = Options { append_batch: config.append_batch, max_members: config.max_members };
+    let store = Sqlite::open(database, clock.clone(), Arc::new(board.clone()), options).await?;
+    let store: Arc<dyn Store> = Arc::new(store);
+
+    let settings = settings(&config);
+    let hub = Hub::start(board, store.clone(), settings, ctx.tasks.clone(), ctx.stop.clone());
+    let service = Chat::new(store.clone(), hub);
+
+    ctx.tasks.spawn(sweep(store, clock, times(&config), ctx.stop.clone()));
+
+    Ok(Bound::grpc(Role::Chat, Routes::new(ChatServiceServer::new(service))))
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        hold: Duration::from_millis(config.hold_ms),
+        heads: Duration::from_millis(config.heads_ms),
+        queue: Bounds { messages: config.stream_queue_messages, bytes: config.stream_queue_bytes },
+        rooms: config.stream_rooms,
+    }
+}
+
+fn times(config: &Config) -> Sweep {
+    Sweep {
+        every: Duration::from_millis(config.sweep_ms),
+        pair_idle_ms: config.pair_idle_ms,
+        retention_ms: config.retention_ms(),
+    }
+}

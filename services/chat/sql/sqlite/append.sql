@@ -1,0 +1,10 @@
+-- Appends the rows of a batch. ?1: JSON array of objects.
+insert into chat_log (
+    room_id, seq, id, kind, actor, client_msg_id, body_hash, body, metadata,
+    target_id, target_seq, message_no, sent_at, trace_id
+)
+select value ->> 'room_id', value ->> 'seq', value ->> 'id', value ->> 'kind', value ->> 'actor',
+       value ->> 'client_msg_id', unhex(value ->> 'body_hash'), value ->> 'body',
+       value ->> 'metadata', value ->> 'target_id', value ->> 'target_seq',
+       value ->> 'message_no', value ->> 'sent_at', value ->> 'trace_id'
+from json_each(?1)

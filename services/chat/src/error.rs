@@ -1,0 +1,89 @@
+//! How a call of chat can fail.
+
+use mingle_proto::errors::v1::Reason;
+use mingle_runtime::status::{Coded, Kind, render};
+use mingle_store::ErrorKind;
+
+use crate::domain::{Fault, Invalid, Refusal};
+
+/// A failed call.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The state of the room forbids it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The stream follows as many rooms as it may.
+    #[error("the stream follows as many rooms as it may")]
+    TooManyRooms,
+    /// The database failed.
+    #[error("the database does not serve now")]
+    Store(#[from] mingle_store::Error),
+    /// The store answered another question.
+    #[error("unexpected answer of the store")]
+    Unexpected,
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Invalid(_) => Kind::Invalid,
+            Self::Refused(refusal) => coded(*refusal).0,
+            Self::TooManyRooms => Kind::Exhausted,
+            Self::Store(error) => match error.kind() {
+                ErrorKind::Unavailable => Kind::Unavailable,
+                ErrorKind::Timeout => Kind::Timeout,
+                _ => Kind::Internal,
+            },
+            Self::Unexpected => Kind::Internal,
+        }
+    }
+
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(invalid) => match invalid.fault {
+                Fault::Required => Reason::Required,
+                Fault::TooLong => Reason::TooLong,
+                Fault::Malformed => Reason::Malformed,
+            },
+            Self::Refused(refusal) => coded(*refusal).1,
+            Self::TooManyRooms => Reason::TooManyRooms,
+            Self::Store(error) => match error.kind() {
+                ErrorKind::Unavailable => Reason::Unavailable,
+                ErrorKind::Timeout => Reason::Deadline,
+                _ => Reason::Internal,
+            },
+            Self::Unexpected => Reason::Internal,
+        }
+    }
+
+    fn field(&self) -> &str {
+        match self {
+            Self::Invalid(invalid) => invalid.field,
+            Self::Refused(Refusal::BeyondHead) => "seq",
+            Self::Refused(Refusal::Nul) => "body",
+            _ => "",
+        }
+    }
+}
+
+fn coded(refusal: Refusal) -> (Kind, Reason) {
+    match refusal {
+        Refusal::RoomNotFound => (Kind::NotFound, Reason::RoomNotFound),
+        Refusal::RoomClosed => (Kind::Precondition, Reason::RoomClosed),
+        Refusal::RoomFull => (Kind::Exhausted, Reason::RoomFull),
+        Refusal::KeyReused => (Kind::Exists, Reason::KeyReused),
+        Refusal::MessageNotFound => (Kind::NotFound, Reason::MessageNotFound),
+        Refusal::MessageDeleted => (Kind::Precondition, Reason::MessageDeleted),
+        Refusal::NotAllowed => (Kind::Denied, Reason::NotAllowed),
+        Refusal::BeyondHead | Refusal::Nul => (Kind::Invalid, Reason::Malformed),
+    }
+}
+
+impl From<Error> for tonic::Status {
+    fn from(error: Error) -> Self {
+        render(&error)
+    }
+}

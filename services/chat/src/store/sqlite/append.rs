@@ -1,0 +1,249 @@
+//! The one write path: a batch of wishes in one transaction.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use async_trait::async_trait;
+use mingle_store::{Result, clock::Clock, commit::Batch, sqlite::Sqlite as Database};
+use sqlx::{Sqlite, SqliteConnection, Transaction, sqlite::SqliteRow};
+use tracing::{Instrument as _, Span};
+use uuid::Uuid;
+
+use super::{
+    records::{LogRecord, MemberRecord, RoomRecord, TargetRecord, is_over, json},
+    rows,
+};
+use crate::{
+    domain::{Intent, Ledger, Verdict, Wish},
+    store::Announce,
+};
+
+/// A wish on its way into a batch.
+pub(super) struct Item {
+    pub(super) wish: Wish,
+    pub(super) traceparent: String,
+    /// Of the one append; linked with that of the shared commit.
+    pub(super) span: Span,
+}
+
+pub(super) struct Append {
+    pub(super) database: Database,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) announce: Arc<dyn Announce>,
+    pub(super) max_members: u32,
+}
+
+#[async_trait]
+impl Batch for Append {
+    type Item = Item;
+    type Outcome = Verdict;
+
+    async fn run(&self, items: &[Item]) -> Result<Vec<Verdict>> {
+        let span = tracing::info_span!("chat.commit", items = items.len());
+        for item in items {
+            item.span.follows_from(&span);
+        }
+        // At most 256: exact as f64.
+        #[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 items")]
+        metrics::histogram!("mingle_chat_append_items").record(items.len() as f64);
+        let verdicts = self.commit(items).instrument(span).await?;
+        for (item, verdict) in items.iter().zip(&verdicts) {
+            match verdict {
+                Ok(written) if !written.events.is_empty() => {
+                    self.announce.announce(&written.events, &item.traceparent);
+                }
+                _ => {}
+            }
+        }
+        Ok(verdicts)
+    }
+}
+
+impl Append {
+    async fn commit(&self, items: &[Item]) -> Result<Vec<Verdict>> {
+        let mut tx = self.database.begin().await?;
+        let mut ledger = self.read(&mut tx, items).await?;
+        let now = self.clock.now_ms();
+        let mut mint = || Uuid::now_v7().to_string();
+        let verdicts = items.iter().map(|item| ledger.apply(&item.wish, now, &mut mint)).collect();
+        write(&mut tx, &ledger).await?;
+        tx.commit().await?;
+        Ok(verdicts)
+    }
+
+    /// The rooms first, then what the wishes name in them: under the lock of
+    /// the rooms nothing of it can change before the commit.
+    async fn read(&self, tx: &mut Transaction<'_, Sqlite>, items: &[Item]) -> Result<Ledger> {
+        let wanted = Wanted::of(items);
+        let mut ledger = Ledger::new(self.max_members);
+        let rooms = sqlx::query(include_str!("../../../sql/sqlite/rooms.sql"))
+            .bind(json(&wanted.rooms)?)
+            .bind(json(&wanted.external)?);
+        for row in rooms.fetch_all(&mut **tx).await? {
+            ledger.open(rows::room(&row)?);
+        }
+        read_members(tx, &wanted, &mut ledger).await?;
+        let sql = include_str!("../../../sql/sqlite/keys.sql");
+        for row in fetch(tx, sql, &wanted.keys).await? {
+            if let Some(account) = account(&mut ledger, &row)? {
+                let (sender, key) = (column(&row, "actor")?, column(&row, "client_msg_id")?);
+                account.add_key(sender, key, rows::first(&row)?);
+            }
+        }
+        let sql = include_str!("../../../sql/sqlite/targets.sql");
+        for row in fetch(tx, sql, &wanted.targets).await? {
+            if let Some(account) = account(&mut ledger, &row)? {
+                account.add_target(rows::target(&row)?);
+            }
+        }
+        let sql = include_str!("../../../sql/sqlite/counts.sql");
+        for row in fetch(tx, sql, &wanted.counts).await? {
+            if let Some(account) = account(&mut ledger, &row)? {
+                let message_no = rows::unsigned(&row, "message_no")?;
+                account.add_count(rows::unsigned(&row, "seq")?, message_no);
+            }
+        }
+        Ok(ledger)
+    }
+}
+
+/// A creation that names a room by external id may find another one than
+/// its own id; the creator's place in that one is read as well.
+async fn read_members(
+    tx: &mut SqliteConnection,
+    wanted: &Wanted<'_>,
+    ledger: &mut Ledger,
+) -> Result<()> {
+    let found: Vec<_> = ledger
+        .accounts()
+        .filter_map(|account| Some((account.room.external_id.as_deref()?, account)))
+        .flat_map(|(external, account)| {
+            let creators = wanted.creators.iter().filter(move |(id, _)| *id == external);
+            creators.map(move |(_, creator)| (account.room.room_id.clone(), *creator))
+        })
+        .collect();
+    let named = wanted.members.iter().map(|(room, user)| ((*room).to_owned(), *user));
+    let all: BTreeSet<_> = named.chain(found).collect();
+    for row in fetch(tx, include_str!("../../../sql/sqlite/memberships.sql"), &all).await? {
+        if let Some(account) = account(ledger, &row)? {
+            account.add_member(rows::membership(&row)?);
+        }
+    }
+    Ok(())
+}
+
+/// Runs a statement over what is wanted; nothing wanted costs nothing.
+async fn fetch<T: serde::Serialize>(
+    tx: &mut SqliteConnection,
+    sql: &'static str,
+    wanted: &BTreeSet<T>,
+) -> Result<Vec<SqliteRow>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(sqlx::query(sql).bind(json(wanted)?).fetch_all(tx).await?)
+}
+
+fn account<'a>(
+    ledger: &'a mut Ledger,
+    row: &SqliteRow,
+) -> Result<Option<&'a mut crate::domain::Account>> {
+    Ok(ledger.account(&column(row, "room_id")?))
+}
+
+fn column(row: &SqliteRow, name: &str) -> Result<String> {
+    Ok(sqlx::Row::try_get(row, name)?)
+}
+
+/// What the wishes of a batch name.
+#[derive(Default)]
+struct Wanted<'a> {
+    rooms: BTreeSet<&'a str>,
+    external: BTreeSet<&'a str>,
+    creators: BTreeSet<(&'a str, &'a str)>,
+    members: BTreeSet<(&'a str, &'a str)>,
+    keys: BTreeSet<(&'a str, &'a str, &'a str)>,
+    targets: BTreeSet<(&'a str, &'a str)>,
+    counts: BTreeSet<(&'a str, u64)>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(items: &'a [Item]) -> Self {
+        let mut wanted = Self::default();
+        for Item { wish, .. } in items {
+            wanted.add(&wish.room_id, &wish.intent);
+        }
+        wanted
+    }
+
+    fn add(&mut self, room: &'a str, intent: &'a Intent) {
+        self.rooms.insert(room);
+        match intent {
+            Intent::Create(new) => {
+                if let Some(external_id) = &new.external_id {
+                    self.external.insert(external_id);
+                    self.creators.insert((external_id, &new.creator));
+                }
+            }
+            Intent::Message(new) => {
+                self.members.insert((room, &new.sender));
+                self.keys.insert((room, &new.sender, &new.client_msg_id));
+            }
+            Intent::Edit { actor, message_id, .. } | Intent::Delete { actor, message_id } => {
+                self.members.insert((room, actor));
+                self.targets.insert((room, message_id));
+            }
+            Intent::Read { actor, seq } => {
+                self.members.insert((room, actor));
+                // Beyond what the database counts no room has a row.
+                if i64::try_from(*seq).is_ok() {
+                    self.counts.insert((room, *seq));
+                }
+            }
+            Intent::Join { actor } | Intent::Leave { actor } | Intent::Close { actor } => {
+                self.members.insert((room, actor));
+            }
+            Intent::CloseIdle { .. } => {}
+        }
+    }
+}
+
+/// Writes what the batch made of its rooms, each table in one statement.
+async fn write(tx: &mut SqliteConnection, ledger: &Ledger) -> Result<()> {
+    let accounts: Vec<_> = ledger.accounts().collect();
+    let changed = accounts.iter().copied().filter(|account| account.is_changed());
+    let rooms: Vec<_> = changed.clone().map(RoomRecord::from).collect();
+    put(tx, include_str!("../../../sql/sqlite/put_rooms.sql"), &rooms).await?;
+    let members: Vec<_> = accounts
+        .iter()
+        .flat_map(|account| account.changed_members().map(|m| MemberRecord::new(account, m)))
+        .collect();
+    put(tx, include_str!("../../../sql/sqlite/put_members.sql"), &members).await?;
+    let over = changed.clone().filter(|account| is_over(account));
+    let over: Vec<_> = over.map(|account| account.room.room_id.as_str()).collect();
+    put(tx, include_str!("../../../sql/sqlite/over.sql"), &over).await?;
+    let entries = changed.flat_map(|account| account.entries());
+    let entries = entries.map(LogRecord::new).collect::<Result<Vec<_>>>()?;
+    put(tx, include_str!("../../../sql/sqlite/append.sql"), &entries).await?;
+    let targets: Vec<_> = accounts
+        .iter()
+        .flat_map(|account| account.changed_targets().map(move |target| (*account, target)))
+        .collect();
+    let records: Vec<_> =
+        targets.iter().map(|(account, target)| TargetRecord::new(account, target)).collect();
+    put(tx, include_str!("../../../sql/sqlite/rewrite.sql"), &records).await?;
+    let gone = targets.iter().filter(|(_, target)| target.deleted);
+    let gone: Vec<_> =
+        gone.map(|(account, target)| (&account.room.room_id, target.position.seq)).collect();
+    put(tx, include_str!("../../../sql/sqlite/erase.sql"), &gone).await
+}
+
+async fn put<T: serde::Serialize>(
+    tx: &mut SqliteConnection,
+    sql: &'static str,
+    records: &[T],
+) -> Result<()> {
+    if !records.is_empty() {
+        sqlx::query(sql).bind(json(&records)?).execute(tx).await?;
+    }
+    Ok(())
+}

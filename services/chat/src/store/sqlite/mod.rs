@@ -1,0 +1,62 @@
+//! Chat in SQLite: tables in `migrations/sqlite`, statements in `sql/sqlite`.
+
+mod append;
+mod read;
+mod records;
+mod retention;
+mod rows;
+
+use std::sync::Arc;
+
+use mingle_store::{
+    Result,
+    clock::Clock,
+    commit::Lanes,
+    sqlite::{Migration, Sqlite as Database},
+};
+
+use self::append::{Append, Item};
+use super::Announce;
+use crate::domain::{Verdict, Wish};
+
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, sql: include_str!("../../../migrations/sqlite/0001_rooms.sql") }];
+
+/// What a store is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Wishes of one transaction at most; 1 gives each its own.
+    pub append_batch: usize,
+    /// Members of one room at most.
+    pub max_members: u32,
+}
+
+/// Rooms in the embedded database.
+pub struct Sqlite {
+    database: Database,
+    lanes: Lanes<Append>,
+}
+
+impl Sqlite {
+    /// Brings the tables up to date and starts the write path. What is
+    /// committed here is told to `announce`.
+    pub async fn open(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        announce: Arc<dyn Announce>,
+        options: Options,
+    ) -> Result<Self> {
+        database.migrate("chat", MIGRATIONS).await?;
+        let max_members = options.max_members;
+        let append = Append { database: database.clone(), clock, announce, max_members };
+        // SQLite has one writer: more lanes would only wait for each other.
+        let lanes = Lanes::start(Arc::new(append), 1, options.append_batch);
+        Ok(Self { database, lanes })
+    }
+
+    async fn submit(&self, wish: Wish, traceparent: String) -> Result<Verdict> {
+        let span = tracing::info_span!("chat.append");
+        let room_id = wish.room_id.clone();
+        self.lanes.submit(&room_id, Item { wish, traceparent, span }).await
+    }
+}

@@ -1,0 +1,56 @@
+//! Takes what is too old from the beginning of logs, so that what is left of
+//! a log has no hole.
+
+use mingle_store::Result;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::Sqlite;
+
+/// Rooms looked at in one transaction at most.
+const ROOMS: i64 = 64;
+
+impl Sqlite {
+    /// One bounded transaction; others write between two of them.
+    pub(super) async fn take_expired(&self, before: i64, limit: usize) -> Result<u64> {
+        let query = sqlx::query(include_str!("../../../sql/sqlite/expired_rooms.sql"));
+        let rooms = query.bind(before).bind(ROOMS).fetch_all(self.database.readers()).await?;
+        if rooms.is_empty() {
+            return Ok(0);
+        }
+        let mut tx = self.database.begin().await?;
+        let mut left = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut taken = 0;
+        for row in rooms {
+            if left == 0 {
+                break;
+            }
+            let room_id: String = row.try_get("room_id")?;
+            let gone = take(&mut tx, &room_id, before, left).await?;
+            taken += gone.unsigned_abs();
+            left -= gone;
+        }
+        tx.commit().await?;
+        Ok(taken)
+    }
+}
+
+/// Takes at most `limit` rows of one room.
+async fn take(tx: &mut SqliteConnection, room_id: &str, before: i64, limit: i64) -> Result<i64> {
+    let query = sqlx::query(include_str!("../../../sql/sqlite/expired_rows.sql"));
+    let mut last = None;
+    let mut gone = 0;
+    for row in query.bind(room_id).bind(limit).fetch_all(&mut *tx).await? {
+        if row.try_get::<i64, _>("sent_at")? >= before {
+            break;
+        }
+        last = Some((row.try_get::<i64, _>("seq")?, row.try_get::<String, _>("id")?));
+        gone += 1;
+    }
+    if let Some((seq, id)) = last {
+        let query = sqlx::query(include_str!("../../../sql/sqlite/expire.sql"));
+        query.bind(room_id).bind(seq).execute(&mut *tx).await?;
+        let query = sqlx::query(include_str!("../../../sql/sqlite/begin_at.sql"));
+        query.bind(room_id).bind(seq).bind(id).execute(&mut *tx).await?;
+    }
+    Ok(gone)
+}

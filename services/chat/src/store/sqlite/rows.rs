@@ -1,0 +1,159 @@
+//! Rows and what they mean.
+
+use std::collections::BTreeMap;
+
+use mingle_store::{Error, ErrorKind, Result};
+use sqlx::{Row as _, sqlite::SqliteRow};
+
+use crate::domain::{
+    Change, CloseReason, Cursor, Event, First, Hash, Kind, Membership, Message, Position, Room,
+    Target, View,
+};
+
+/// The number of a kind of room.
+pub(super) fn kind_number(kind: Kind) -> i64 {
+    match kind {
+        Kind::Pair => 1,
+        Kind::Direct => 2,
+        Kind::Channel => 3,
+    }
+}
+
+fn corrupt(what: &'static str) -> Error {
+    Error::new(ErrorKind::Corrupt, what)
+}
+
+/// A number that is never below 0.
+pub(super) fn unsigned<N: TryFrom<i64>>(row: &SqliteRow, column: &str) -> Result<N> {
+    let number: i64 = row.try_get(column)?;
+    N::try_from(number).map_err(|_| corrupt("number in a row of chat"))
+}
+
+fn hash(row: &SqliteRow, column: &str) -> Result<Hash> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes.try_into().map_err(|_| corrupt("hash in a row of chat"))
+}
+
+pub(super) fn position(row: &SqliteRow, seq: &str, id: &str) -> Result<Position> {
+    Ok(Position { seq: unsigned(row, seq)?, id: row.try_get(id)? })
+}
+
+pub(super) fn room(row: &SqliteRow) -> Result<Room> {
+    let kind = match row.try_get("kind")? {
+        1_i64 => Kind::Pair,
+        2 => Kind::Direct,
+        3 => Kind::Channel,
+        _ => return Err(corrupt("kind of a room")),
+    };
+    Ok(Room {
+        room_id: row.try_get("room_id")?,
+        kind,
+        name: row.try_get("name")?,
+        creator: row.try_get("creator")?,
+        external_id: row.try_get("external_id")?,
+        origin: hash(row, "origin")?,
+        closed: row.try_get("closed")?,
+        created_at: row.try_get("created_at")?,
+        last_active_at: row.try_get("last_active_at")?,
+        head: position(row, "head_seq", "head_id")?,
+        base: position(row, "base_seq", "base_id")?,
+        message_no: unsigned(row, "message_no")?,
+        member_count: unsigned(row, "member_count")?,
+    })
+}
+
+pub(super) fn membership(row: &SqliteRow) -> Result<Membership> {
+    let message_no = unsigned(row, "read_message_no")?;
+    Ok(Membership {
+        user_id: row.try_get("user_id")?,
+        joined_at: row.try_get("joined_at")?,
+        joined_seq: unsigned(row, "joined_seq")?,
+        left_at: row.try_get("left_at")?,
+        read: Cursor { seq: unsigned(row, "read_seq")?, message_no },
+    })
+}
+
+/// A room joined with a membership that may not be.
+pub(super) fn view(row: &SqliteRow) -> Result<View> {
+    let user: Option<&str> = row.try_get("user_id")?;
+    let membership = user.map(|_| membership(row)).transpose()?;
+    Ok(View { room: room(row)?, membership })
+}
+
+pub(super) fn first(row: &SqliteRow) -> Result<First> {
+    Ok(First {
+        hash: hash(row, "body_hash")?,
+        position: position(row, "seq", "id")?,
+        sent_at: row.try_get("sent_at")?,
+        trace_id: row.try_get("trace_id")?,
+    })
+}
+
+pub(super) fn target(row: &SqliteRow) -> Result<Target> {
+    let own = position(row, "seq", "id")?;
+    let edited: Option<i64> = row.try_get("last_seq")?;
+    let last = edited.map(|_| position(row, "last_seq", "last_id")).transpose()?;
+    Ok(Target {
+        last: last.unwrap_or_else(|| own.clone()),
+        position: own,
+        sender: row.try_get("actor")?,
+        body: row.try_get("body")?,
+        edited_at: row.try_get("edited_at")?,
+        deleted: row.try_get("deleted")?,
+    })
+}
+
+pub(super) fn event(row: &SqliteRow) -> Result<Event> {
+    Ok(Event {
+        room_id: row.try_get("room_id")?,
+        seq: unsigned(row, "seq")?,
+        id: row.try_get("id")?,
+        at: row.try_get("sent_at")?,
+        change: change(row)?,
+    })
+}
+
+fn change(row: &SqliteRow) -> Result<Change> {
+    let actor: String = row.try_get("actor")?;
+    Ok(match row.try_get("kind")? {
+        1_i64 => Change::Message(message(row, actor)?),
+        2 => Change::Edited {
+            message_id: row.try_get("target_id")?,
+            message_seq: unsigned(row, "target_seq")?,
+            editor: actor,
+            body: row.try_get("body")?,
+        },
+        3 => Change::Deleted {
+            message_id: row.try_get("target_id")?,
+            message_seq: unsigned(row, "target_seq")?,
+            deleter: actor,
+        },
+        4 => Change::Joined { user_id: actor },
+        5 => Change::Left { user_id: actor },
+        6 => {
+            let reason = CloseReason::parse(row.try_get("body")?);
+            Change::Closed { closer: actor, reason: reason.ok_or_else(|| corrupt("close reason"))? }
+        }
+        _ => return Err(corrupt("kind of an event")),
+    })
+}
+
+fn message(row: &SqliteRow, sender: String) -> Result<Message> {
+    Ok(Message {
+        sender,
+        client_msg_id: row.try_get("client_msg_id")?,
+        body: row.try_get("body")?,
+        metadata: parse_metadata(row.try_get("metadata")?)?,
+        trace_id: row.try_get("trace_id")?,
+        edited_at: row.try_get("edited_at")?,
+        deleted: row.try_get("deleted")?,
+    })
+}
+
+fn parse_metadata(text: &str) -> Result<BTreeMap<String, String>> {
+    if text.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let wrong = |error| Error::with_source(ErrorKind::Corrupt, "metadata of a message", error);
+    serde_json::from_str(text).map_err(wrong)
+}

@@ -1,0 +1,94 @@
+//! A chat with a clock and a folder of its own.
+
+use std::sync::Arc;
+
+use mingle_chat::{
+    Config, bind,
+    store::{Announce, Nobody, Options, Sqlite, Store},
+};
+use mingle_proto::chat::v1::chat_service_client::ChatServiceClient;
+use mingle_runtime::{Context, config::Section as _, grpc::Transport, status::Described};
+use mingle_store::{
+    Backends,
+    bus::{Bus, Memory},
+    clock::{Clock, ManualClock},
+    sqlite::{FILE, Sqlite as Database},
+};
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+use tempfile::TempDir;
+use tonic::Status;
+
+/// 2026-01-01T00:00:00Z.
+pub(crate) const NEW_YEAR: i64 = 1_767_225_600_000;
+
+pub(crate) type Client = ChatServiceClient<Transport>;
+
+pub(crate) struct Stage {
+    pub(crate) folder: TempDir,
+    pub(crate) database: Database,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) bus: Arc<dyn Bus>,
+}
+
+impl Stage {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).await.unwrap();
+        let clock = Arc::new(ManualClock::at(NEW_YEAR));
+        Self { folder, database, clock, bus: Arc::new(Memory::new()) }
+    }
+
+    pub(crate) async fn store(&self) -> Arc<dyn Store> {
+        let options = Options { append_batch: 256, max_members: 5 };
+        self.store_with(self.clock.clone(), Arc::new(Nobody), options).await
+    }
+
+    pub(crate) async fn store_with(
+        &self,
+        clock: Arc<dyn Clock>,
+        announce: Arc<dyn Announce>,
+        options: Options,
+    ) -> Arc<dyn Store> {
+        let database = self.database.clone();
+        Arc::new(Sqlite::open(database, clock, announce, options).await.unwrap())
+    }
+
+    /// One process's chat, reached as its callers reach it.
+    pub(crate) async fn serve(&self, overrides: &str) -> Process {
+        self.serve_on(self.bus.clone(), self.clock.clone(), overrides).await
+    }
+
+    pub(crate) async fn serve_on(
+        &self,
+        bus: Arc<dyn Bus>,
+        clock: Arc<dyn Clock>,
+        overrides: &str,
+    ) -> Process {
+        let ctx = Context::for_test(&[Config::DEFAULTS], overrides);
+        let backends = Backends { database: self.database.clone(), bus, clock };
+        let bound = bind(ctx.clone(), backends).await.unwrap();
+        let client = ChatServiceClient::new(Transport::local(bound.into_routes().unwrap()));
+        Process { client, ctx }
+    }
+
+    /// Asks the file itself, past the code under test.
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        let options = SqliteConnectOptions::new().filename(self.folder.path().join(FILE));
+        let mut connection = options.read_only(true).connect().await.unwrap();
+        let number = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        number
+    }
+}
+
+pub(crate) struct Process {
+    pub(crate) client: Client,
+    pub(crate) ctx: Context,
+}
+
+/// Code, reason and field of a failure, as callers match on them.
+#[track_caller]
+pub(crate) fn failure<T: std::fmt::Debug>(result: Result<T, Status>) -> (String, String, String) {
+    let described = Described::from(&result.expect_err("a failure"));
+    (described.kind.name().to_owned(), described.reason, described.field)
+}

@@ -1,0 +1,5 @@
+//! The conformance suite over each backend.
+
+use crate::conformance::suite;
+
+suite!(sqlite, crate::conformance::Subject::sqlite());
