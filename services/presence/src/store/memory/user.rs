@@ -10,8 +10,10 @@ const NEVER: i64 = i64::MAX;
 
 /// A session and who holds it.
 struct Held {
-    session_id: Box<str>,
-    connection_id: Box<str>,
+    /// The session id, then the connection id: one allocation for both.
+    ids: Box<str>,
+    /// Where the connection id begins.
+    split: u32,
     generation: u64,
     holder: Arc<Incarnation>,
     connected_at: i64,
@@ -22,15 +24,26 @@ struct Held {
 impl Held {
     fn new(claim: Claim, holder: Arc<Incarnation>, now: i64) -> Self {
         holder.count(1);
+        let split = claim.session_id.len();
+        let mut ids = claim.session_id;
+        ids.push_str(&claim.connection_id);
         Self {
-            session_id: claim.session_id.into(),
-            connection_id: claim.connection_id.into(),
+            ids: ids.into(),
+            split: u32::try_from(split).unwrap_or(u32::MAX),
             generation: claim.generation,
             holder,
             connected_at: now,
             closed_at: NEVER,
             status: claim.status.unwrap_or(Status::Online),
         }
+    }
+
+    fn session_id(&self) -> &str {
+        &self.ids[..self.split as usize]
+    }
+
+    fn connection_id(&self) -> &str {
+        &self.ids[self.split as usize..]
     }
 
     fn is_open(&self) -> bool {
@@ -65,9 +78,9 @@ impl Held {
     fn lost(&self) -> Lost {
         Lost {
             node_id: self.holder.node_id.to_string(),
-            session_id: self.session_id.to_string(),
+            session_id: self.session_id().to_owned(),
             generation: self.generation,
-            connection_id: self.connection_id.to_string(),
+            connection_id: self.connection_id().to_owned(),
         }
     }
 }
@@ -155,7 +168,7 @@ impl User {
     ) -> Claimed {
         let found = self.position(&offer.session_id);
         let held = found.map(|at| &self.sessions[at]);
-        let stored = held.map(|held| (held.generation, &*held.connection_id));
+        let stored = held.map(|held| (held.generation, held.connection_id()));
         match claim(stored, offer.generation, &offer.connection_id) {
             Verdict::Held => Claimed::Held(stored.map_or(0, |(generation, _)| generation)),
             Verdict::Same => {
@@ -194,7 +207,7 @@ impl User {
         };
         let old = &mut self.sessions[at];
         offer.status = offer.status.or(Some(old.status));
-        let other = *old.connection_id != *offer.connection_id;
+        let other = old.connection_id() != offer.connection_id;
         let lost = (old.is_open() && other).then(|| old.lost());
         *old = Held::new(offer, holder, now);
         lost
@@ -247,6 +260,6 @@ impl User {
     }
 
     fn position(&self, session_id: &str) -> Option<usize> {
-        self.sessions.iter().position(|held| &*held.session_id == session_id)
+        self.sessions.iter().position(|held| held.session_id() == session_id)
     }
 }
