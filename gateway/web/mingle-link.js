@@ -5,6 +5,8 @@ import { CLOSE, MingleError, closeReason, closeRule, jitter, toNumbers } from ".
 
 /** Open for this long, a connection counts as good and back-off starts anew. */
 const STABLE_MS = 5000;
+/** A connection that was greeted and soon lost waits no longer than this step. */
+const FLAPPING = 4;
 
 export class Link {
   #options;
@@ -202,13 +204,15 @@ export class Link {
   }
 
   #retry(retryAfterMs, code, atOnce = false) {
-    const stable = this.#openedAt !== 0 && Date.now() - this.#openedAt >= STABLE_MS;
+    const now = Date.now();
+    let attempt = this.#attempt;
+    if (this.#openedAt !== 0) attempt = now - this.#openedAt >= STABLE_MS ? 0 : Math.min(attempt, FLAPPING);
     this.#openedAt = 0;
-    const attempt = stable ? 0 : this.#attempt;
     this.#attempt = attempt + 1;
-    const drain = Math.max(0, this.#drainAt - Date.now());
-    const wait = jitter(this.#options.backoff, attempt);
-    const delay = atOnce ? 0 : drain || Math.max(retryAfterMs, wait);
+    const wait = Math.max(retryAfterMs, jitter(this.#options.backoff, attempt));
+    // The delay that a draining server told is spread already; it is all there is to wait.
+    const told = this.#drainAt === 0 ? wait : Math.max(0, this.#drainAt - now);
+    const delay = atOnce ? 0 : told;
     this.#drainAt = 0;
     this.#schedule(delay);
     this.#change("reconnecting", { code, retryInMs: delay });
