@@ -1,1 +1,80 @@
-//! placeholder
+//! The thin front of Mingle: HTTP and WebSocket for clients, gRPC behind.
+//!
+//! It authenticates, bounds, translates and delivers. It has no store, no
+//! business rule, and no session state that another gateway would miss.
+//!
+//! - [`ws`]: the WebSocket protocol; [`http`]: the HTTP API and the page.
+//! - [`hub`]: what this process follows on behalf of its sockets.
+//! - [`outbox`]: what waits for one socket.
+//! - [`auth`]: tokens, resume tokens, origins.
+//! - [`drain`]: how a gateway goes away without anybody losing a message.
+
+mod auth;
+mod config;
+mod drain;
+mod fault;
+mod gateway;
+mod http;
+mod hub;
+mod listen;
+mod outbox;
+mod translate;
+mod ws;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use mingle_runtime::{Bound, Context, Front, Role};
+
+use self::{
+    auth::{resume::Resumes, token::Tokens},
+    gateway::Gateway,
+    hub::{link, people::People, rooms::Rooms, sockets::Sockets, tickets::Tickets},
+};
+
+pub use config::{Config, Limits};
+
+/// Tells the time, in milliseconds since 1970.
+pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Binds the role: configuration, hubs, background tasks, listener.
+pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
+    let config: Config = ctx.config.read().context("gateway")?;
+    let sockets = Arc::new(Sockets::default());
+    let (rooms, room_requests) = link::channel();
+    let rooms = Arc::new(Rooms::new(ctx.peers.get(Role::Chat), rooms));
+    let (tickets, ticket_requests) = link::channel();
+    let tickets = Arc::new(Tickets::new(ctx.peers.get(Role::Matchmaking), tickets));
+    let (people, people_requests) = link::channel();
+    let people = Arc::new(People::new(&ctx, now(), sockets.clone(), people));
+    let gateway = Arc::new(Gateway {
+        tokens: Tokens::new(&config.jwt_secret, &config.jwt_audience, &config.jwt_issuer),
+        resumes: Resumes::new(&config.session_secret),
+        sockets,
+        rooms: rooms.clone(),
+        tickets: tickets.clone(),
+        people: people.clone(),
+        ctx: ctx.clone(),
+        config,
+        now,
+    });
+
+    // The links are not among the role's tasks: sockets need them while they
+    // drain, and nothing of theirs is lost with the process.
+    tokio::spawn(link::run(rooms, room_requests));
+    tokio::spawn(link::run(tickets, ticket_requests));
+    tokio::spawn(link::run(people.clone(), people_requests));
+    ctx.tasks.spawn(people.keep_alive(ctx.clone()));
+    ctx.tasks.spawn(drain::tell_degraded(gateway.clone()));
+    ctx.tasks.spawn(drain::drain(gateway.clone()));
+
+    let bounds = listen::Bounds {
+        connections: gateway.config.limits.max_connections,
+        head: gateway.config.limits.hello_timeout(),
+    };
+    let listen = gateway.config.listen;
+    let ending = (ctx.stop.clone(), ctx.tasks.clone());
+    let router = http::router(gateway);
+    let serve = move |listener| Box::pin(listen::serve(listener, router, bounds, ending)) as _;
+    Ok(Bound::front(Role::Gateway, Front { listen, serve: Box::new(serve) }))
+}

@@ -11,7 +11,7 @@ use std::{fmt::Write as _, path::Path};
 
 use figment::{
     Figment,
-    providers::{Format as _, Toml},
+    providers::{Format as _, Serialized, Toml},
 };
 use serde::de::DeserializeOwned;
 
@@ -143,6 +143,17 @@ impl Config {
         let section = self.section(&mut problems);
         problems.into_result()?;
         section.ok_or_else(Problems::default)
+    }
+
+    /// True when the text at `key`, written `section.key`, is empty or absent.
+    pub fn is_empty(&self, key: &str) -> bool {
+        self.figment.extract_inner::<Secret>(key).map_or(true, |text| text.is_empty())
+    }
+
+    /// The configuration with the text `value` at `key`, over every layer.
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.figment = self.figment.merge(Serialized::default(key, value));
+        self
     }
 
     /// Development or production.

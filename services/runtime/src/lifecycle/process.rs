@@ -26,6 +26,7 @@ pub struct Process {
     pub(super) grpc: grpc::Config,
     pub(super) probes: ProbesConfig,
     settings: ProcessConfig,
+    mode: Mode,
     roles: BTreeMap<Role, Context>,
     peers: Peers,
     pub(super) health: Health,
@@ -85,6 +86,7 @@ impl Process {
         Ok(Self {
             stack: Stack::new(&grpc, closing.clone()),
             reporter,
+            mode: config.mode(),
             roles: contexts,
             bounds: Vec::new(),
             grpc,
@@ -100,6 +102,11 @@ impl Process {
     /// What `role` binds itself with; `None` when it is not of this process.
     pub fn context(&self, role: Role) -> Option<Context> {
         self.roles.get(&role).cloned()
+    }
+
+    /// Development or production.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Describes the process.

@@ -1,0 +1,5 @@
+//! Who connects: tokens, resume tokens, origins.
+
+pub(crate) mod origin;
+pub(crate) mod resume;
+pub(crate) mod token;

@@ -1,0 +1,56 @@
+//! What every connection of this process shares.
+
+use std::sync::Arc;
+
+use mingle_proto::{
+    chat::v1::chat_service_client::ChatServiceClient,
+    matchmaking::v1::matchmaking_service_client::MatchmakingServiceClient,
+};
+use mingle_runtime::{Context, Role, config::Mode, grpc::Transport};
+
+use crate::{
+    Now,
+    auth::{resume::Resumes, token::Tokens},
+    config::Config,
+    hub::{people::People, rooms::Rooms, sockets::Sockets, tickets::Tickets},
+};
+
+/// The gateway of this process.
+pub(crate) struct Gateway {
+    /// Its configuration.
+    pub config: Config,
+    /// Its context.
+    pub ctx: Context,
+    /// The time.
+    pub now: Now,
+    /// Verifies users.
+    pub tokens: Tokens,
+    /// Verifies sessions.
+    pub resumes: Resumes,
+    /// Every socket.
+    pub sockets: Arc<Sockets>,
+    /// The rooms they follow.
+    pub rooms: Arc<Rooms>,
+    /// The tickets they wait for.
+    pub tickets: Arc<Tickets>,
+    /// The people they are and watch.
+    pub people: Arc<People>,
+}
+
+impl Gateway {
+    /// Calls to chat.
+    pub(crate) fn chat(&self) -> ChatServiceClient<Transport> {
+        ChatServiceClient::new(self.ctx.peers.get(Role::Chat))
+    }
+
+    /// Calls to matchmaking.
+    pub(crate) fn matchmaking(&self) -> MatchmakingServiceClient<Transport> {
+        MatchmakingServiceClient::new(self.ctx.peers.get(Role::Matchmaking))
+    }
+
+    /// True when development tokens are handed out.
+    pub(crate) fn hands_out_tokens(&self) -> bool {
+        let near = self.config.listen.ip().is_loopback() || self.config.dev_tokens_beyond_loopback;
+        self.ctx.config.mode() == Mode::Development && near
+    }
+}

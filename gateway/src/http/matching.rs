@@ -1,0 +1,86 @@
+//! `/api/match`: waiting without a socket. The ticket holds a lease of 30 s,
+//! which each read renews.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::{Path, State};
+use mingle_proto::{gateway::v1 as pb, matchmaking::v1 as mm};
+use tonic::Request;
+
+use super::{
+    access::{Caller, Query},
+    body::{Body, Reply},
+};
+use crate::{fault::Fault, gateway::Gateway, translate, ws::wants};
+
+/// Beyond the wait that was asked for, so that the answer still arrives.
+const SLACK: Duration = Duration::from_secs(4);
+
+/// `POST /api/match/tickets`
+pub(super) async fn create(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    Body(body): Body<pb::TicketBody>,
+) -> Result<Reply<pb::TicketView>, Fault> {
+    let request = mm::CreateTicketRequest {
+        actor: caller.actor(),
+        pool: body.pool,
+        attributes: body.attributes,
+        wants: wants(body.wants)?,
+        trusted_attributes: caller.0.attrs.into_iter().collect(),
+        liveness: mm::Liveness::Lease.into(),
+    };
+    let answer = gateway.matchmaking().create_ticket(request).await?.into_inner();
+    told(&gateway, answer.ticket)
+}
+
+/// `GET /api/match/tickets/{id}?wait=25s`
+pub(super) async fn read(
+    State(gateway): State<Arc<Gateway>>,
+    Path(ticket_id): Path<String>,
+    caller: Caller,
+    query: Query,
+) -> Result<Reply<pb::TicketView>, Fault> {
+    let wait_ms = query.only(&["wait"])?.duration_ms("wait")?;
+    let actor = caller.actor();
+    let mut request = Request::new(mm::GetTicketRequest { actor, ticket_id, wait_ms });
+    request.set_timeout(Duration::from_millis(wait_ms.into()) + SLACK);
+    let answer = gateway.matchmaking().get_ticket(request).await?.into_inner();
+    told(&gateway, answer.ticket)
+}
+
+/// `DELETE /api/match/tickets/{id}`
+pub(super) async fn cancel(
+    State(gateway): State<Arc<Gateway>>,
+    Path(ticket_id): Path<String>,
+    caller: Caller,
+) -> Result<Reply<pb::TicketView>, Fault> {
+    let request = mm::CancelTicketRequest { actor: caller.actor(), ticket_id };
+    let answer = gateway.matchmaking().cancel_ticket(request).await?.into_inner();
+    told(&gateway, answer.ticket)
+}
+
+/// `GET /api/match/pools/{pool}`
+pub(super) async fn pool(
+    State(gateway): State<Arc<Gateway>>,
+    Path(pool): Path<String>,
+    _caller: Caller,
+) -> Result<Reply<pb::PoolView>, Fault> {
+    let request = mm::PoolStatsRequest { pool: pool.clone() };
+    let stats = gateway.matchmaking().pool_stats(request).await?.into_inner();
+    Ok(Reply(pb::PoolView {
+        pool,
+        waiting: stats.waiting,
+        matches_last_minute: stats.matches_last_minute,
+        median_wait_ms: stats.median_wait_ms,
+    }))
+}
+
+/// An answer that names the room tells the outcome.
+fn told(gateway: &Gateway, ticket: Option<mm::Ticket>) -> Result<Reply<pb::TicketView>, Fault> {
+    let ticket = ticket.unwrap_or_default();
+    if !ticket.room_id.is_empty() {
+        gateway.tickets.told(&ticket.ticket_id);
+    }
+    Ok(Reply(translate::ticket_view(ticket)))
+}

@@ -1,0 +1,56 @@
+//! The page and the client library, embedded in the program.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use mingle_proto::errors::v1::Reason;
+use mingle_runtime::status::Kind;
+use rust_embed::RustEmbed;
+
+use crate::fault::Fault;
+
+#[derive(RustEmbed)]
+#[folder = "web/"]
+struct Files;
+
+/// Nothing from elsewhere, and nobody's frame (OWASP's baseline).
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Serves an embedded file; `/` is the page.
+pub(super) async fn serve(uri: Uri, request: HeaderMap) -> Response {
+    let path = match uri.path().trim_start_matches('/') {
+        "" => "index.html",
+        path => path,
+    };
+    let Some(file) = Files::get(path) else {
+        let message = "there is no such route";
+        return Fault::new(Kind::NotFound, Reason::RouteNotFound, message).into_response();
+    };
+    let tag = etag(&file.metadata.sha256_hash());
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Ok(value) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, value);
+    }
+    if let Ok(value) = HeaderValue::from_str(file.metadata.mimetype()) {
+        headers.insert(header::CONTENT_TYPE, value);
+    }
+    let known = request.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    if known == Some(tag.as_str()) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    (headers, file.data.into_owned()).into_response()
+}
+
+fn etag(hash: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut tag = String::from("\"");
+    for byte in hash.iter().take(8) {
+        // Writing to a string does not fail.
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag + "\""
+}

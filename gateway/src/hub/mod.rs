@@ -1,0 +1,8 @@
+//! What this process follows on behalf of its sockets: one stream to each
+//! service, however many sockets, rooms, tickets and users there are.
+
+pub(crate) mod link;
+pub(crate) mod people;
+pub(crate) mod rooms;
+pub(crate) mod sockets;
+pub(crate) mod tickets;

@@ -1,0 +1,98 @@
+//! Accepts connections: bounded in number, and in the time that a head may
+//! take to arrive, so that half-open ones cost little and end.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, extract::Request};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt as _;
+
+/// Read buffer of a connection while it speaks HTTP.
+const MAX_HEAD: usize = 16 * 1024;
+/// After a failed accept: the process is out of files, others must end first.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The bounds of the listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Connections, sockets included; more wait in the backlog.
+    pub connections: usize,
+    /// Time for the head of a request.
+    pub head: Duration,
+}
+
+/// What an upgraded connection keeps: its place among the connections.
+#[derive(Clone)]
+pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+
+/// Accepts until `stop`; open requests end by themselves, on `tasks`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    bounds: Bounds,
+    (stop, tasks): (CancellationToken, TaskTracker),
+) {
+    let room = Arc::new(Semaphore::new(bounds.connections));
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &room) => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Some((stream, place)) => {
+                let router = router.clone();
+                tasks.spawn(connection(stream, router, place, (bounds.head, stop.clone())));
+            }
+            None => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStream, Place)> {
+    let permit = room.clone().acquire_owned().await.ok()?;
+    let (stream, _) = listener
+        .accept()
+        .await
+        .inspect_err(|error| tracing::warn!(%error, "cannot accept a connection"))
+        .ok()?;
+    Some((stream, Place(Arc::new(permit))))
+}
+
+/// Serves one connection; after an upgrade the socket's own task goes on.
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    place: Place,
+    (head, stop): (Duration, CancellationToken),
+) {
+    // Frames are small and wait for nobody.
+    let _ = stream.set_nodelay(true);
+    let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(place.clone());
+        request.map(axum::body::Body::new)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .with_upgrades();
+    let mut served = std::pin::pin!(served);
+    // A peer that breaks off is no failure of ours.
+    tokio::select! {
+        _ = &mut served => {}
+        () = stop.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            let _ = served.await;
+        }
+    }
+}

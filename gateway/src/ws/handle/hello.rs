@@ -1,0 +1,125 @@
+//! `hello`: from a socket to a session, new or taken up again.
+
+use std::{sync::Arc, time::Duration};
+
+use mingle_proto::{
+    errors::v1::Reason,
+    gateway::v1::{self as pb, server_frame},
+    presence::v1 as pr,
+};
+use mingle_runtime::status::Kind;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Reply, rooms};
+use crate::{
+    auth::{
+        resume::Resume,
+        token::{self, Claims},
+    },
+    fault::Fault,
+    gateway::Gateway,
+    outbox::{Entry, Outbox},
+    ws::{replay, session::Session},
+};
+
+/// Greets: verifies, takes the session, follows the rooms of a resume.
+pub(crate) async fn greet(
+    gateway: Arc<Gateway>,
+    outbox: Arc<Outbox>,
+    socket: u64,
+    hello: pb::Hello,
+) -> Result<Reply, Fault> {
+    let claims = gateway.tokens.verify(&hello.token)?;
+    let resume = hello.resume.unwrap_or_default();
+    check_rooms(&gateway, &resume)?;
+    let taken = taken_up(&gateway, &resume, &claims)?;
+    let resumed = taken.is_some();
+    let (session_id, generation) = match taken {
+        Some(resume) => (resume.session_id, resume.generation + 1),
+        None => (Uuid::now_v7().to_string(), 1),
+    };
+    let generation =
+        gateway.people.connect(socket, held(&session_id, &claims.sub, generation)).await?;
+    let session = Arc::new(Session::new(socket, outbox, session_id, claims));
+    let mut followed = Vec::new();
+    let mut jobs = Vec::new();
+    for room in resume.rooms {
+        let (reply, job) = rooms::resume(&gateway, &session, room).await;
+        followed.push(reply);
+        jobs.extend(job);
+    }
+    tell_degraded(&gateway, &session);
+    let welcome = welcome(&gateway, &session, generation, resumed, followed);
+    let kind = server_frame::Kind::Welcome(welcome);
+    Ok(Reply { kind, jobs, session: Some(session) })
+}
+
+fn check_rooms(gateway: &Gateway, resume: &pb::Resume) -> Result<(), Fault> {
+    let max = gateway.config.limits.rooms_per_connection;
+    if resume.rooms.len() <= max {
+        return Ok(());
+    }
+    let message = format!("a connection follows at most {max} rooms");
+    Err(Fault::new(Kind::Exhausted, Reason::TooManyRooms, message).at("resume.rooms"))
+}
+
+/// The session that the hello takes up, if it asks for one.
+fn taken_up(
+    gateway: &Gateway,
+    resume: &pb::Resume,
+    claims: &Claims,
+) -> Result<Option<Resume>, Fault> {
+    if resume.token.is_empty() {
+        return Ok(None);
+    }
+    gateway.resumes.verify(&resume.token, &claims.sub, (gateway.now)()).map(Some)
+}
+
+fn held(session_id: &str, user_id: &str, generation: u64) -> pr::Session {
+    pr::Session {
+        session_id: session_id.to_owned(),
+        user_id: user_id.to_owned(),
+        generation,
+        connection_id: Uuid::new_v4().to_string(),
+        status: pr::Status::Online.into(),
+    }
+}
+
+fn tell_degraded(gateway: &Gateway, session: &Session) {
+    let states: Vec<_> = gateway.ctx.health.degraded().borrow().iter().cloned().collect();
+    if !states.is_empty() {
+        session.outbox.push(Entry::Event(replay::degraded(states)));
+    }
+}
+
+fn welcome(
+    gateway: &Gateway,
+    session: &Session,
+    generation: u64,
+    resumed: bool,
+    rooms: Vec<pb::Room>,
+) -> pb::Welcome {
+    let resume_token = gateway.resumes.sign(&Resume {
+        session_id: session.session_id.clone(),
+        user_id: session.actor(),
+        generation,
+        expires_ms: (gateway.now)() + i64::from(gateway.config.resume_ttl_ms),
+    });
+    pb::Welcome {
+        session_id: session.session_id.clone(),
+        user_id: session.actor(),
+        node: gateway.ctx.node_id.to_string(),
+        ping_interval_ms: gateway.config.limits.ping_interval_ms,
+        resume_token,
+        resumed,
+        rooms,
+    }
+}
+
+/// When a socket under `claims` ends; far away tokens end it never.
+pub(crate) fn expiry(gateway: &Gateway, claims: &Claims) -> Option<Instant> {
+    let until = claims.exp.saturating_mul(1000).saturating_add(token::LEEWAY_MS);
+    let left = u64::try_from(until.saturating_sub((gateway.now)())).unwrap_or(0);
+    Instant::now().checked_add(Duration::from_millis(left))
+}

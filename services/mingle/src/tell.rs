@@ -1,0 +1,72 @@
+//! What the command says: one machine-readable line per listener on standard
+//! output, and words for a person on standard error.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what the command says")]
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use mingle_runtime::config::Mode;
+use serde_json::json;
+
+/// Announces listeners as they open, and the process when it is ready.
+pub(crate) struct Announcer {
+    mode: Mode,
+    dir: PathBuf,
+    gateway: Option<SocketAddr>,
+}
+
+impl Announcer {
+    /// For a process in `mode` whose data is in `dir`.
+    pub(crate) fn new(mode: Mode, dir: &Path) -> Self {
+        Self { mode, dir: dir.to_owned(), gateway: None }
+    }
+
+    /// As the process wants it: a name and its address, then no name at all.
+    pub(crate) fn into_callback(mut self) -> impl FnMut(&str, Option<SocketAddr>) {
+        move |name, address| match address {
+            Some(address) => {
+                if name == "gateway" {
+                    self.gateway = Some(address);
+                }
+                say(&json!({"ready": name, "addr": address.to_string()}).to_string());
+            }
+            None => {
+                say(&json!({"ready": "mingle"}).to_string());
+                self.greet();
+            }
+        }
+    }
+
+    fn greet(&self) {
+        let Some(address) = self.gateway else { return };
+        if self.mode == Mode::Production && !std::io::stderr().is_terminal() {
+            return;
+        }
+        eprintln!("\n  Open http://{address}/ in two tabs and press \"Find someone\" in both.");
+        eprintln!("  What is said is kept in {}.", self.dir.join("mingle.db").display());
+        if self.mode == Mode::Development {
+            eprintln!(
+                "  Development mode: anybody gets a token. MINGLE_ENV=production refuses that."
+            );
+        }
+        eprintln!();
+    }
+}
+
+/// One line for programs. Whoever closed our standard output does not want it.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Why the command failed, with its causes.
+pub(crate) fn failure(error: &anyhow::Error) {
+    eprintln!("mingle: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+}
