@@ -2,6 +2,8 @@
 // once. Part of mingle.js.
 
 const REMEMBERED = 64;
+/** How soon the room of a fresh match is asked for again. */
+const ROOM_AGAIN_MS = 1000;
 
 export class Match {
   #owner;
@@ -9,6 +11,7 @@ export class Match {
   #told = new Set();
   #checking = false;
   #timer;
+  #again;
 
   /**
    * `owner`: join(body), leave(ticketId), ticket(ticketId), emit(name, event),
@@ -50,6 +53,7 @@ export class Match {
   stop() {
     this.#open = null;
     clearInterval(this.#timer);
+    clearTimeout(this.#again);
   }
 
   /**
@@ -64,7 +68,8 @@ export class Match {
     try {
       const view = await this.#owner.ticket(open.ticketId).catch(() => null);
       if (this.#open !== open) return;
-      if (view && view.state !== "WAITING") this.#settled(view, open.body.pool);
+      if (view?.state === "MATCHED" && !view.roomId) this.#again = setTimeout(() => void this.check(reconnected), ROOM_AGAIN_MS);
+      else if (view && view.state !== "WAITING") this.#settled(view, open.body.pool);
       else if (reconnected) await this.#rejoin(open);
     } catch {
       // The next reconnect or the timer asks again.
@@ -94,7 +99,7 @@ export class Match {
 
   #settled(ticket, pool) {
     if (ticket.state === "MATCHED") {
-      // Without a room yet: the event, or the next check, brings it.
+      // Without a room yet: the event or a check brings it.
       if (!ticket.roomId) return;
       const { ticketId, matchId, roomId, users = [] } = ticket;
       this.matched({ matchId, ticketId, pool: ticket.pool || pool, roomId, users });

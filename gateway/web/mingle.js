@@ -270,6 +270,8 @@ export class Mingle {
     this.#resumeToken = welcome.resumeToken;
     const answered = new Set();
     for (const room of welcome.rooms ?? []) {
+      // Not read just now: asked again below, from the same place.
+      if (room.reason === "unavailable") continue;
       answered.add(room.roomId);
       this.#placed(room, this.#rooms.position(room.roomId));
     }
