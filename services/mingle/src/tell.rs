@@ -1,8 +1,6 @@
 //! What the command says: one machine-readable line per listener on standard
 //! output, and words for a person on standard error.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what the command says")]
-
 use std::{
     io::{IsTerminal as _, Write as _},
     net::SocketAddr,

@@ -4,7 +4,7 @@
 //! `traceparent`) or begins here. The context is readable by services, which
 //! put it into messages and envelopes.
 
-use std::sync::OnceLock;
+use std::{io::IsTerminal as _, sync::OnceLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -37,7 +37,8 @@ static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 /// standard output carries the ready lines.
 pub fn init(mode: Mode, filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let is_terminal = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
     let logs = match mode {
         Mode::Development => logs.with_target(false).boxed(),
         Mode::Production => logs.json().flatten_event(true).boxed(),
