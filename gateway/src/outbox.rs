@@ -72,6 +72,11 @@ impl Event {
         Self { room, position, frame, json: OnceLock::new(), proto: OnceLock::new() }
     }
 
+    /// True for the last event of a room: it is closed.
+    pub(crate) fn is_last(&self) -> bool {
+        matches!(self.frame.kind, Some(pb::server_frame::Kind::RoomClosed(_)))
+    }
+
     /// The event as one WebSocket message.
     pub(crate) fn message(&self, encoding: Encoding) -> Message {
         match encoding {

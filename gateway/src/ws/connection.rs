@@ -11,6 +11,7 @@ use mingle_proto::{
 };
 use mingle_runtime::status::Kind;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{
     codec,
@@ -136,17 +137,16 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        let deadline = Self::deadline(
-            &self.gateway,
-            self.session.as_deref(),
-            (self.heard, self.pinged, self.expires),
-        );
+        let times = (self.heard, self.pinged, self.expires);
+        let deadline = Self::deadline(&self.gateway, self.session.as_deref(), times);
+        // A hello that is being worked on came in time.
+        let is_due = is_free || self.session.is_some();
         tokio::select! {
             outcome = working => self.answer(outcome).await,
             () = self.outbox.changed() => self.write_waiting().await,
             Some(()) = self.jobs.next() => Ok(()),
             message = self.socket.recv(), if is_free => self.receive(message).await,
-            () = tokio::time::sleep_until(deadline) => self.tick().await,
+            () = tokio::time::sleep_until(deadline), if is_due => self.tick().await,
         }
     }
 
@@ -166,10 +166,7 @@ impl Connection {
     async fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
         let limits = &self.gateway.config.limits;
-        let Some(session) = &self.session else {
-            let greeting = self.request.is_some();
-            return if greeting { Ok(()) } else { Err(closing(self.unwelcome)) };
-        };
+        let Some(session) = &self.session else { return Err(closing(self.unwelcome)) };
         if self.expires.is_some_and(|expires| expires <= now) {
             return Err(closing(Close::TokenExpired));
         }
@@ -231,7 +228,10 @@ impl Connection {
         let gateway = self.gateway.clone();
         let (room, is_hello) = (handle::room_of(&kind).map(str::to_owned), self.session.is_none());
         let work: Working = match (&self.session, kind) {
-            (Some(session), kind) => Box::pin(handle::request(gateway, session.clone(), kind)),
+            (Some(session), kind) => {
+                let span = tracing::info_span!("frame", otel.name = handle::name_of(&kind));
+                Box::pin(handle::request(gateway, session.clone(), kind).instrument(span))
+            }
             (None, client_frame::Kind::Hello(hello)) => {
                 let outbox = self.outbox.clone();
                 Box::pin(handle::hello::greet(gateway, outbox, self.registered.id, hello))
@@ -323,6 +323,9 @@ impl Connection {
             (&self.session, &event.room, &event.position)
         {
             session.wrote(room, position);
+            if event.is_last() {
+                session.leave(room);
+            }
         }
         event.message(self.outbox.encoding())
     }
@@ -337,6 +340,7 @@ impl Connection {
     /// a peer that does not read brings about.
     async fn write(&mut self, messages: Vec<Message>) -> Result<(), End> {
         let (socket, outbox) = (&mut self.socket, &self.outbox);
+        let patience = self.gateway.config.limits.dead_after();
         let written = async {
             for message in messages {
                 socket.feed(message).await?;
@@ -346,11 +350,23 @@ impl Connection {
         tokio::select! {
             written = written => written.map_err(|_| End::Gone),
             closing = told_to_close(outbox) => Err(End::Close(closing)),
+            // Too little waits for it to be slow, yet it takes nothing.
+            () = tokio::time::sleep(patience) => Err(closing(Close::Idle)),
         }
+    }
+
+    /// A draining server answers what it was asked already.
+    async fn answer_last(&mut self) -> Result<(), axum::Error> {
+        let Some(request) = self.request.take_if(|request| !request.is_hello) else {
+            return Ok(());
+        };
+        let kind = request.work.await.map_or_else(refusal, |reply| reply.kind);
+        self.socket.feed(codec::reply(self.outbox.encoding(), request.id, kind)).await
     }
 
     async fn say_goodbye(&mut self, closing: Closing) -> Result<(), axum::Error> {
         if closing.retry_after_ms > 0 {
+            self.answer_last().await?;
             let draining = pb::Draining { retry_after_ms: closing.retry_after_ms };
             let event = Event::new(server_frame::Kind::Draining(draining));
             self.socket.feed(event.message(self.outbox.encoding())).await?;
@@ -364,6 +380,7 @@ impl Connection {
     }
 }
 
+/// Waits until the outbox says why to close.
 async fn told_to_close(outbox: &Outbox) -> Closing {
     loop {
         if let Some(closing) = outbox.closing() {

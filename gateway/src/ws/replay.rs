@@ -50,6 +50,10 @@ impl Replay {
                 Some(page) => Ok(page),
                 None => page(&gateway, &session, &room, &self.after).await,
             };
+            // The room was left, or joined again with another replay.
+            if !session.is_current(&self.followed) {
+                return;
+            }
             match page {
                 Ok(page) if page.recovered => {
                     let has_more = page.has_more;

@@ -76,6 +76,8 @@ impl Session {
     }
 
     /// Keeps a stay; an earlier one in the same room ends.
+    ///
+    /// What waits from that is forgotten before: it is read again, or seen.
     pub(crate) fn keep(&self, followed: Arc<Followed>, cursor: Position) {
         let room = followed.id().clone();
         let earlier = self.rooms.lock().insert(room, Joined { followed, cursor });
@@ -93,6 +95,12 @@ impl Session {
     /// The stay in a room.
     pub(crate) fn joined(&self, room: &str) -> Option<Joined> {
         self.rooms.lock().get(room).cloned()
+    }
+
+    /// True while `followed` is the socket's stay in its room.
+    pub(crate) fn is_current(&self, followed: &Arc<Followed>) -> bool {
+        let rooms = self.rooms.lock();
+        rooms.get(followed.id()).is_some_and(|joined| Arc::ptr_eq(&joined.followed, followed))
     }
 
     /// An event of `room` at `position` was written.

@@ -52,6 +52,26 @@ pub(super) fn room_of(kind: &Kind) -> Option<&str> {
     }
 }
 
+/// The name of a request, for its span.
+pub(crate) fn name_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Hello(_) => "hello",
+        Kind::MatchJoin(_) => "matchJoin",
+        Kind::MatchLeave(_) => "matchLeave",
+        Kind::RoomJoin(_) => "roomJoin",
+        Kind::RoomLeave(_) => "roomLeave",
+        Kind::Send(_) => "send",
+        Kind::Edit(_) => "edit",
+        Kind::Delete(_) => "delete",
+        Kind::History(_) => "history",
+        Kind::Read(_) => "read",
+        Kind::Typing(_) => "typing",
+        Kind::PresenceWatch(_) => "presenceWatch",
+        Kind::PresenceSet(_) => "presenceSet",
+        Kind::Ping(_) => "ping",
+    }
+}
+
 /// Works on a request of a greeted socket.
 pub(super) async fn request(
     gateway: Arc<Gateway>,

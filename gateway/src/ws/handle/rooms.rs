@@ -69,27 +69,30 @@ async fn enter(
     let (user, outbox) = (session.user.clone(), session.outbox.clone());
     let followed = gateway.rooms.enter(room_id, session.socket, user, outbox).await?;
     let followed = Arc::new(followed);
-    // What was handed out under an earlier stay is read again, or was seen.
-    session.outbox.forget(room_id);
     let Some(after) = after else {
-        let head = followed.live_at_head();
-        session.keep(followed, head.clone());
-        return Ok((at(reply, head), None));
+        return Ok((at(reply, live_at_head(session, followed)), None));
     };
     let after = Position { seq: after.seq, id: after.id };
     let first = page(gateway, session, room_id, &after).await?;
     let head = first.head.clone().unwrap_or_default();
     reply = at(reply, Position { seq: head.seq, id: head.id });
     if !first.recovered {
-        let head = followed.live_at_head();
-        session.keep(followed, head.clone());
-        let reply = at(reply, head);
+        let reply = at(reply, live_at_head(session, followed));
         return Ok((pb::Room { recovered: false, reason: first.reason, ..reply }, None));
     }
+    session.outbox.forget(room_id);
     session.keep(followed.clone(), after.clone());
     let replay = Replay { followed, after, first: Some(first) };
     let job: Job = Box::pin(replay.run(gateway.clone(), session.clone()));
     Ok((reply, Some(job)))
+}
+
+/// Follows from the head on.
+fn live_at_head(session: &Session, followed: Arc<Followed>) -> Position {
+    session.outbox.forget(followed.id());
+    let head = followed.live_at_head();
+    session.keep(followed, head.clone());
+    head
 }
 
 /// Makes the user a member, or reads a closed room that they were in.
