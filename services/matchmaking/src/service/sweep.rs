@@ -80,14 +80,21 @@ impl Sweep {
     /// One sweep. A step that fails is logged and tried again in the next one;
     /// the other steps go on.
     pub async fn once(&mut self) {
+        let database = self.matcher.tickets.probe().await;
+        self.health.set_degraded("matchmaking-database", database.is_err());
+        if let Err(error) = database {
+            return tracing::warn!(%error, "no sweep without the rows");
+        }
         report("expiry", self.expire().await);
+        let mut blind = false;
         for pool in self.pools() {
             let before = self.matcher.clock.now_ms() - SETTLING_MS;
             report("rebuild", self.compare(&pool, before).await);
             report("leftovers", self.leftovers(&pool).await);
-            report("presence", self.look_for_owners(&pool).await);
+            blind |= report("presence", self.look_for_owners(&pool).await) == Some(false);
             report("outcomes", self.forget(&pool).await);
         }
+        self.health.set_degraded("matchmaking-presence", blind);
         report("rooms", self.rooms().await);
     }
 
@@ -152,21 +159,19 @@ impl Sweep {
     }
 
     /// Expires silent tickets whose owners are offline. Presence that cannot
-    /// tell, or is away, expires nothing.
-    async fn look_for_owners(&self, pool: &Pool) -> Result<()> {
+    /// tell, or is away, expires nothing. False when it is away.
+    async fn look_for_owners(&self, pool: &Pool) -> Result<bool> {
         let now = self.matcher.clock.now_ms();
         let silent = self.matcher.index.silent(pool.name(), now, self.budget as usize).await?;
         if silent.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let (ticket_ids, user_ids): (Vec<_>, Vec<_>) = silent.into_iter().unzip();
         let mut request = Request::new(GetManyRequest { user_ids });
         request.set_timeout(self.call);
         let mut presence = PresenceServiceClient::new(self.peers.get(Role::Presence));
-        let reply = presence.get_many(request).await;
-        self.health.set_degraded("matchmaking-presence", reply.is_err());
-        let Ok(reply) = reply else {
-            return Ok(());
+        let Ok(reply) = presence.get_many(request).await else {
+            return Ok(false);
         };
         // In the order asked; a shorter answer leaves the rest alone.
         for (ticket_id, presence) in ticket_ids.iter().zip(reply.into_inner().presences) {
@@ -174,7 +179,7 @@ impl Sweep {
                 self.matcher.end(ticket_id, None, End::Gone).await?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn forget(&self, pool: &Pool) -> Result<()> {
@@ -208,8 +213,6 @@ impl Sweep {
     }
 }
 
-fn report<T>(step: &'static str, result: Result<T>) {
-    if let Err(error) = result {
-        tracing::warn!(step, %error, "a step of the sweep failed");
-    }
+fn report<T>(step: &'static str, result: Result<T>) -> Option<T> {
+    result.map_err(|error| tracing::warn!(step, %error, "a step of the sweep failed")).ok()
 }

@@ -1,1 +1,21 @@
-//! x
+//! Matchmaking, against its written guarantees.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod config;
+mod crowd;
+mod fakes;
+mod faults;
+mod grpc;
+mod index;
+mod lifetime;
+mod plans;
+mod queue;
+mod restart;
+mod tickets;
+mod watch;
+mod world;
