@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, sync::Arc};
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use http::{header, request::Parts};
 use mingle_proto::errors::v1::Reason;
 use mingle_runtime::status::Kind;
@@ -39,6 +39,20 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The one parameter of a path.
+pub(crate) struct Id(pub(crate) String);
+
+impl FromRequestParts<Arc<Gateway>> for Id {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Fault> {
+        let Path(id) = Path::from_request_parts(parts, gateway).await.map_err(|_| {
+            Fault::invalid(Reason::Malformed, "path", "the path is not percent-encoded UTF-8")
+        })?;
+        Ok(Self(id))
+    }
 }
 
 /// A query, each parameter read by name; unknown ones are refused.

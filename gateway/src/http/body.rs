@@ -21,8 +21,13 @@ impl<T: DeserializeOwned> FromRequest<Arc<Gateway>> for Body<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, gateway: &Arc<Gateway>) -> Result<Self, Fault> {
-        let bytes = Bytes::from_request(request, gateway).await.map_err(|_| {
-            let max = gateway.config.limits.http_body_bytes;
+        let limits = &gateway.config.limits;
+        let read = Bytes::from_request(request, gateway);
+        let read = tokio::time::timeout(limits.hello_timeout(), read).await.map_err(|_| {
+            Fault::new(Kind::Invalid, Reason::MalformedFrame, "the body did not arrive in time")
+        })?;
+        let bytes = read.map_err(|_| {
+            let max = limits.http_body_bytes;
             let message = format!("the body cannot be read; at most {max} bytes are");
             Fault::new(Kind::Invalid, Reason::FrameTooLarge, message)
         })?;

@@ -3,12 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use mingle_proto::{gateway::v1 as pb, matchmaking::v1 as mm};
 use tonic::Request;
 
 use super::{
-    access::{Caller, Query},
+    access::{Caller, Id, Query},
     body::{Body, Reply},
 };
 use crate::{fault::Fault, gateway::Gateway, translate, ws::wants};
@@ -37,7 +37,7 @@ pub(super) async fn create(
 /// `GET /api/match/tickets/{id}?wait=25s`
 pub(super) async fn read(
     State(gateway): State<Arc<Gateway>>,
-    Path(ticket_id): Path<String>,
+    Id(ticket_id): Id,
     caller: Caller,
     query: Query,
 ) -> Result<Reply<pb::TicketView>, Fault> {
@@ -52,7 +52,7 @@ pub(super) async fn read(
 /// `DELETE /api/match/tickets/{id}`
 pub(super) async fn cancel(
     State(gateway): State<Arc<Gateway>>,
-    Path(ticket_id): Path<String>,
+    Id(ticket_id): Id,
     caller: Caller,
 ) -> Result<Reply<pb::TicketView>, Fault> {
     let request = mm::CancelTicketRequest { actor: caller.actor(), ticket_id };
@@ -63,7 +63,7 @@ pub(super) async fn cancel(
 /// `GET /api/match/pools/{pool}`
 pub(super) async fn pool(
     State(gateway): State<Arc<Gateway>>,
-    Path(pool): Path<String>,
+    Id(pool): Id,
     _caller: Caller,
 ) -> Result<Reply<pb::PoolView>, Fault> {
     let request = mm::PoolStatsRequest { pool: pool.clone() };

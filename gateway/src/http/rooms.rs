@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use mingle_proto::{chat::v1 as chat, errors::v1::Reason, gateway::v1 as pb};
 
 use super::{
-    access::{Caller, Query},
+    access::{Caller, Id, Query},
     body::{Body, Reply},
 };
 use crate::{fault::Fault, gateway::Gateway, translate};
@@ -56,7 +56,7 @@ pub(super) async fn create(
 /// `GET /api/rooms/{id}/messages?before=SEQ&limit=50`
 pub(super) async fn history(
     State(gateway): State<Arc<Gateway>>,
-    Path(room_id): Path<String>,
+    Id(room_id): Id,
     caller: Caller,
     query: Query,
 ) -> Result<Reply<pb::Messages>, Fault> {
@@ -75,7 +75,7 @@ pub(super) async fn history(
 /// `POST /api/rooms/{id}/messages`
 pub(super) async fn send(
     State(gateway): State<Arc<Gateway>>,
-    Path(room_id): Path<String>,
+    Id(room_id): Id,
     caller: Caller,
     Body(body): Body<pb::SendBody>,
 ) -> Result<Reply<pb::Sent>, Fault> {

@@ -6,15 +6,17 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     extract::{
         State, WebSocketUpgrade,
-        ws::{CloseFrame, Message, WebSocket},
+        ws::{CloseFrame, Message, WebSocket, rejection::WebSocketUpgradeRejection},
     },
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use http::HeaderMap;
 use mingle_client::close::Close;
+use mingle_proto::errors::v1::Reason;
+use mingle_runtime::status::Kind;
 
 use super::connection::Connection;
-use crate::{auth::origin, gateway::Gateway, outbox::Encoding};
+use crate::{auth::origin, fault::Fault, gateway::Gateway, outbox::Encoding};
 
 /// The subprotocols, the default first.
 const JSON: &str = "mingle.v1.json";
@@ -30,8 +32,12 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) async fn upgrade(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    let Ok(upgrade) = upgrade else {
+        let message = "this route takes WebSocket upgrades (RFC 6455)";
+        return Fault::new(Kind::Invalid, Reason::Malformed, message).into_response();
+    };
     let limits = &gateway.config.limits;
     // Frames up to four times the limit are read and refused by a typed
     // error; beyond that the connection is closed 1009.
