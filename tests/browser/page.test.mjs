@@ -1,0 +1,162 @@
+// The page by itself: reloads, several windows, the keyboard, what it trusts.
+
+import assert from "node:assert/strict";
+import WebSocket from "ws";
+import { until } from "./mingle.mjs";
+import { meet, pageTest } from "./people.mjs";
+
+pageTest("a reload goes on where it stopped: in the talk, in the queue, after the end", {}, async ({ people }) => {
+  const [ann, bob] = await people.pair("ann", "bob");
+  await ann.says("one");
+  await bob.hears("one");
+  await ann.sees("message", { state: "read" });
+
+  await ann.page.reload();
+  await ann.sees("message", { mine: true, state: "read" }, "one");
+  await ann.sees("partner-presence", { status: "ONLINE" });
+  await ann.says("two");
+  await bob.hears("two");
+  await bob.says("three");
+  await ann.hears("three");
+  assert.deepEqual(await ann.reads(), ["one", "two", "three"]);
+
+  await ann.at("next-button").click();
+  await ann.sees("waiting");
+  await ann.page.reload();
+  await ann.sees("waiting");
+  const cat = await people.arrives("cat");
+  await cat.looks();
+  for (const [person, other] of [[ann, cat], [cat, ann]]) await person.page.getByRole("heading", { name: other.name }).waitFor();
+
+  await bob.sees("ended");
+  await bob.page.reload();
+  await bob.sees("ended");
+  await until("the talk is shown", async () => (await bob.reads()).length === 3);
+  await bob.seesNo("composer");
+});
+
+pageTest("a tab whose session went elsewhere says so, and can take it back", {}, async ({ people, wire }) => {
+  const resumeTokens = [];
+  const ann = await people.arrives("ann");
+  ann.page.on("websocket", (socket) => socket.on("framereceived", ({ payload }) => {
+    const { welcome } = JSON.parse(payload);
+    if (welcome) resumeTokens.push(welcome.resumeToken);
+  }));
+  const bob = await people.arrives("bob");
+  await meet(ann, bob);
+  const { token } = await ann.page.evaluate(() => JSON.parse(sessionStorage.getItem("mingle.token")));
+
+  const elsewhere = new WebSocket(wire.url.replace("http", "ws") + "/ws", ["mingle.v1.json"]);
+  const frames = [];
+  elsewhere.on("message", (text) => frames.push(JSON.parse(text)));
+  elsewhere.on("open", () => elsewhere.send(JSON.stringify({ id: 1, hello: { token, resume: { token: resumeTokens.at(-1), rooms: [] } } })));
+  const { welcome } = await until("the session is taken up", () => frames.find((frame) => frame.welcome));
+  assert.equal(welcome.resumed, true);
+  await ann.sees("banner", { kind: "superseded" }, "taken over by another window");
+  await ann.sees("connection", { state: "closed" });
+  await ann.shoots("superseded");
+
+  await bob.says("missed");
+  await ann.page.getByRole("button", { name: "Use it here" }).click();
+  await ann.hears("missed");
+  await ann.seesNo("banner");
+  await ann.says("back");
+  await bob.hears("back");
+  elsewhere.terminate();
+});
+
+pageTest("two windows of one person show the same conversation", {}, async ({ people }) => {
+  const [ann, bob] = await people.pair("ann", "bob");
+  await bob.says("hi");
+  await ann.hears("hi");
+  // A window that a page opens has a copy of its storage: the same person.
+  const [opened] = await Promise.all([ann.page.context().waitForEvent("page"), ann.page.evaluate(() => void open(location.href))]);
+  const second = people.sits("ann-2", opened);
+  await second.hears("hi");
+  await second.says("from the second");
+  await ann.ownMessage("from the second");
+  await bob.hears("from the second");
+  await ann.says("from the first");
+  await second.ownMessage("from the first");
+  await bob.hears("from the first");
+  assert.deepEqual(await ann.reads(), await second.reads());
+
+  // One window less is not the end of a person.
+  await second.page.close();
+  await ann.says("still here");
+  await bob.hears("still here");
+  await ann.at("leave-button").click();
+  await bob.sees("system-line", {}, "ann left the conversation");
+});
+
+pageTest("without a pointer: find, talk, edit, delete, move on", {}, async ({ people }) => {
+  const [ann, bob] = [await people.arrives("ann"), await people.arrives("bob")];
+  const keys = ann.page.keyboard;
+  const focused = () => ann.page.evaluate(() => document.activeElement.dataset.testid ?? document.activeElement.id);
+  const press = async (...names) => {
+    for (const name of names) await keys.press(name);
+  };
+  await ann.page.getByLabel("Your name").focus();
+  await keys.press("Control+a");
+  await keys.type("ann");
+  await press("Tab", "Tab", "ArrowLeft");
+  assert.ok(await ann.at("gender-male").isChecked(), "arrows choose");
+  await press("Tab", "Tab", "Space");
+  assert.ok(await ann.at("want-female").isChecked(), "space ticks");
+  assert.ok(!(await ann.at("want-any").isChecked()), "a choice is not anyone");
+  await keys.press("Space");
+  assert.ok(await ann.at("want-any").isChecked(), "no choice is anyone");
+  await keys.press("Enter");
+  await ann.sees("waiting");
+  assert.equal(await focused(), "waiting-title", "the new view is told");
+
+  await bob.looks();
+  await ann.sees("conversation");
+  await until("the words go to the composer", async () => (await focused()) === "composer");
+  await keys.type("first line");
+  await keys.press("Shift+Enter");
+  await keys.type("second line");
+  await keys.press("Enter");
+  assert.equal(await (await bob.hears("first line")).getByTestId("message-body").textContent(), "first line\nsecond line");
+
+  await ann.sees("message", { mine: true, state: "read" });
+  await keys.press("ArrowUp");
+  assert.equal(await focused(), "edit-input");
+  await keys.type("!");
+  await keys.press("Enter");
+  await bob.hears("second line!");
+  await until("back to writing", async () => (await focused()) === "composer");
+  await press("Shift+Tab", "Enter");
+  await bob.sees("message", { deleted: true });
+  await until("back to writing", async () => (await focused()) === "composer");
+
+  await ann.at("next-button").focus();
+  await keys.press("Enter");
+  await bob.sees("ended");
+  await ann.sees("waiting");
+  await press("Tab", "Enter");
+  await ann.sees("find-button");
+});
+
+pageTest("nothing that a stranger writes is more than text, and the policy says so", {}, async ({ people, wire }) => {
+  const answer = await fetch(wire.url);
+  const policy = answer.headers.get("content-security-policy");
+  for (const rule of ["default-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"]) assert.match(policy, new RegExp(rule));
+  assert.doesNotMatch(policy, /unsafe/);
+  assert.equal(answer.headers.get("x-content-type-options"), "nosniff");
+
+  const [ann, bob] = await people.pair("ann", "bob");
+  const script = `<img src=x onerror="globalThis.hit=1"><script>globalThis.hit=1</script>`;
+  await ann.says(script);
+  await bob.hears("<img");
+  assert.deepEqual(await bob.reads(), [script]);
+  assert.equal(await bob.page.locator("#messages img, #messages script").count(), 0);
+  assert.equal(await bob.page.evaluate(() => globalThis.hit), undefined);
+
+  const long = "🦔".repeat(2048);
+  await ann.says(long);
+  await bob.hears("🦔🦔");
+  assert.equal((await bob.reads())[1], long, "8 KiB of text arrive as they were");
+  await ann.at("composer").fill(`${long}!`);
+  await ann.page.getByText("Too long by 1 bytes").waitFor();
+});
