@@ -3,7 +3,7 @@
 //! - [`rpc`]: the service as callers see it.
 //! - [`matcher`]: from a ticket to a match.
 //! - [`rooms`]: from a match to a room and to those who wait for it.
-//! - [`feed`], [`watch`]: telling whoever follows a ticket.
+//! - [`feed`] and the watch on top of it: telling whoever follows a ticket.
 //! - [`sweep`]: what time alone brings about.
 
 pub mod feed;

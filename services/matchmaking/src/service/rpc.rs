@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Matcher, watch};
+use super::{Matcher, watch::Watch};
 use crate::{
     domain::{Liveness, State, Ticket},
     error::Error,
@@ -127,9 +127,9 @@ impl MatchmakingService for Service {
         &self,
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Watching>, Status> {
-        let requests = request.into_inner();
-        let watch = watch::Watch::new(self.matcher.clone(), self.recheck);
-        let replies = watch.start(requests, &self.tasks, self.stop.clone());
+        let matcher = self.matcher.clone();
+        let (tasks, stop) = (&self.tasks, self.stop.clone());
+        let replies = Watch::start(matcher, request.into_inner(), self.recheck, tasks, stop);
         Ok(Response::new(Box::pin(replies)))
     }
 

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use futures::Stream;
+use futures::{FutureExt as _, Stream};
 use mingle_proto::matchmaking::v1::{
     Ticket as WireTicket, TicketState, WatchRequest, WatchResponse, watch_request::Action,
 };
 use tokio::{
-    sync::mpsc::{self, Sender},
+    sync::mpsc::{self, Receiver, Sender},
     time::{Instant, MissedTickBehavior},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,15 +26,25 @@ use super::{
     Matcher,
     feed::{Inbox, News},
 };
-use crate::{error::Error, wire};
+use crate::{
+    error::Error,
+    wire::{self, Refusal},
+};
 
 /// Replies that wait for a slow caller; beyond, the stream stops reading and
 /// the news of each ticket merge into the latest.
 const QUEUE: usize = 256;
 /// Tickets that one stream follows at most.
 const MAX_FOLLOWED: usize = 65_536;
-/// Rows of one reading.
+/// Rows of one reading or writing.
 const PAGE: usize = 1_000;
+/// Requests that are done together when they have arrived together.
+const TOGETHER: usize = 256;
+/// Messages about told tickets that wait to be written; beyond, the stream
+/// stops reading.
+const TOLD: usize = 64;
+
+type Replies = Sender<Result<WatchResponse, Status>>;
 
 /// Why a stream ends.
 enum End {
@@ -50,35 +60,72 @@ impl<E: Into<Error>> From<E> for End {
     }
 }
 
+/// What is wished by requests that have arrived together: tickets that are
+/// added together are read together.
+#[derive(Default)]
+struct Wishes {
+    added: Vec<String>,
+    /// Of those added, the ones that were not removed after.
+    wanted: HashSet<String>,
+    /// Added, and no ticket can have such an id.
+    absent: Vec<String>,
+    removed: Vec<String>,
+    alive: Vec<String>,
+    told: Vec<String>,
+}
+
+impl Wishes {
+    fn take(&mut self, request: WatchRequest) -> Result<(), Refusal> {
+        match request.action {
+            None => {}
+            Some(Action::Add(ids)) => {
+                let (ids, absent) = wire::short_ids("add", ids)?;
+                self.wanted.extend(ids.iter().cloned());
+                self.added.extend(ids);
+                self.absent.extend(absent);
+            }
+            Some(Action::Remove(ids)) => {
+                for ticket_id in wire::short_ids("remove", ids)?.0 {
+                    self.wanted.remove(&ticket_id);
+                    self.removed.push(ticket_id);
+                }
+            }
+            Some(Action::Alive(ids)) => self.alive.extend(wire::short_ids("alive", ids)?.0),
+            Some(Action::Told(ids)) => self.told.extend(wire::short_ids("told", ids)?.0),
+        }
+        Ok(())
+    }
+}
+
 /// What one stream follows.
 pub(super) struct Watch {
     matcher: Arc<Matcher>,
     inbox: Inbox,
     /// The tickets that may still change.
     followed: HashSet<String>,
+    told: Sender<Vec<String>>,
     recheck: Duration,
 }
 
 impl Watch {
-    /// Follows nothing yet.
-    pub(super) fn new(matcher: Arc<Matcher>, recheck: Duration) -> Self {
-        let inbox = matcher.feed.inbox();
-        Self { matcher, inbox, followed: HashSet::new(), recheck }
-    }
-
     /// Serves `requests`; the replies come from what is returned.
     pub(super) fn start(
-        mut self,
+        matcher: Arc<Matcher>,
         requests: Streaming<WatchRequest>,
+        recheck: Duration,
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> impl Stream<Item = Result<WatchResponse, Status>> + Send + 'static {
         let (replies, queue) = mpsc::channel(QUEUE);
+        let (told, outcomes) = mpsc::channel(TOLD);
+        tasks.spawn(write_told(matcher.clone(), outcomes));
+        let inbox = matcher.feed.inbox();
+        let mut watch = Self { matcher, inbox, followed: HashSet::new(), told, recheck };
         tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = replies.closed() => {}
-                end = self.serve(requests, &replies) => if let Err(End::Failed(error)) = end {
+                end = watch.serve(requests, &replies) => if let Err(End::Failed(error)) = end {
                     let _ = replies.send(Err(error.into())).await;
                 },
             }
@@ -89,14 +136,14 @@ impl Watch {
     async fn serve(
         &mut self,
         mut requests: Streaming<WatchRequest>,
-        replies: &Sender<Result<WatchResponse, Status>>,
+        replies: &Replies,
     ) -> Result<(), End> {
         let mut recheck = tokio::time::interval_at(Instant::now() + self.recheck, self.recheck);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 request = requests.message() => match request {
-                    Ok(Some(WatchRequest { action })) => self.act(action, replies).await?,
+                    Ok(Some(request)) => self.act(request, &mut requests, replies).await?,
                     Ok(None) | Err(_) => return Ok(()),
                 },
                 news = self.inbox.recv() => self.tell(news, replies).await?,
@@ -105,63 +152,57 @@ impl Watch {
         }
     }
 
+    /// Does `first` and what has arrived with it.
     async fn act(
         &mut self,
-        action: Option<Action>,
-        replies: &Sender<Result<WatchResponse, Status>>,
+        first: WatchRequest,
+        requests: &mut Streaming<WatchRequest>,
+        replies: &Replies,
     ) -> Result<(), End> {
-        match action {
-            None => {}
-            Some(Action::Add(ids)) => {
-                let (ids, unknown) = wire::short_ids("add", ids)?;
-                for ticket_id in unknown {
-                    reply(replies, nobody(ticket_id)).await?;
-                }
-                self.add(ids, replies).await?;
-            }
-            Some(Action::Remove(ids)) => {
-                for ticket_id in wire::short_ids("remove", ids)?.0 {
-                    self.drop(&ticket_id);
-                }
-            }
-            Some(Action::Alive(ids)) => {
-                let (ids, _) = wire::short_ids("alive", ids)?;
-                self.matcher.index.alive(&ids, self.matcher.clock.now_ms()).await?;
-            }
-            Some(Action::Told(ids)) => {
-                let (ids, _) = wire::short_ids("told", ids)?;
-                self.matcher.tickets.told(ids).await?;
-            }
+        let mut wishes = Wishes::default();
+        wishes.take(first)?;
+        for _ in 1..TOGETHER {
+            // A stream that ends here says so again when it is read next.
+            let Some(Ok(Some(request))) = requests.message().now_or_never() else {
+                break;
+            };
+            wishes.take(request)?;
+        }
+        let Wishes { mut added, mut wanted, absent, removed, alive, told } = wishes;
+        removed.iter().for_each(|ticket_id| self.drop(ticket_id));
+        self.matcher.index.alive(&alive, self.matcher.clock.now_ms()).await?;
+        if !told.is_empty() {
+            // The writer outlives the stream.
+            self.told.send(told).await.map_err(|_| End::Gone)?;
+        }
+        added.retain(|ticket_id| wanted.remove(ticket_id));
+        for page in added.chunks(PAGE) {
+            self.add(page, replies).await?;
+        }
+        for ticket_id in absent {
+            reply(replies, nobody(ticket_id)).await?;
         }
         Ok(())
     }
 
     /// Follows first, then reads, so that nothing falls between.
-    async fn add(
-        &mut self,
-        ids: Vec<String>,
-        replies: &Sender<Result<WatchResponse, Status>>,
-    ) -> Result<(), End> {
+    async fn add(&mut self, ids: &[String], replies: &Replies) -> Result<(), End> {
         if self.followed.len() + ids.len() > MAX_FOLLOWED {
             return Err(Error::TooManyTickets.into());
         }
-        for ticket_id in &ids {
+        for ticket_id in ids {
             self.inbox.follow(ticket_id);
             self.followed.insert(ticket_id.clone());
         }
-        let mut found = self.read(&ids).await?;
+        let mut found = self.read(ids).await?;
         for ticket_id in ids {
-            let ticket = found.remove(&ticket_id).unwrap_or_else(|| nobody(ticket_id));
+            let ticket = found.remove(ticket_id).unwrap_or_else(|| nobody(ticket_id.clone()));
             self.show(ticket, replies).await?;
         }
         Ok(())
     }
 
-    async fn tell(
-        &mut self,
-        news: News,
-        replies: &Sender<Result<WatchResponse, Status>>,
-    ) -> Result<(), End> {
+    async fn tell(&mut self, news: News, replies: &Replies) -> Result<(), End> {
         for ticket in news.tickets.into_values() {
             if self.followed.contains(&ticket.ticket_id) && !waits(&ticket) {
                 self.show(ticket, replies).await?;
@@ -171,7 +212,7 @@ impl Watch {
     }
 
     /// Reads what is followed and tells what has changed.
-    async fn reread(&mut self, replies: &Sender<Result<WatchResponse, Status>>) -> Result<(), End> {
+    async fn reread(&mut self, replies: &Replies) -> Result<(), End> {
         let ids: Vec<String> = self.followed.iter().cloned().collect();
         for page in ids.chunks(PAGE) {
             let changed = self.read(page).await?.into_values().filter(|it| !waits(it));
@@ -189,11 +230,7 @@ impl Watch {
     }
 
     /// Tells a state. After a final one there is nothing left to follow.
-    async fn show(
-        &mut self,
-        ticket: WireTicket,
-        replies: &Sender<Result<WatchResponse, Status>>,
-    ) -> Result<(), End> {
+    async fn show(&mut self, ticket: WireTicket, replies: &Replies) -> Result<(), End> {
         if !waits(&ticket) {
             self.drop(&ticket.ticket_id);
         }
@@ -206,10 +243,21 @@ impl Watch {
     }
 }
 
-async fn reply(
-    replies: &Sender<Result<WatchResponse, Status>>,
-    ticket: WireTicket,
-) -> Result<(), End> {
+/// Writes what owners were told, all that has come meanwhile at once, so that
+/// no stream waits for a commit. What cannot be written is told once more.
+async fn write_told(matcher: Arc<Matcher>, mut outcomes: Receiver<Vec<String>>) {
+    let mut messages = Vec::with_capacity(TOLD);
+    while outcomes.recv_many(&mut messages, TOLD).await > 0 {
+        let ticket_ids: Vec<String> = messages.drain(..).flatten().collect();
+        for page in ticket_ids.chunks(PAGE) {
+            if let Err(error) = matcher.tickets.told(page.to_vec()).await {
+                tracing::warn!(%error, tickets = page.len(), "not noted as told");
+            }
+        }
+    }
+}
+
+async fn reply(replies: &Replies, ticket: WireTicket) -> Result<(), End> {
     let response = WatchResponse { ticket: Some(ticket) };
     replies.send(Ok(response)).await.map_err(|_| End::Gone)
 }

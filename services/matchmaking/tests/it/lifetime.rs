@@ -13,9 +13,7 @@ async fn meet_and_look_again(world: &World) -> (Ticket, Ticket) {
     let ann = world.join("ann", "female", &[]).await;
     let bob = world.join("bob", "male", &[]).await;
     world.matched(&ann).await;
-    let mut follower = Follower::of(&world.client).await;
-    follower.act(Action::Told, &[&ann.ticket_id, &bob.ticket_id]).await;
-    follower.done().await;
+    world.tell(&[&ann, &bob]).await;
     (world.join("ann", "female", &[]).await, world.join("bob", "male", &[]).await)
 }
 
@@ -60,9 +58,7 @@ async fn a_partner_is_remembered_only_so_long() {
     let ann = world.join("ann", "female", &[]).await;
     let bob = world.join("bob", "male", &[]).await;
     world.matched(&ann).await;
-    let mut follower = Follower::of(&world.client).await;
-    follower.act(Action::Told, &[&ann.ticket_id, &bob.ticket_id]).await;
-    follower.done().await;
+    world.tell(&[&ann, &bob]).await;
     world.around.clock.advance(300_000);
     let ann = world.join("ann", "female", &[]).await;
     world.join("bob", "male", &[]).await;

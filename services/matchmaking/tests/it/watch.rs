@@ -1,16 +1,20 @@
 //! The stream that follows tickets.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
-use mingle_proto::matchmaking::v1::{TicketState, watch_request::Action};
+use mingle_proto::matchmaking::v1::{TicketIds, TicketState, WatchRequest, watch_request::Action};
 use mingle_store::{
     Error, ErrorKind, Result,
     bus::{Bus, Memory, Subscription},
 };
+use tokio::sync::mpsc;
 
 use crate::{
     fakes::Mood,
@@ -76,10 +80,62 @@ async fn what_is_removed_is_not_followed_and_what_was_told_stands_in_nobodys_way
     follower.done().await;
     world.join("bob", "male", &[]).await;
     world.matched(&ann).await;
-    follower.act(Action::Told, &[&ann.ticket_id]).await;
-    follower.done().await;
+    world.tell(&[&ann]).await;
     let anew = world.join("ann", "female", &["other"]).await;
     assert_ne!(anew.ticket_id, ann.ticket_id);
+}
+
+#[tokio::test]
+async fn requests_that_come_together_are_done_in_their_order() {
+    let world = World::new().await;
+    let mut tickets = Vec::new();
+    for n in 0..300 {
+        tickets.push(world.join(&format!("user-{n}"), "female", &["male"]).await);
+    }
+    // Sent before the stream is opened: they arrive together, and are more
+    // than are done together.
+    let (actions, queue) = mpsc::channel(1_000);
+    let act = |action: fn(TicketIds) -> Action, ids: &[&str]| {
+        let ticket_ids = ids.iter().map(|&id| id.to_owned()).collect();
+        let action = Some(action(TicketIds { ticket_ids }));
+        actions.try_send(WatchRequest { action }).unwrap();
+    };
+    for (n, ticket) in tickets.iter().enumerate() {
+        let id = ticket.ticket_id.as_str();
+        act(Action::Add, &[id, id]);
+        if n % 3 == 0 {
+            act(Action::Remove, &[id]);
+        }
+        if n % 6 == 0 {
+            act(Action::Add, &[id]);
+        }
+    }
+    act(Action::Add, &["none"]);
+    let mut follower = Follower::over(&world.client, actions, queue).await;
+    let mut seen = Vec::new();
+    loop {
+        let ticket = follower.state().await;
+        assert!(ticket.state() != TicketState::Unspecified || ticket.ticket_id == "none");
+        if ticket.ticket_id == "none" {
+            break;
+        }
+        seen.push(ticket.ticket_id);
+    }
+    follower.done().await;
+    // Of those removed at once it may be that they were answered before.
+    for (n, ticket) in tickets.iter().enumerate().filter(|(n, _)| n % 6 == 0 || n % 3 != 0) {
+        assert!(seen.contains(&ticket.ticket_id), "ticket {n}");
+    }
+    for (n, ticket) in tickets.iter().enumerate() {
+        world.cancel(&format!("user-{n}"), &ticket.ticket_id).await.unwrap();
+    }
+    let mut ended = BTreeSet::new();
+    while ended.len() < 250 {
+        let ticket = follower.state().await;
+        assert_eq!(ticket.state(), TicketState::Cancelled);
+        assert!(ended.insert(ticket.ticket_id), "told once");
+    }
+    follower.done().await;
 }
 
 #[tokio::test]

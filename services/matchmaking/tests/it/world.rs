@@ -135,6 +135,22 @@ impl World {
         self.get(&ticket.user_id, &ticket.ticket_id).await.unwrap().state()
     }
 
+    /// Says that the owners of matched tickets were told, and waits until that
+    /// is written.
+    pub(crate) async fn tell(&self, tickets: &[&Ticket]) {
+        let follower = Follower::of(&self.client).await;
+        let ids: Vec<&str> = tickets.iter().map(|ticket| ticket.ticket_id.as_str()).collect();
+        follower.act(Action::Told, &ids).await;
+        let sql = self.sql().await;
+        for id in ids {
+            eventually(PATIENCE, "the outcome to be noted as told", async || {
+                let told = "select told = 1 from mm_tickets where ticket_id = ?";
+                sqlx::query_scalar::<_, bool>(told).bind(id).fetch_one(&sql).await.unwrap()
+            })
+            .await;
+        }
+    }
+
     /// Other eyes on the same file.
     pub(crate) async fn sql(&self) -> SqlitePool {
         let path = self.around.dir.path().join(FILE);
@@ -219,6 +235,15 @@ pub(crate) struct Follower {
 impl Follower {
     pub(crate) async fn of(client: &Client) -> Self {
         let (actions, queue) = mpsc::channel(16);
+        Self::over(client, actions, queue).await
+    }
+
+    /// A stream whose first requests are in `queue` already.
+    pub(crate) async fn over(
+        client: &Client,
+        actions: mpsc::Sender<WatchRequest>,
+        queue: mpsc::Receiver<WatchRequest>,
+    ) -> Self {
         let states = client.clone().watch(ReceiverStream::new(queue)).await.unwrap().into_inner();
         Self { actions, states }
     }
