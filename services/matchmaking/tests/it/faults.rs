@@ -1,11 +1,12 @@
-//! Chat fails for a while.
+//! Chat fails for a while, or the database.
 
-use mingle_proto::matchmaking::v1::{Ticket, TicketState};
+use mingle_proto::matchmaking::v1::{Ticket, TicketState, watch_request::Action};
+use mingle_runtime::status::Described;
 use mingle_testkit::eventually;
 
 use crate::{
     fakes::Mood,
-    world::{PATIENCE, World},
+    world::{Follower, PATIENCE, World, fault, request},
 };
 
 /// Matches twenty pairs while chat fails, then lets it recover.
@@ -59,4 +60,27 @@ async fn chat_is_away() {
 #[tokio::test]
 async fn chat_makes_the_rooms_and_loses_its_answers() {
     one_room_per_match_in_the_end(Mood::Forgetful).await;
+}
+
+#[tokio::test]
+async fn without_the_database_calls_say_so_and_streams_and_health_too() {
+    let mut world = World::new().await;
+    let ann = world.join("ann", "female", &[]).await;
+    world.sweep().await;
+    assert!(!world.ctx.health.degraded().borrow().contains("matchmaking-database"));
+    world.database.close().await;
+    let away = || ("UNAVAILABLE", "UNAVAILABLE".to_owned(), String::new());
+    let refused = world.create(request("bob", "male", &[])).await.unwrap_err();
+    assert!(Described::from(&refused).retry_after.is_some());
+    assert_eq!(fault::<()>(Err(refused)), away());
+    assert_eq!(fault(world.get("ann", &ann.ticket_id).await), away());
+    assert_eq!(fault(world.cancel("ann", &ann.ticket_id).await), away());
+    let mut follower = Follower::of(&world.client).await;
+    follower.act(Action::Add, &[&ann.ticket_id]).await;
+    assert_eq!(fault(follower.next().await), away());
+    world.sweep().await;
+    assert!(world.ctx.health.degraded().borrow().contains("matchmaking-database"));
+    // Nothing was lost: the next process finds her waiting.
+    let world = World::open(world.close().await).await;
+    assert_eq!(world.state(&ann).await, TicketState::Waiting);
 }

@@ -8,6 +8,7 @@
 
 mod config;
 mod crowd;
+mod drift;
 mod fakes;
 mod faults;
 mod grpc;

@@ -68,6 +68,7 @@ pub(crate) struct World {
     pub(crate) around: Around,
     pub(crate) ctx: Context,
     pub(crate) client: Client,
+    pub(crate) database: Sqlite,
     sweep: Sweep,
 }
 
@@ -77,14 +78,15 @@ impl World {
     }
 
     pub(crate) async fn open(around: Around) -> Self {
-        let (ctx, matcher, config) = assemble(&around).await;
+        let database = database(around.dir.path()).await;
+        let (ctx, matcher, config) = assemble(&around, database.clone()).await;
         let mut sweep = Sweep::new(matcher.clone(), &config, &ctx);
         sweep.rebuild().await.unwrap();
         matcher.seed().await.unwrap();
         let service = Service::new(matcher, Duration::from_millis(config.recheck_ms), &ctx);
         let routes = Routes::new(MatchmakingServiceServer::new(service));
         let client = Client::new(Transport::local(routes));
-        Self { around, ctx, client, sweep }
+        Self { around, ctx, client, database, sweep }
     }
 
     /// Stops everything; what is left is the file and the surroundings.
@@ -158,17 +160,13 @@ impl World {
     }
 }
 
-async fn assemble(around: &Around) -> (Context, Arc<Matcher>, Config) {
+async fn assemble(around: &Around, database: Sqlite) -> (Context, Arc<Matcher>, Config) {
     let ctx = Context::for_test(&[Config::DEFAULTS], &around.overrides);
     let chat = Routes::new(ChatServiceServer::new(around.chat.clone()));
     ctx.peers.set(Role::Chat, Transport::local(chat));
     let presence = Routes::new(PresenceServiceServer::new(around.presence.clone()));
     ctx.peers.set(Role::Presence, Transport::local(presence));
-    let backends = Backends {
-        database: database(around.dir.path()).await,
-        bus: around.bus.clone(),
-        clock: around.clock.clone(),
-    };
+    let backends = Backends { database, bus: around.bus.clone(), clock: around.clock.clone() };
     let (matcher, config) = mingle_matchmaking::assemble(&ctx, backends).await.unwrap();
     (ctx, matcher, config)
 }
