@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 use super::{
     codec,
     handle::{self, Reply},
+    replay::Job,
     session::Session,
 };
 use crate::{
@@ -33,8 +34,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_REFUSED: u32 = 3;
 
 type Working = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send>>;
-/// Work that goes on after a reply: replays.
-pub(super) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The request that is being worked on.
 struct InFlight {

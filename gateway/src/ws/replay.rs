@@ -1,6 +1,6 @@
 //! Reads a room's log for one socket until it can be handed events live.
 
-use std::sync::Arc;
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use mingle_proto::{chat::v1 as chat, gateway::v1::server_frame};
 
@@ -12,6 +12,9 @@ use crate::{
     outbox::{Entry, Event, Position},
     translate,
 };
+
+/// Work that goes on after a reply.
+pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A page of the log, and whether it follows on from where it was asked for.
 pub(super) async fn page(

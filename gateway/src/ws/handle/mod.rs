@@ -15,7 +15,7 @@ use mingle_proto::{
 };
 use mingle_runtime::status::Kind as FaultKind;
 
-use super::{connection::Job, session::Session};
+use super::{replay::Job, session::Session};
 use crate::{fault::Fault, gateway::Gateway};
 
 /// What a request leads to.

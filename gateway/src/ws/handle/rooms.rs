@@ -16,8 +16,7 @@ use crate::{
     outbox::Position,
     translate,
     ws::{
-        connection::Job,
-        replay::{Replay, page},
+        replay::{Job, Replay, page},
         session::Session,
     },
 };
