@@ -46,6 +46,9 @@ impl Ledger {
             let view = Box::new(account.view(&new.creator));
             return told(Answer::Room { view, new: false });
         }
+        if new.members.len() > self.max_members as usize {
+            return Err(Refusal::RoomFull);
+        }
         let mut account = Account::new(blank(room_id, new, stamp.now));
         let events = new.members.iter().map(|user| account.admit(user, stamp)).collect();
         let view = Box::new(account.view(&new.creator));

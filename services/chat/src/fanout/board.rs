@@ -78,8 +78,8 @@ impl Announce for Board {
     }
 }
 
-/// Takes announcements to the bus, one after the other. A bus that is away
-/// costs the other processes time, not events.
+/// Takes announcements to the bus, one after the other, and at the end those
+/// that wait still. A bus that is away costs other processes time, not events.
 async fn publish(
     bus: Arc<dyn Bus>,
     mut waiting: mpsc::Receiver<(String, Bytes)>,
@@ -87,8 +87,11 @@ async fn publish(
 ) {
     loop {
         let next = tokio::select! {
-            () = stop.cancelled() => return,
             next = waiting.recv() => next,
+            () = stop.cancelled(), if !waiting.is_closed() => {
+                waiting.close();
+                continue;
+            }
         };
         let Some((topic, payload)) = next else { return };
         if let Err(error) = bus.publish(&topic, payload).await {

@@ -64,6 +64,11 @@ impl Follower {
         }
     }
 
+    /// True when the stream is told of this room.
+    pub(super) fn tells(&self, id: SessionId) -> bool {
+        self.state.lock().streams.iter().any(|(other, _)| *other == id)
+    }
+
     /// Takes a stream away; true when it was the last.
     pub(super) fn detach(&self, id: SessionId) -> bool {
         let mut state = self.state.lock();

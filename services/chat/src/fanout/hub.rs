@@ -90,6 +90,11 @@ impl Hub {
         follower.attach(id, outbox);
     }
 
+    /// True when the stream is told of the room.
+    pub(super) fn follows(&self, room_id: &str, id: SessionId) -> bool {
+        self.board.rooms.get(room_id).is_some_and(|follower| follower.tells(id))
+    }
+
     /// Takes a stream away from a room; the last one ends following it.
     pub(super) fn detach(&self, room_id: &str, id: SessionId) {
         if let dashmap::Entry::Occupied(entry) = self.board.rooms.entry(room_id.to_owned())

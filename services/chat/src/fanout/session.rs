@@ -70,10 +70,7 @@ impl Session {
             Some(Action::Add(rooms)) => {
                 wire::room_ids("add.room_ids", &rooms.room_ids, NAMED)?;
                 for room_id in rooms.room_ids {
-                    if self.rooms.len() >= self.hub.settings.rooms && !self.rooms.contains(&room_id)
-                    {
-                        return Err(Error::TooManyRooms);
-                    }
+                    self.make_room_for(&room_id)?;
                     self.hub.attach(&room_id, self.id, &self.outbox);
                     self.rooms.insert(room_id);
                 }
@@ -87,6 +84,20 @@ impl Session {
             }
             // An action of a newer version: there is nothing to answer.
             None => {}
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Rooms that were not found are forgotten when their place is needed.
+    fn make_room_for(&mut self, room_id: &str) -> Result<(), Error> {
+        let most = self.hub.settings.rooms;
+        if self.rooms.len() >= most && !self.rooms.contains(room_id) {
+            self.rooms.retain(|room| self.hub.follows(room, self.id));
+            if self.rooms.len() >= most {
+                return Err(Error::TooManyRooms);
+            }
         }
         Ok(())
     }

@@ -52,13 +52,16 @@ impl Chat {
     }
 
     /// Announces again what was announced when it was first done: whoever
-    /// committed it may have died before.
-    async fn announce_again(&self, room_id: &str, seq: u64) -> Answer<()> {
-        let page = self.store.range(room_id, seq.saturating_sub(1), 1).await?;
-        if page.events.first().is_some_and(|event| event.seq == seq) {
-            self.hub.board().announce(&page.events, &telemetry::traceparent());
+    /// committed it may have died before. It is durable in any case, so a
+    /// failure here is not the caller's.
+    async fn announce_again(&self, room_id: &str, seq: u64) {
+        match self.store.range(room_id, seq.saturating_sub(1), 1).await {
+            Ok(page) if page.events.first().is_some_and(|event| event.seq == seq) => {
+                self.hub.board().announce(&page.events, &telemetry::traceparent());
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "not announced again"),
         }
-        Ok(())
     }
 }
 

@@ -57,7 +57,7 @@ impl Chat {
         let written = self.write(room_id.clone(), intent).await?;
         let Told::Sent(first) = written.answer else { return Err(Error::Unexpected) };
         if written.events.is_empty() {
-            self.announce_again(&room_id, first.position.seq).await?;
+            self.announce_again(&room_id, first.position.seq).await;
         }
         Ok(proto::SendResponse {
             message_id: first.position.id,
@@ -88,7 +88,7 @@ impl Chat {
     async fn changed(&self, room_id: &str, written: Written) -> Answer<proto::Position> {
         let Told::At(position) = &written.answer else { return Err(Error::Unexpected) };
         if written.events.is_empty() {
-            self.announce_again(room_id, position.seq).await?;
+            self.announce_again(room_id, position.seq).await;
         }
         Ok(wire::position(position))
     }

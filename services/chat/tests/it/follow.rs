@@ -303,6 +303,10 @@ async fn a_stream_ends_with_its_requests_or_by_its_bounds() {
     reader.follow(&rooms[0]).await;
     reader.follow(&rooms[1]).await;
     reader.follow(&rooms[1]).await;
+    reader.remove(&rooms[1]).await;
+    reader.add("01890000-0000-7000-8000-000000000000").await;
+    assert!(matches!(reader.next().await.event, Some(Told::NotFound(_))));
+    reader.follow(&rooms[1]).await;
     reader.add(&rooms[2]).await;
     let told = mingle_runtime::status::Described::from(&reader.end().await.unwrap());
     assert_eq!(told.reason, "TOO_MANY_ROOMS");

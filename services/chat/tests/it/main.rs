@@ -1,6 +1,12 @@
 //! Chat, tested: the store's contract over each backend, the same through
 //! gRPC, and what happens when many write, follow, stall and grow old.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, also in functions that tests share"
+)]
+
 mod bus;
 mod conformance;
 mod crowd;
@@ -8,8 +14,10 @@ mod fields;
 mod follow;
 mod grpc;
 mod ledger;
+mod opening;
 mod plans;
 mod reader;
+mod settings;
 mod slow;
 mod stage;
 mod store;

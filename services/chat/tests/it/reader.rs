@@ -59,14 +59,19 @@ impl Reader {
         self.ask(Action::Remove(RoomIds { room_ids: vec![room_id.to_owned()] })).await;
     }
 
-    /// Adds a room, waits until it is followed, and replays what was before.
-    pub(crate) async fn follow(&mut self, room_id: &str) {
+    /// Adds a room and waits until it is followed.
+    pub(crate) async fn opened(&mut self, room_id: &str) -> Position {
         self.add(room_id).await;
         let answer = self.next().await;
-        let head = match answer.event {
+        match answer.event {
             Some(Told::Opened(opened)) if answer.room_id == room_id => opened.head.unwrap(),
             other => panic!("{other:?}"),
-        };
+        }
+    }
+
+    /// The same, and replays what was before.
+    pub(crate) async fn follow(&mut self, room_id: &str) {
+        let head = self.opened(room_id).await;
         let mut log = self.logs.remove(room_id).unwrap_or_default();
         self.replayed += self.replay_after(room_id, &mut log).await;
         assert!(log.contains(&(head.seq, head.id)), "the head is in the log");

@@ -26,6 +26,14 @@ pub(crate) async fn a_new_room_tells_its_members_in_order(s: Subject) {
     assert!(s.store.view("no-such-room", "ann").await.unwrap().is_none());
 }
 
+pub(crate) async fn a_room_is_not_made_fuller_than_it_may_be(s: Subject) {
+    let five = ["a", "b", "c", "d", "e"];
+    s.room(Kind::Direct, &five).await;
+    let six = new_room(Kind::Direct, &[&five[..], &["f"]].concat(), None);
+    assert_eq!(s.write("full", Intent::Create(six)).await.unwrap_err(), Refusal::RoomFull);
+    assert!(s.store.view("full", "a").await.unwrap().is_none());
+}
+
 pub(crate) async fn an_external_id_makes_creation_idempotent(s: Subject) {
     let create = |id: &'static str, members: &'static [&'static str]| {
         s.write(id, Intent::Create(new_room(Kind::Pair, members, Some("match-1"))))

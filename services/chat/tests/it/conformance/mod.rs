@@ -154,12 +154,14 @@ macro_rules! suite {
     ($name:ident, $subject:expr) => {
         $crate::conformance::suite!(@ $name, $subject;
             create: a_new_room_tells_its_members_in_order
+                a_room_is_not_made_fuller_than_it_may_be
                 an_external_id_makes_creation_idempotent
                 an_external_id_is_one_room_also_within_a_batch,
             send: messages_take_the_next_seq_and_are_counted
                 a_key_stands_for_one_message
                 a_retry_is_answered_whatever_became_of_the_room
                 strangers_and_closed_rooms_are_refused
+                texts_come_back_as_they_were
                 a_poisonous_message_harms_no_neighbour
                 many_senders_leave_no_hole,
             change: an_edit_replaces_what_is_read_and_is_told

@@ -1,7 +1,9 @@
 //! Saying something.
 
+use std::collections::BTreeMap;
+
 use futures::future::join_all;
-use mingle_chat::domain::{Change, Kind, Refusal};
+use mingle_chat::domain::{Change, Intent, Kind, Refusal};
 
 use super::{Subject, body, message};
 
@@ -79,6 +81,35 @@ pub(crate) async fn a_poisonous_message_harms_no_neighbour(s: Subject) {
         }
     }
     assert_eq!(s.log(&room).await.len(), 2 + 90);
+}
+
+pub(crate) async fn texts_come_back_as_they_were(s: Subject) {
+    let room = s.room(Kind::Pair, &["ann", "bob"]).await;
+    let controls: String = ('\u{1}'..='\u{a0}').collect();
+    let odd = [
+        controls.as_str(),
+        "\"quotes\" and \\ and \\u0000 and '",
+        "\u{2028}\u{feff}\u{fffd}\u{ffff}\u{10ffff}",
+        "e\u{301} \u{1F469}\u{200D}\u{1F680} \u{202E}abc",
+        "1e5",
+        "null",
+        "{\"a\":[1]}",
+        " ",
+    ];
+    for (n, text) in odd.iter().enumerate() {
+        let mut intent = message("ann", text, text);
+        let Intent::Message(new) = &mut intent else { panic!() };
+        new.metadata = BTreeMap::from([((*text).to_owned(), (*text).to_owned())]);
+        let metadata = new.metadata.clone();
+        let sent = s.write(&room, intent.clone()).await.unwrap();
+        let event = s.log(&room).await.pop().unwrap();
+        assert_eq!(sent.events, [event.clone()], "{n}");
+        let Change::Message(kept) = event.change else { panic!() };
+        assert_eq!((kept.body.as_str(), kept.client_msg_id.as_str()), (*text, *text));
+        assert_eq!(kept.metadata, metadata);
+        // The key is found by the same text.
+        assert!(s.write(&room, intent).await.unwrap().events.is_empty(), "{n}");
+    }
 }
 
 pub(crate) async fn many_senders_leave_no_hole(s: Subject) {
