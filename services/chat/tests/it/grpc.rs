@@ -1,5 +1,7 @@
 //! The contract as callers have it: through gRPC and the server's stack.
 
+#![allow(clippy::needless_update, reason = "one macro makes requests with more fields and without")]
+
 use std::collections::HashMap;
 
 use mingle_proto::chat::v1::{

@@ -15,15 +15,15 @@ pub(crate) async fn a_position_is_proved_by_its_id(s: Subject) {
     let log = s.log(&room).await;
     let position = |seq, id: &str| Position { seq, id: id.to_owned() };
     for (after, proved, seqs) in [
-        (position(0, ""), Ok(()), 1..=5),
-        (position(2, &log[1].id), Ok(()), 3..=5),
-        (position(5, &log[4].id), Ok(()), 6..=5),
-        (position(0, &log[0].id), Err(Unproved::IdMismatch), 1..=5),
-        (position(2, &log[2].id), Err(Unproved::IdMismatch), 1..=5),
-        (position(2, ""), Err(Unproved::IdMismatch), 1..=5),
-        (position(5, "another"), Err(Unproved::IdMismatch), 1..=5),
-        (position(6, &log[4].id), Err(Unproved::BeyondHead), 1..=5),
-        (position(u64::MAX, "x"), Err(Unproved::BeyondHead), 1..=5),
+        (position(0, ""), Ok(()), 1..6),
+        (position(2, &log[1].id), Ok(()), 3..6),
+        (position(5, &log[4].id), Ok(()), 6..6),
+        (position(0, &log[0].id), Err(Unproved::IdMismatch), 1..6),
+        (position(2, &log[2].id), Err(Unproved::IdMismatch), 1..6),
+        (position(2, ""), Err(Unproved::IdMismatch), 1..6),
+        (position(5, "another"), Err(Unproved::IdMismatch), 1..6),
+        (position(6, &log[4].id), Err(Unproved::BeyondHead), 1..6),
+        (position(u64::MAX, "x"), Err(Unproved::BeyondHead), 1..6),
     ] {
         let replay = s.store.replay(&room, &after, 200).await.unwrap().unwrap();
         assert_eq!(replay.proved, proved, "{after:?}");

@@ -103,7 +103,7 @@ pub(crate) async fn texts_come_back_as_they_were(s: Subject) {
         let metadata = new.metadata.clone();
         let sent = s.write(&room, intent.clone()).await.unwrap();
         let event = s.log(&room).await.pop().unwrap();
-        assert_eq!(sent.events, [event.clone()], "{n}");
+        assert_eq!(sent.events, std::slice::from_ref(&event), "{n}");
         let Change::Message(kept) = event.change else { panic!() };
         assert_eq!((kept.body.as_str(), kept.client_msg_id.as_str()), (*text, *text));
         assert_eq!(kept.metadata, metadata);

@@ -15,7 +15,7 @@ pub(crate) async fn only_silent_open_pairs_are_idle(s: Subject) {
     assert_eq!(s.store.idle(since - 1, 10).await.unwrap(), Vec::<String>::new());
     s.clock.advance(1000);
     s.send(&busy, "ann", "k").await.unwrap();
-    assert_eq!(s.store.idle(since, 10).await.unwrap(), [silent.clone()]);
+    assert_eq!(s.store.idle(since, 10).await.unwrap(), [silent.as_str()]);
     // Judged again under the lock: a room that came to life stays open.
     let close = || Intent::CloseIdle { idle_since: since };
     assert!(s.write(&busy, close()).await.unwrap().events.is_empty());
