@@ -159,9 +159,29 @@ async fn each_message_is_once_or_refused_and_no_seq_is_missing() {
         })
         .collect();
     assert_eq!(stored(&stage).await, acknowledged, "once each, and nothing else");
-    let together = "select count(*) from (select 1 from chat_log where kind = 1
-        group by sent_at having count(*) > 1 and count(distinct actor) > 1)";
-    assert!(stage.count(together).await > 0, "batches of several senders");
+    assert!(stage.count(TOGETHER).await > 0, "batches of several senders");
+}
+
+/// Commits that hold what several said.
+const TOGETHER: &str = "select count(*) from (select 1 from chat_log where kind = 1
+    group by sent_at having count(*) > 1 and count(distinct actor) > 1)";
+
+#[tokio::test]
+async fn a_batch_of_one_shares_nothing() {
+    for (overrides, grouped) in [("[chat]\nappend_batch = 1", false), ("", true)] {
+        let stage = Stage::new().await;
+        let clock = Arc::new(Ticking(AtomicI64::new(NEW_YEAR)));
+        let client = stage.serve_on(Arc::new(Memory::new()), clock, overrides).await.client;
+        let rooms: Arc<[String]> = rooms(&mut client.clone()).await.into();
+        let mut senders = JoinSet::new();
+        for task in 0..20 {
+            senders.spawn(talk(client.clone(), rooms.clone(), task));
+        }
+        let told = senders.join_all().await.into_iter().flatten();
+        let said = told.filter(|told| told.answer.is_ok()).count() as i64;
+        assert_eq!(stage.count("select count(*) from chat_log where kind = 1").await, said);
+        assert_eq!(stage.count(TOGETHER).await > 0, grouped);
+    }
 }
 
 /// The database refuses one body, whoever says it.

@@ -10,6 +10,7 @@
 mod bus;
 mod conformance;
 mod crowd;
+mod degraded;
 mod fields;
 mod follow;
 mod grpc;
