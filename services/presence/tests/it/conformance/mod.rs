@@ -30,7 +30,7 @@ macro_rules! suite {
     ($backend:ident: $topic:ident: $($body:ident),* $(,)?) => {
         mod $topic {
             $(
-                #[tokio::test]
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $body() {
                     let world = super::super::$backend().await;
                     $crate::conformance::$topic::$body(world).await;
