@@ -1,1 +1,42 @@
-fn main() {}
+//! `mingle-bench <what>`: measures a running Mingle, and beside each figure its
+//! floor: the least that the same work costs on this machine, in the same run,
+//! in alternating pairs.
+//!
+//! | what | figures | floor |
+//! |---|---|---|
+//! | `rpc` | server CPU per unary call, throughput, latency | a bare tonic server |
+//! | `connections` | resident memory per idle greeted socket | a bare tokio-tungstenite server |
+//! | `match` | latency from a join to `matched` at a rate of joins | one INSERT and fsync per join |
+//! | `chat` | latency from a send to the other's `message` at a rate of sends | the same INSERT in group commit |
+//! | `sends` | durable sends per second, with and without group append | bare commits, grouped and one by one |
+//!
+//! The load generator shares the machine with the server, so that throughput is
+//! diluted by it on few cores; the figure to compare is the CPU time of the
+//! server process per request. Latency under a rate is counted from the moment
+//! at which a request was due, not from when the generator got round to it.
+
+mod chat;
+mod child;
+mod cli;
+mod connections;
+mod floor;
+mod latency;
+mod load;
+mod matching;
+mod pace;
+mod plan;
+mod proc;
+mod report;
+mod rpc;
+mod sends;
+mod settings;
+mod sockets;
+mod stats;
+mod system;
+mod token;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

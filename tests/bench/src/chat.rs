@@ -1,0 +1,222 @@
+//! `chat`: messages at a rate between pairs, beside the same INSERT in group
+//! commit.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use mingle_client::ws::proto::{
+    ClientFrame, RoomJoin, Send, ServerFrame, client_frame, server_frame::Kind,
+};
+use mingle_proto::chat::v1::{CreateRoomRequest, RoomKind, chat_service_client::ChatServiceClient};
+use tonic::transport::Channel;
+
+use crate::{
+    floor::sqlite::{self, Database},
+    latency::Latencies,
+    pace::Schedule,
+    plan::Plan,
+    report::{Report, Side},
+    settings,
+    sockets::{self, Driven, Progress},
+    system::{System, channel},
+};
+
+const ROUNDS: u32 = 3;
+/// After the last message was due.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What people type.
+pub(crate) const BODY: &str = "so what did you do then, all alone in the middle of the night?";
+const SENT: &str = "send to sent";
+
+/// The load.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Messages a second, over all pairs.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// Of each run.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Rooms of two sockets each, who speak in turn.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=9000))]
+    pairs: u32,
+}
+
+impl Args {
+    fn messages(&self) -> u64 {
+        u64::from(self.rate) * u64::from(self.seconds)
+    }
+}
+
+/// What the sockets of one run see. A message's key is its index.
+struct Seen {
+    schedule: Schedule,
+    progress: Arc<Progress>,
+    sent: Latencies,
+    delivered: Latencies,
+}
+
+impl Seen {
+    fn frame(&self, user: &str, frame: ServerFrame) {
+        match (frame.id, frame.kind) {
+            (Some(id), Some(Kind::Sent(_))) => {
+                self.sent.record(self.schedule.since(u64::from(id)));
+                self.progress.done();
+            }
+            (None, Some(Kind::Message(message))) if message.sender_id != user => {
+                match message.client_msg_id.parse() {
+                    Ok(index) => self.delivered.record(self.schedule.since(index)),
+                    Err(_) => self.progress.fail(format!("a foreign message: {message:?}")),
+                }
+                self.progress.done();
+            }
+            (_, Some(kind @ (Kind::Error(_) | Kind::Gap(_)))) => {
+                self.progress.fail(format!("a socket was told {kind:?}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Measures.
+pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> {
+    let mut report =
+        Report::new("chat", "the INSERT of the message in group commit, without a server");
+    let Args { rate, seconds, pairs } = args;
+    let load = format!("open loop, {rate} messages/s for {seconds} s over {pairs} pairs");
+    report.set("load", format!("{load}, {} bytes each", BODY.len()));
+    for round in 1..=plan.rounds(ROUNDS) {
+        let system = System::start(plan, &[]).await?;
+        if round == 1 {
+            settings::describe(&mut report, plan, &system).await?;
+        }
+        eprintln!("chat, round {round}: Ours");
+        talk(&mut report, &system, args).await?;
+        let database = Database::open(plan, &system.database(), &["chat_log"]).await?;
+        system.stop().await?;
+        eprintln!("chat, round {round}: Floor");
+        insert(&mut report, database, args).await?;
+    }
+    Ok(report)
+}
+
+async fn talk(report: &mut Report, system: &System, args: &Args) -> anyhow::Result<()> {
+    let rooms =
+        rooms(&mut ChatServiceClient::new(channel(system.grpc()?).await?), args.pairs).await?;
+    let users: Vec<_> = (0..args.pairs).flat_map(members).collect();
+    let mut connected = sockets::connect(&system.url()?, &users).await?;
+    for (index, socket) in connected.iter_mut().enumerate() {
+        let join = RoomJoin { room_id: rooms[index / 2].clone(), after: None };
+        let reply = sockets::ask(socket, client_frame::Kind::RoomJoin(join)).await?;
+        anyhow::ensure!(matches!(reply, Kind::Room(_)), "roomJoin was answered by {reply:?}");
+    }
+    eprintln!("  {} sockets are in their rooms", connected.len());
+    let count = args.messages();
+    let schedule = Schedule::new(args.rate, count);
+    let progress = Arc::new(Progress::default());
+    let (sent, delivered) = (Latencies::new()?, Latencies::new()?);
+    let seen = Arc::new(Seen { schedule, progress: progress.clone(), sent, delivered });
+    let driven = users.into_iter().zip(connected).map(|(user, socket)| {
+        let seen = seen.clone();
+        Driven::new(socket, progress.clone(), move |frame| seen.frame(&user, frame))
+    });
+    let driven: Vec<_> = driven.collect();
+    let frames: Vec<_> = driven.iter().map(Driven::frames).collect();
+    let cpu = system.cpu()?;
+    let late = schedule.run(move |index| {
+        let (room, socket) = speaker(index, rooms.len() as u64);
+        // A socket that ended says so itself.
+        let _ = frames[socket as usize].blocking_send(request(index, &rooms[room as usize]));
+    });
+    let late = late.await?;
+    // Each is acknowledged and delivered.
+    progress.wait(2 * count, PATIENCE).await?;
+    let cpu = (system.cpu()?.saturating_sub(cpu)).as_secs_f64() * 1e6 / count as f64;
+    report.add("server CPU per message", "µs", Side::Ours, cpu);
+    seen.sent.report(report, Side::Ours, SENT);
+    seen.delivered.report(report, Side::Ours, "send to the other's message");
+    late.report(report, Side::Ours, "generator late by");
+    Ok(())
+}
+
+/// The room and the socket of message `index`: all rooms in turn, then the
+/// other side of each.
+fn speaker(index: u64, rooms: u64) -> (u64, u64) {
+    let room = index % rooms;
+    (room, 2 * room + index / rooms % 2)
+}
+
+fn request(index: u64, room_id: &str) -> ClientFrame {
+    let send = Send {
+        room_id: room_id.to_owned(),
+        client_msg_id: index.to_string(),
+        body: BODY.to_owned(),
+        ..Send::default()
+    };
+    // More messages than ids would be days of them.
+    ClientFrame { id: index as u32, kind: Some(client_frame::Kind::Send(send)) }
+}
+
+/// The users of a room.
+pub(crate) fn members(pair: u32) -> [String; 2] {
+    [format!("ann-{pair}"), format!("bob-{pair}")]
+}
+
+/// Makes rooms of two.
+pub(crate) async fn rooms(
+    chat: &mut ChatServiceClient<Channel>,
+    pairs: u32,
+) -> anyhow::Result<Vec<String>> {
+    let mut rooms = Vec::new();
+    for pair in 0..pairs {
+        let [ann, bob] = members(pair);
+        let request = CreateRoomRequest {
+            actor: ann.clone(),
+            kind: RoomKind::Direct.into(),
+            member_ids: vec![ann, bob],
+            ..CreateRoomRequest::default()
+        };
+        let room = chat.create_room(request).await?.into_inner().room.context("no room")?;
+        rooms.push(room.room_id);
+    }
+    Ok(rooms)
+}
+
+/// The same messages as bare rows: what has come while one group was committed
+/// is the next.
+async fn insert(report: &mut Report, mut database: Database, args: &Args) -> anyhow::Result<()> {
+    let schedule = Schedule::new(args.rate, args.messages());
+    let (due, mut messages) = tokio::sync::mpsc::channel(4 * sqlite::GROUP);
+    let pairs = u64::from(args.pairs);
+    let committed = tokio::spawn(async move {
+        let latencies = Latencies::new()?;
+        let mut group = Vec::new();
+        while messages.recv_many(&mut group, sqlite::GROUP).await > 0 {
+            let rows = group.iter().map(|index| sqlite::message(index % pairs, *index, BODY));
+            database.commit(sqlite::MESSAGE, rows.collect()).await?;
+            for index in group.drain(..) {
+                latencies.record(schedule.since(index));
+            }
+        }
+        anyhow::Ok(latencies)
+    });
+    let late = schedule.run(move |index| {
+        // The writer says itself why it ended.
+        let _ = due.blocking_send(index);
+    });
+    let late = late.await?;
+    committed.await??.report(report, Side::Floor, SENT);
+    late.report(report, Side::Floor, "generator late by");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::speaker;
+
+    #[test]
+    fn rooms_take_turns_and_so_do_their_two() {
+        let speakers: Vec<_> = (0..6).map(|index| speaker(index, 2)).collect();
+        assert_eq!(speakers, [(0, 0), (1, 2), (0, 1), (1, 3), (0, 0), (1, 2)]);
+    }
+}

@@ -1,0 +1,96 @@
+//! The command line.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::{chat, connections, floor, matching, plan::Plan, report::Report, rpc, sends};
+
+/// Measures a running Mingle beside the floor of the same machine.
+#[derive(Parser)]
+#[command(name = "mingle-bench", version)]
+struct Cli {
+    /// The server to measure; by default the `mingle` beside this program.
+    #[arg(long, global = true, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// Where the data folders are made, on the disk to be measured; by default
+    /// the folder for temporary files.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+    /// Pairs of runs, server and floor in turn; by default 5 for rpc, else 3.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Prints JSON instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// A unary call through the whole stack.
+    Rpc(rpc::Args),
+    /// Idle sockets.
+    Connections(connections::Args),
+    /// Joins at a rate.
+    Match(matching::Args),
+    /// Messages at a rate.
+    Chat(chat::Args),
+    /// Durable sends from many concurrent senders.
+    Sends(sends::Args),
+    /// Serves bare tonic.
+    #[command(hide = true)]
+    FloorEcho,
+    /// Serves bare WebSockets.
+    #[command(hide = true)]
+    FloorWs,
+}
+
+/// Runs the command and returns its exit code.
+pub(crate) fn run() -> ExitCode {
+    match measure(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mingle-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let report = runtime.block_on(async {
+        let plan = || Plan::new(cli.binary, cli.dir, cli.rounds);
+        match cli.what {
+            What::Rpc(args) => rpc::measure(&plan()?, &args).await.map(Some),
+            What::Connections(args) => connections::measure(&plan()?, &args).await.map(Some),
+            What::Match(args) => matching::measure(&plan()?, &args).await.map(Some),
+            What::Chat(args) => chat::measure(&plan()?, &args).await.map(Some),
+            What::Sends(args) => sends::measure(&plan()?, &args).await.map(Some),
+            What::FloorEcho => floor::echo::serve().await.map(|()| None),
+            What::FloorWs => floor::ws::serve().await.map(|()| None),
+        }
+    })?;
+    match report {
+        Some(report) => print(&report, cli.json).context("cannot print"),
+        None => Ok(()),
+    }
+}
+
+fn print(report: &Report, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{:#}", report.json())
+    } else {
+        out.write_all(report.text().as_bytes())
+    }
+}

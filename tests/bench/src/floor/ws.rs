@@ -1,0 +1,60 @@
+//! A bare tokio-tungstenite server, and sockets to it: one task each, which
+//! echoes text.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, bail};
+use futures::{SinkExt as _, StreamExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, accept_async_with_config, connect_async_with_config,
+    tungstenite::{self, Message, protocol::WebSocketConfig},
+};
+
+/// A socket to this server.
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// With the default of 128 KiB per socket the library's buffers would be all
+/// that is measured.
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0)
+}
+
+/// Serves until it is killed.
+pub(crate) async fn serve() -> anyhow::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    super::say_ready(listener.local_addr()?)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(echo(stream));
+    }
+}
+
+async fn echo(stream: TcpStream) -> Result<(), tungstenite::Error> {
+    stream.set_nodelay(true)?;
+    let mut socket = accept_async_with_config(stream, Some(config())).await?;
+    while let Some(message) = socket.next().await {
+        let message = message?;
+        if message.is_text() {
+            socket.send(message).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Connects and has `greeting` echoed.
+pub(crate) async fn greet(addr: SocketAddr, greeting: &str) -> anyhow::Result<Socket> {
+    let url = format!("ws://{addr}/");
+    let (mut socket, _) = connect_async_with_config(url, Some(config()), true).await?;
+    socket.send(Message::text(greeting)).await?;
+    let echoed = socket.next().await.context("closed before the echo")??;
+    match echoed {
+        Message::Text(text) if *text == *greeting => Ok(socket),
+        other => bail!("echoed {other:?}"),
+    }
+}
+
+/// Reads until the socket ends.
+pub(crate) async fn hold(mut socket: Socket) {
+    while let Some(Ok(_)) = socket.next().await {}
+}

@@ -1,0 +1,97 @@
+//! What the kernel says of a process and of the machine.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::Context as _;
+
+/// CPU time of process `pid` so far, user and system, all its threads. Counted
+/// in ticks, usually of 10 ms.
+pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let ticks = ticks(&text).with_context(|| format!("cannot read {path}"))?;
+    Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
+}
+
+/// Resident memory of process `pid` in bytes.
+pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    resident_kib(&text).map(|kib| kib * 1024).with_context(|| format!("cannot read {path}"))
+}
+
+/// utime + stime of `/proc/PID/stat`. The name of the program, in parentheses,
+/// may hold anything.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+fn resident_kib(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// The kind of file system that `path` is on; empty when unknown.
+pub(crate) fn file_system(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounted(&mounts, &path).unwrap_or_default().to_owned()
+}
+
+/// The kind of the innermost mount that holds `path`; of two on one folder, the
+/// later one.
+fn mounted<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        Some((Path::new(fields.next()?), fields.next()?))
+    });
+    let holding = mounts.filter(|(folder, _)| path.starts_with(folder));
+    holding.max_by_key(|(folder, _)| folder.components().count()).map(|(_, kind)| kind)
+}
+
+/// The load of the last minute, other programs' included; empty when unknown.
+pub(crate) fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// The kernel's release; empty when unknown.
+pub(crate) fn kernel() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, process};
+
+    use super::{mounted, resident, resident_kib, ticks};
+
+    #[test]
+    fn cpu_ticks_are_found_whatever_the_program_is_called() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 250 17 0 0 20 0 4 0 99";
+        assert_eq!(ticks(&format!("42 (mingle) {rest}")), Some(267));
+        assert_eq!(ticks(&format!("42 (a) b (c) {rest}")), Some(267));
+        assert_eq!(ticks("42 (mingle) S 1 2"), None);
+    }
+
+    #[test]
+    fn resident_memory_is_in_kib() {
+        let status = "Name:\tmingle\nVmHWM:\t  9000 kB\nVmRSS:\t  8124 kB\nThreads:\t4\n";
+        assert_eq!(resident_kib(status), Some(8124));
+        assert_eq!(resident_kib("Name:\tkthreadd\n"), None);
+        assert!(resident(process::id()).unwrap() > 100_000);
+    }
+
+    #[test]
+    fn the_innermost_mount_counts() {
+        let mounts = "/dev/vda / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/vdb /tmpfoo xfs rw 0 0";
+        assert_eq!(mounted(mounts, Path::new("/tmp/a")), Some("tmpfs"));
+        assert_eq!(mounted(mounts, Path::new("/tmpfo")), Some("ext4"));
+        assert_eq!(mounted("", Path::new("/tmp")), None);
+    }
+}

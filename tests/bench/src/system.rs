@@ -1,0 +1,84 @@
+//! The server under test.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use mingle_proto::runtime::v1::{
+    DescribeRequest, diagnostics_service_client::DiagnosticsServiceClient,
+};
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{child::Child, plan::Plan, proc, token};
+
+/// The database in its data folder.
+const DATABASE: &str = "mingle.db";
+
+/// A whole Mingle in one process, on free ports and an empty data folder.
+pub(crate) struct System {
+    child: Child,
+    data: TempDir,
+}
+
+impl System {
+    /// Starts it with `variables` over its defaults.
+    pub(crate) async fn start(plan: &Plan, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let data = plan.data_folder()?;
+        let dir = data.path().join("data");
+        let dir = dir.to_str().context("the path of the data folder is not UTF-8")?;
+        let mut all = vec![
+            ("MINGLE_GATEWAY__LISTEN", "127.0.0.1:0"),
+            ("MINGLE_GRPC__LISTEN", "127.0.0.1:0"),
+            ("MINGLE_PROBES__LISTEN", "127.0.0.1:0"),
+            ("MINGLE_DATA__DIR", dir),
+            ("MINGLE_JWT_SECRET", token::SECRET),
+            ("MINGLE_GATEWAY__LIMITS__MAX_CONNECTIONS", "20000"),
+        ];
+        all.extend_from_slice(variables);
+        let ready = ("mingle", data.path().join("log"));
+        let child = Child::start(&plan.binary, &[], &all, ready).await?;
+        Ok(Self { child, data })
+    }
+
+    /// The address of the WebSocket.
+    pub(crate) fn url(&self) -> anyhow::Result<String> {
+        Ok(format!("ws://{}/ws", self.child.addr("gateway")?))
+    }
+
+    /// Where the gRPC services listen.
+    pub(crate) fn grpc(&self) -> anyhow::Result<SocketAddr> {
+        self.child.addr("grpc")
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// CPU time used so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        proc::cpu(self.pid())
+    }
+
+    /// Its database file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.data.path().join("data").join(DATABASE)
+    }
+
+    /// Version and build profile, as it says itself.
+    pub(crate) async fn build(&self) -> anyhow::Result<String> {
+        let mut client = DiagnosticsServiceClient::new(channel(self.grpc()?).await?);
+        Ok(client.describe(DescribeRequest {}).await?.into_inner().build)
+    }
+
+    /// Kills it; its data goes too.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.child.stop().await
+    }
+}
+
+/// A connection to a gRPC server.
+pub(crate) async fn channel(addr: SocketAddr) -> anyhow::Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{addr}"))?.tcp_nodelay(true);
+    endpoint.connect().await.with_context(|| format!("cannot connect to {addr}"))
+}
