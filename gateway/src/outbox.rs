@@ -161,6 +161,7 @@ pub(crate) struct Outbox {
     bound: usize,
     state: Mutex<State>,
     changed: Notify,
+    closed: Notify,
     drained: Notify,
 }
 
@@ -172,6 +173,7 @@ impl Outbox {
             bound,
             state: Mutex::default(),
             changed: Notify::new(),
+            closed: Notify::new(),
             drained: Notify::new(),
         }
     }
@@ -192,7 +194,8 @@ impl Outbox {
         if state.counted + counted > self.bound {
             state.closing = Some(Closing { close: Close::Slow, retry_after_ms: 0 });
             state.queue = VecDeque::new();
-            metrics_slow();
+            metrics::counter!("mingle_gateway_slow_sockets_total").increment(1);
+            self.closed.notify_waiters();
         } else {
             state.counted += counted;
             state.queue.push_back(Waiting { entry, counted });
@@ -213,7 +216,22 @@ impl Outbox {
     /// Tells the socket to close; the first reason stays.
     pub(crate) fn close(&self, closing: Closing) {
         self.state.lock().closing.get_or_insert(closing);
+        self.closed.notify_waiters();
         self.changed.notify_one();
+    }
+
+    /// Waits until the socket is to close. Leaves the notice of
+    /// [`Outbox::changed`] to whoever takes entries.
+    pub(crate) async fn closed(&self) -> Closing {
+        loop {
+            let closed = self.closed.notified();
+            tokio::pin!(closed);
+            closed.as_mut().enable();
+            if let Some(closing) = self.closing() {
+                return closing;
+            }
+            closed.await;
+        }
     }
 
     /// Why the socket is to close, once it is.
@@ -277,10 +295,6 @@ impl Outbox {
     }
 }
 
-fn metrics_slow() {
-    metrics::counter!("mingle_gateway_slow_sockets_total").increment(1);
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -288,7 +302,7 @@ mod tests {
     use mingle_client::close::Close;
     use mingle_proto::gateway::v1::{self as pb, server_frame::Kind};
 
-    use super::{Encoding, Entry, Event, Outbox};
+    use super::{Closing, Encoding, Entry, Event, Outbox};
 
     fn event(room: &str, user_id: &str) -> Entry {
         let room: Arc<str> = room.into();
@@ -322,6 +336,18 @@ mod tests {
         }
         assert_eq!(outbox.closing().map(|closing| closing.close), Some(Close::Slow));
         assert!(outbox.take(usize::MAX, None).is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_end_takes_no_notice_of_entries() {
+        let outbox = Outbox::new(Encoding::Json, 1000);
+        let mut closed = std::pin::pin!(outbox.closed());
+        assert!(futures::poll!(&mut closed).is_pending());
+        outbox.push(event("a", "1"));
+        assert!(futures::poll!(&mut closed).is_pending());
+        outbox.changed().await;
+        outbox.close(Closing { close: Close::Idle, retry_after_ms: 0 });
+        assert_eq!(closed.await.close, Close::Idle);
     }
 
     #[tokio::test]

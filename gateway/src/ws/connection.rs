@@ -348,7 +348,7 @@ impl Connection {
         };
         tokio::select! {
             written = written => written.map_err(|_| End::Gone),
-            closing = told_to_close(outbox) => Err(End::Close(closing)),
+            closing = outbox.closed() => Err(End::Close(closing)),
             // Too little waits for it to be slow, yet it takes nothing.
             () = tokio::time::sleep(patience) => Err(closing(Close::Idle)),
         }
@@ -376,16 +376,6 @@ impl Connection {
         // Until the peer has answered, the close may not have arrived.
         while let Some(Ok(_)) = self.socket.recv().await {}
         Ok(())
-    }
-}
-
-/// Waits until the outbox says why to close.
-async fn told_to_close(outbox: &Outbox) -> Closing {
-    loop {
-        if let Some(closing) = outbox.closing() {
-            return closing;
-        }
-        outbox.changed().await;
     }
 }
 
