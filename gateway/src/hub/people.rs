@@ -314,7 +314,10 @@ impl Follow for People {
         &self,
         feed: Feed<pr::WatchRequest>,
     ) -> Result<Streaming<pr::WatchResponse>, Status> {
-        Ok(self.client.clone().watch(feed).await?.into_inner())
+        let stream = self.client.clone().watch(feed).await?.into_inner();
+        // Sessions that were superseded meanwhile are named by the answer.
+        self.unregistered.store(true, Ordering::Relaxed);
+        Ok(stream)
     }
 
     fn everything(&self) -> Vec<pr::WatchRequest> {
@@ -337,8 +340,12 @@ impl Follow for People {
             Some(watch_response::Event::Superseded(lost)) => {
                 self.supersede(&lost.session_id, |held| held.connection_id == lost.connection_id);
             }
-            // The present states follow by themselves.
-            Some(watch_response::Event::Gap(_)) | None => {}
+            // The present states follow by themselves; who was superseded is
+            // asked for.
+            Some(watch_response::Event::Gap(_)) => {
+                self.unregistered.store(true, Ordering::Relaxed);
+            }
+            None => {}
         }
     }
 

@@ -40,7 +40,7 @@ async fn a_life_of_a_session_with_every_call_made_twice() {
     for _ in 0..2 {
         let request = RegisterNodeRequest { node: Some(node("gw")) };
         let registered = role.client.register_node(request).await.unwrap().into_inner();
-        assert_eq!(registered, RegisterNodeResponse { lease_ms: 3_000, renew_ms: 3_000 });
+        assert_eq!(registered, RegisterNodeResponse { lease_ms: 3_000, renew_ms: 1_500 });
         let renewal = RenewNodeRequest { node_id: "gw".to_owned(), generation: 1 };
         role.client.renew_node(renewal).await.unwrap();
     }
