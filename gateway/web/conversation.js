@@ -233,6 +233,7 @@ export class Conversation {
     const writing = document.activeElement === byId("composer");
     this.#typing(false);
     this.#list.system(text, seq);
+    this.#list.freeze();
     this.#composer.close();
     byId("ended").textContent = "You can still read what was said.";
     toggle(byId("ended"), true);

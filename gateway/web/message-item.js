@@ -13,6 +13,7 @@ const STATES = {
 export class MessageItem {
   #actions;
   #editor = null;
+  #frozen = false;
 
   /**
    * `entry`: seq (Infinity until known), messageId, clientMsgId, senderId,
@@ -44,9 +45,16 @@ export class MessageItem {
     this.#showTools();
   }
 
+  /** The room is closed: what was said stays as it is. */
+  freeze() {
+    this.#frozen = true;
+    this.#endEdit();
+    this.#showTools();
+  }
+
   /** Opens the editor in place of the text. */
   edit() {
-    if (this.#editor || this.entry.deleted || !this.entry.messageId || !this.#actions) return;
+    if (this.#editor || this.#frozen || this.entry.deleted || !this.entry.messageId || !this.#actions) return;
     const input = element("textarea", { class: "edit-input", value: this.entry.body, rows: 2, data: { testid: "edit-input" }, aria: { label: "Edit message" } });
     const problem = element("p", { class: "error", role: "alert" });
     const save = element("button", { type: "button", class: "primary", data: { testid: "edit-save" } }, "Save");
@@ -103,7 +111,7 @@ export class MessageItem {
 
   #showTools() {
     const { mine, deleted, state, messageId } = this.entry;
-    const wanted = !this.#actions || !mine || deleted ? "" : state === "failed" ? "failed" : messageId ? "own" : "";
+    const wanted = !this.#actions || !mine || deleted ? "" : state === "failed" ? "failed" : messageId && !this.#frozen ? "own" : "";
     if (this.tools.dataset.kind === wanted) return;
     this.tools.dataset.kind = wanted;
     const { retry, discard, remove } = this.#actions ?? {};

@@ -21,6 +21,7 @@ export class MessageList {
   #hasMore = false;
   #loading = false;
   #stuck = true;
+  #frozen = false;
 
   /**
    * `options`: self (a user id), actions (see MessageItem) or null, older()
@@ -64,9 +65,15 @@ export class MessageList {
     return this.#lines.filter((line) => line.entry.mine && line.entry.seq === Infinity).map(({ entry }) => ({ clientMsgId: entry.clientMsgId, body: entry.body }));
   }
 
-  /** The last own message that can be edited. */
+  /** The last own message, perhaps on its way yet. */
   get lastOwn() {
-    return this.#messages().findLast((line) => line.entry.mine && !line.entry.deleted);
+    return this.#lines.findLast(({ entry }) => entry.mine && !entry.deleted);
+  }
+
+  /** Nothing can be edited or deleted from here on. */
+  freeze() {
+    this.#frozen = true;
+    for (const line of this.#lines) if (!line.entry.system) line.freeze();
   }
 
   /** Adds or updates messages as the server tells them. */
@@ -158,7 +165,9 @@ export class MessageList {
 
   #item(entry) {
     const { self, actions } = this.#options;
-    return new MessageItem({ deleted: false, edited: false, problem: "", ...entry, mine: entry.senderId === self }, actions);
+    const made = new MessageItem({ deleted: false, edited: false, problem: "", ...entry, mine: entry.senderId === self }, actions);
+    if (this.#frozen) made.freeze();
+    return made;
   }
 
   #put(message) {

@@ -79,6 +79,7 @@ async function bobMovesOn(ann, bob) {
   await ann.sees("system-line", {}, "bob left the conversation");
   await ann.sees("ended");
   await ann.seesNo("composer");
+  assert.equal(await ann.at("message-edit").count(), 0, "what was said stays as it is");
   await bob.sees("waiting");
   await bob.at("cancel-button").click();
   await bob.sees("find-button");
@@ -118,19 +119,23 @@ pageTest("what is written offline is kept, and delivered once", { outage: true }
   const lane = await mingle.wire();
   const [ann, bob] = [await people.arrives("ann", { url: lane.url }), await people.arrives("bob")];
   await meet(ann, bob);
+  await ann.says("zero");
+  await ann.sees("message", { mine: true, state: "read" });
   lane.down();
   await ann.sees("banner", { kind: "reconnecting" });
   const words = ["one", "two", "three"];
   for (const word of words) await ann.says(word);
   await until("all three wait", async () => (await ann.at("message", { state: "sending" }).count()) === 3);
   await ann.sees("banner", {}, "What you write is kept");
+  // What is on its way cannot be edited, and what was before it is not meant.
+  await ann.page.keyboard.press("ArrowUp");
+  assert.equal(await ann.at("edit-input").count(), 0);
   // The partner's absence for less than the grace period is no event.
   assert.equal(await bob.at("partner-presence").getAttribute("data-status"), "ONLINE");
 
   lane.mend();
   await ann.page.getByRole("button", { name: "Try now" }).click({ timeout: 2000 }).catch(() => {}); // it may be back already
   await bob.hears("three");
-  await until("all are read", async () => (await ann.at("message", { state: "read" }).count()) === 3);
-  assert.deepEqual(await bob.reads(), words);
-  assert.deepEqual(await ann.reads(), words);
+  await until("all are read", async () => (await ann.at("message", { state: "read" }).count()) === 4);
+  for (const person of [ann, bob]) assert.deepEqual(await person.reads(), ["zero", ...words]);
 });

@@ -2,6 +2,7 @@
 // what can be measured of them.
 
 import assert from "node:assert/strict";
+import { until } from "./mingle.mjs";
 import { pageTest } from "./people.mjs";
 
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
@@ -43,13 +44,14 @@ async function talk(ann, bob) {
   await ann.hears("Hello!");
   await ann.says("Quite well, thank you.");
   await ann.says("A correction follows");
-  await ann.ownMessage("A correction follows");
+  await until("it is sent", async () => /✓/.test(await (await ann.ownMessage("A correction follows")).textContent()));
   await ann.page.keyboard.press("ArrowUp");
   await ann.at("edit-input").fill("I stayed in and read.");
   await ann.at("edit-save").click();
   await bob.hears("I stayed in");
   await bob.says("withdrawn");
-  await bob.ownMessage("withdrawn");
+  await ann.hears("withdrawn");
+  await bob.sees("message", { mine: true, state: "read" }, "withdrawn");
   await bob.page.keyboard.press("Shift+Tab");
   await bob.page.keyboard.press("Enter");
   await ann.sees("message", { deleted: true });
@@ -60,14 +62,16 @@ async function talk(ann, bob) {
   await ann.sees("message", { mine: true, state: "read" });
 }
 
-/** Nothing is wider than the screen, and what can be pressed is large enough. */
+/** Nothing is wider than the screen, names can be read, and what can be pressed is large enough. */
 async function fits({ page }, view) {
-  const { over, small } = await page.evaluate(() => ({
+  const { over, cut, small } = await page.evaluate(() => ({
     over: document.documentElement.scrollWidth - innerWidth,
+    cut: [...document.querySelectorAll(".who > *")].filter((node) => node.scrollWidth > node.clientWidth).map((node) => node.id),
     small: [...document.querySelectorAll("button, textarea, input:not([type=radio], [type=checkbox])")]
       .filter((node) => node.checkVisibility() && node.getBoundingClientRect().height < 24)
       .map((node) => node.id || node.dataset.testid),
   }));
   assert.ok(over <= 0, `${view}: ${over} px too wide`);
+  assert.deepEqual(cut, [], `${view}: cut off`);
   assert.deepEqual(small, [], `${view}: too small to press`);
 }
