@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What people type.
 pub(crate) const BODY: &str = "so what did you do then, all alone in the middle of the night?";
 const SENT: &str = "send to sent";
+const DELIVERED: &str = "send to the other's message";
 
 /// The load.
 #[derive(clap::Args)]
@@ -134,7 +135,7 @@ async fn talk(report: &mut Report, system: &System, args: &Args) -> anyhow::Resu
     let cpu = (system.cpu()?.saturating_sub(cpu)).as_secs_f64() * 1e6 / count as f64;
     report.add("server CPU per message", "µs", Side::Ours, cpu);
     seen.sent.report(report, Side::Ours, SENT);
-    seen.delivered.report(report, Side::Ours, "send to the other's message");
+    seen.delivered.report(report, Side::Ours, DELIVERED);
     late.report(report, Side::Ours, "generator late by");
     Ok(())
 }
@@ -205,7 +206,9 @@ async fn insert(report: &mut Report, mut database: Database, args: &Args) -> any
         let _ = due.blocking_send(index);
     });
     let late = late.await?;
-    committed.await??.report(report, Side::Floor, SENT);
+    let committed = committed.await??;
+    committed.report(report, Side::Floor, SENT);
+    committed.report(report, Side::Floor, DELIVERED);
     late.report(report, Side::Floor, "generator late by");
     Ok(())
 }

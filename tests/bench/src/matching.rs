@@ -28,6 +28,7 @@ const GENDERS: [&str; 3] = ["female", "male", "other"];
 /// After the last join was due.
 const PATIENCE: Duration = Duration::from_secs(30);
 const ACKNOWLEDGED: &str = "join to ticket";
+const MATCHED: &str = "the pair's later join to matched, both sides";
 
 /// The load.
 #[derive(clap::Args)]
@@ -138,7 +139,7 @@ async fn join(report: &mut Report, system: &System, args: &Args) -> anyhow::Resu
     let cpu = (system.cpu()?.saturating_sub(cpu)).as_secs_f64() * 1e6 / count as f64;
     report.add("server CPU per join", "µs", Side::Ours, cpu);
     seen.acknowledged.report(report, Side::Ours, ACKNOWLEDGED);
-    seen.later.report(report, Side::Ours, "the pair's later join to matched, both sides");
+    seen.later.report(report, Side::Ours, MATCHED);
     seen.own.report(report, Side::Ours, "own join to matched, both sides");
     late.report(report, Side::Ours, "generator late by");
     Ok(())
@@ -172,7 +173,9 @@ async fn insert(report: &mut Report, mut database: Database, args: &Args) -> any
         let _ = due.blocking_send(index);
     });
     let late = late.await?;
-    committed.await??.report(report, Side::Floor, ACKNOWLEDGED);
+    let committed = committed.await??;
+    committed.report(report, Side::Floor, ACKNOWLEDGED);
+    committed.report(report, Side::Floor, MATCHED);
     late.report(report, Side::Floor, "generator late by");
     Ok(())
 }

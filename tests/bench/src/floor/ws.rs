@@ -14,10 +14,10 @@ use tokio_tungstenite::{
 /// A socket to this server.
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// With the default of 128 KiB per socket the library's buffers would be all
-/// that is measured.
+/// As lean as the server's own sockets: with the default of 128 KiB each the
+/// library's buffers would be all that is measured.
 fn config() -> WebSocketConfig {
-    WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0)
+    WebSocketConfig::default().read_buffer_size(512).write_buffer_size(4096)
 }
 
 /// Serves until it is killed.
