@@ -7,3 +7,8 @@
 )]
 
 mod architecture;
+mod bad_input;
+mod grpc;
+mod http;
+mod roles;
+mod world;

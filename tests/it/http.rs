@@ -1,0 +1,81 @@
+//! A small HTTP client: one connection per call, JSON both ways.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// As it came.
+    pub(crate) text: String,
+    /// The body as JSON; null where it is none.
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The body of a success.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.text);
+        self.body
+    }
+
+    /// Status, code, reason and field of a problem.
+    #[track_caller]
+    pub(crate) fn problem(&self) -> (u16, &str, &str, &str) {
+        let kind = self.headers.get(header::CONTENT_TYPE);
+        assert_eq!(kind.unwrap(), "application/problem+json", "{}", self.text);
+        let text = |key: &str| self.body[key].as_str().unwrap();
+        (self.status.as_u16(), text("code"), text("reason"), text("field"))
+    }
+}
+
+/// Calls `path` at `addr` with a bearer token (empty: none) and a body.
+pub(crate) async fn call(
+    addr: SocketAddr,
+    method: Method,
+    path: &str,
+    token: &str,
+    body: impl Into<Bytes>,
+) -> Answer {
+    let body: Bytes = body.into();
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, "mingle");
+    if !token.is_empty() {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    if !body.is_empty() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let answer = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    connection.abort();
+    Answer {
+        status: head.status,
+        headers: head.headers,
+        text: String::from_utf8_lossy(&body).into_owned(),
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    }
+}
+
+/// `GET`
+pub(crate) async fn get(addr: SocketAddr, path: &str, token: &str) -> Answer {
+    call(addr, Method::GET, path, token, "").await
+}
+
+/// `POST`
+pub(crate) async fn post(addr: SocketAddr, path: &str, token: &str, body: &Value) -> Answer {
+    call(addr, Method::POST, path, token, body.to_string()).await
+}
