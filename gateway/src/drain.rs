@@ -31,6 +31,17 @@ pub(crate) async fn drain(gateway: Arc<Gateway>) {
         }
         tokio::time::sleep(TICK).await;
     }
+    // Those whose upgrade was on its way.
+    loop {
+        let late = gateway.sockets.snapshot();
+        if late.is_empty() {
+            return;
+        }
+        for socket in late {
+            socket.close(Closing { close: Close::Draining, retry_after_ms: RETRY_MS.start });
+        }
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 /// Tells every socket when the process becomes degraded and when it recovers.

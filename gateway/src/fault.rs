@@ -52,6 +52,11 @@ impl Fault {
         Self { field: field.to_owned(), ..self }
     }
 
+    /// The same, to be tried again soon.
+    pub(crate) fn retry(self) -> Self {
+        Self { retry_after: Some(Duration::from_millis(500)), ..self }
+    }
+
     fn retry_after_ms(&self) -> u32 {
         let ms = self.retry_after.map_or(0, |after| after.as_millis());
         u32::try_from(ms).unwrap_or(u32::MAX)

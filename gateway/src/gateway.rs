@@ -12,7 +12,7 @@ use crate::{
     Now,
     auth::{resume::Resumes, token::Tokens},
     config::Config,
-    hub::{people::People, rooms::Rooms, sockets::Sockets, tickets::Tickets},
+    hub::{people::People, rooms::Rooms, sessions::Sessions, sockets::Sockets, tickets::Tickets},
 };
 
 /// The gateway of this process.
@@ -33,7 +33,9 @@ pub(crate) struct Gateway {
     pub rooms: Arc<Rooms>,
     /// The tickets they wait for.
     pub tickets: Arc<Tickets>,
-    /// The people they are and watch.
+    /// The sessions they hold.
+    pub(crate) sessions: Arc<Sessions>,
+    /// The people they watch.
     pub people: Arc<People>,
 }
 

@@ -29,7 +29,9 @@ use mingle_runtime::{Bound, Context, Front, Role};
 use self::{
     auth::{resume::Resumes, token::Tokens},
     gateway::Gateway,
-    hub::{link, people::People, rooms::Rooms, sockets::Sockets, tickets::Tickets},
+    hub::{
+        link, people::People, rooms::Rooms, sessions::Sessions, sockets::Sockets, tickets::Tickets,
+    },
 };
 
 pub use config::{Config, Limits};
@@ -41,18 +43,21 @@ pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
 pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     let config: Config = ctx.config.read().context("gateway")?;
     let sockets = Arc::new(Sockets::default());
-    let (rooms, room_requests) = link::channel();
-    let rooms = Arc::new(Rooms::new(ctx.peers.get(Role::Chat), rooms));
-    let (tickets, ticket_requests) = link::channel();
-    let tickets = Arc::new(Tickets::new(ctx.peers.get(Role::Matchmaking), tickets));
-    let (people, people_requests) = link::channel();
-    let people = Arc::new(People::new(&ctx, now(), sockets.clone(), people));
+    let sessions = Arc::new(Sessions::new(&ctx, now(), sockets.clone()));
+    let (wishes, room_wishes) = link::channel();
+    let rooms = Arc::new(Rooms::new(ctx.peers.get(Role::Chat), wishes));
+    let (wishes, ticket_wishes) = link::channel();
+    let tickets = Arc::new(Tickets::new(ctx.peers.get(Role::Matchmaking), wishes));
+    let (wishes, people_wishes) = link::channel();
+    let presence = ctx.peers.get(Role::Presence);
+    let people = Arc::new(People::new(presence, sessions.clone(), wishes));
     let gateway = Arc::new(Gateway {
         tokens: Tokens::new(&config.jwt_secret, &config.jwt_audience, &config.jwt_issuer),
         resumes: Resumes::new(&config.session_secret),
         sockets,
         rooms: rooms.clone(),
         tickets: tickets.clone(),
+        sessions: sessions.clone(),
         people: people.clone(),
         ctx: ctx.clone(),
         config,
@@ -61,10 +66,10 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
 
     // The links are not among the role's tasks: sockets need them while they
     // drain, and nothing of theirs is lost with the process.
-    tokio::spawn(link::run(rooms, room_requests));
-    tokio::spawn(link::run(tickets, ticket_requests));
-    tokio::spawn(link::run(people.clone(), people_requests));
-    ctx.tasks.spawn(people.keep_alive(ctx.clone()));
+    tokio::spawn(link::run(rooms, room_wishes));
+    tokio::spawn(link::run(tickets, ticket_wishes));
+    tokio::spawn(link::run(people, people_wishes));
+    ctx.tasks.spawn(sessions.keep_alive(ctx.clone()));
     ctx.tasks.spawn(drain::tell_degraded(gateway.clone()));
     ctx.tasks.spawn(drain::drain(gateway.clone()));
 

@@ -21,6 +21,9 @@ const MAX_HEAD: usize = 16 * 1024;
 /// After a failed accept: the process is out of files, others must end first.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Time for an open request to end once the gateway goes away.
+const LAST_REQUEST: Duration = Duration::from_secs(3);
+
 /// The bounds of the listener.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
@@ -92,7 +95,7 @@ async fn connection(
         _ = &mut served => {}
         () = stop.cancelled() => {
             served.as_mut().graceful_shutdown();
-            let _ = served.await;
+            let _ = tokio::time::timeout(LAST_REQUEST, served).await;
         }
     }
 }

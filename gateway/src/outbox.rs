@@ -72,9 +72,15 @@ impl Event {
         Self { room, position, frame, json: OnceLock::new(), proto: OnceLock::new() }
     }
 
-    /// True for the last event of a room: it is closed.
-    pub(crate) fn is_last(&self) -> bool {
-        matches!(self.frame.kind, Some(pb::server_frame::Kind::RoomClosed(_)))
+    /// True when the event ends `user`'s stay in its room.
+    pub(crate) fn ends_stay_of(&self, user: &str) -> bool {
+        match &self.frame.kind {
+            Some(pb::server_frame::Kind::RoomClosed(_)) => true,
+            Some(pb::server_frame::Kind::Member(member)) => {
+                !member.joined && member.user_id == user
+            }
+            _ => false,
+        }
     }
 
     /// The event as one WebSocket message.
@@ -115,13 +121,15 @@ pub(crate) enum Entry {
     /// The room's live events were interrupted: read on from the last
     /// position written.
     CatchUp(Arc<str>),
+    /// A ticket ended without a match.
+    Over(Arc<str>),
 }
 
 impl Entry {
     fn event(&self) -> Option<&Arc<Event>> {
         match self {
             Self::Event(event) | Self::Matched(event, _) => Some(event),
-            Self::CatchUp(_) => None,
+            Self::CatchUp(_) | Self::Over(_) => None,
         }
     }
 

@@ -97,9 +97,9 @@ pub(crate) fn signal(room: &Arc<str>, signal: chat::Signal) -> Option<(String, S
     Some((user, Signal { event: Event::of_room(room.clone(), None, kind), is_typing }))
 }
 
-/// Events of a room were lost.
+/// Events of a room were lost. Told outside the room: the stay may have ended.
 pub(crate) fn gap(room: &Arc<str>) -> Arc<Event> {
-    Event::of_room(room.clone(), None, Kind::Gap(pb::Gap { room_id: room.to_string() }))
+    Event::new(Kind::Gap(pb::Gap { room_id: room.to_string() }))
 }
 
 /// The kind of a room.

@@ -70,9 +70,10 @@ export class Conversation {
   /** Joins the room and shows what was said. `fresh`: just matched. */
   async open(fresh) {
     if (fresh) this.#list.system(`You are talking with ${this.#partner || "someone new"} now. Say hello.`);
+    // What a page before this one left unanswered goes first, before anything new is written.
+    for (const { clientMsgId, body } of outbox.read(this.#roomId)) void this.#send(clientMsgId, body);
     try {
       await this.#joined(await this.#insist(() => this.#client.roomJoin(this.#roomId)));
-      for (const { clientMsgId, body } of outbox.read(this.#roomId)) void this.#send(clientMsgId, body);
     } catch (error) {
       if (error.reason === "ROOM_CLOSED") await this.#readOnly();
       else if (this.#live && error.reason !== "CLIENT_CLOSED") this.#gone("That conversation is no longer there.");

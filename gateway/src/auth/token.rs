@@ -86,6 +86,7 @@ impl Tokens {
     pub(crate) fn new(secret: &Secret, audience: &str, issuer: &str) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = LEEWAY_S;
+        validation.validate_nbf = true;
         validation.set_required_spec_claims(&["exp", "sub"]);
         validation.validate_aud = !audience.is_empty();
         if !audience.is_empty() {
@@ -118,8 +119,7 @@ impl Tokens {
             .map_err(|error| explain(error.kind()))?
             .claims;
         let claims = self.read(raw.rest)?;
-        let length = claims.sub.len();
-        if length == 0 || length > MAX_USER_ID || claims.sub.chars().any(char::is_control) {
+        if !is_user_id(&claims.sub) {
             let message = "sub must have 1 to 128 bytes without control characters";
             return Err(refused(Reason::TokenInvalid, message));
         }
@@ -140,6 +140,11 @@ impl Tokens {
         encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
             .map_err(|_| Fault::new(Kind::Internal, Reason::Internal, "cannot sign a token"))
     }
+}
+
+/// True for what can be a user's id.
+pub(crate) fn is_user_id(text: &str) -> bool {
+    (1..=MAX_USER_ID).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 fn explain(kind: &ErrorKind) -> Fault {

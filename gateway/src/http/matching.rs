@@ -11,7 +11,7 @@ use super::{
     access::{Caller, Id, Query},
     body::{Body, Reply},
 };
-use crate::{fault::Fault, gateway::Gateway, translate, ws::wants};
+use crate::{fault::Fault, gateway::Gateway, hub::tickets::Wish, translate, ws::wants};
 
 /// Beyond the wait that was asked for, so that the answer still arrives.
 const SLACK: Duration = Duration::from_secs(4);
@@ -29,6 +29,7 @@ pub(super) async fn create(
         wants: wants(body.wants)?,
         trusted_attributes: caller.0.attrs.into_iter().collect(),
         liveness: mm::Liveness::Lease.into(),
+        told_ticket_ids: Vec::new(),
     };
     let answer = gateway.matchmaking().create_ticket(request).await?.into_inner();
     told(&gateway, answer.ticket)
@@ -43,10 +44,19 @@ pub(super) async fn read(
 ) -> Result<Reply<pb::TicketView>, Fault> {
     let wait_ms = query.only(&["wait"])?.duration_ms("wait")?;
     let actor = caller.actor();
-    let mut request = Request::new(mm::GetTicketRequest { actor, ticket_id, wait_ms });
-    request.set_timeout(Duration::from_millis(wait_ms.into()) + SLACK);
-    let answer = gateway.matchmaking().get_ticket(request).await?.into_inner();
-    told(&gateway, answer.ticket)
+    let request = |wait_ms| {
+        let (actor, ticket_id) = (actor.clone(), ticket_id.clone());
+        let mut request = Request::new(mm::GetTicketRequest { actor, ticket_id, wait_ms });
+        request.set_timeout(Duration::from_millis(wait_ms.into()) + SLACK);
+        request
+    };
+    let mut client = gateway.matchmaking();
+    let answer = tokio::select! {
+        answer = client.get_ticket(request(wait_ms)) => answer?,
+        // A gateway that goes away does not wait: the answer is how it stands.
+        () = gateway.ctx.stop.cancelled() => gateway.matchmaking().get_ticket(request(0)).await?,
+    };
+    told(&gateway, answer.into_inner().ticket)
 }
 
 /// `DELETE /api/match/tickets/{id}`
@@ -80,7 +90,7 @@ pub(super) async fn pool(
 fn told(gateway: &Gateway, ticket: Option<mm::Ticket>) -> Result<Reply<pb::TicketView>, Fault> {
     let ticket = ticket.unwrap_or_default();
     if !ticket.room_id.is_empty() {
-        gateway.tickets.told(&ticket.ticket_id);
+        gateway.tickets.wish(Wish::Told(ticket.ticket_id.as_str().into()));
     }
     Ok(Reply(translate::ticket_view(ticket)))
 }

@@ -1,7 +1,7 @@
 //! The page and the client library, embedded in the program.
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use mingle_proto::errors::v1::Reason;
 use mingle_runtime::status::Kind;
 use rust_embed::RustEmbed;
@@ -17,12 +17,13 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src '
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Serves an embedded file; `/` is the page.
-pub(super) async fn serve(uri: Uri, request: HeaderMap) -> Response {
+pub(super) async fn serve(method: Method, uri: Uri, request: HeaderMap) -> Response {
     let path = match uri.path().trim_start_matches('/') {
         "" => "index.html",
         path => path,
     };
-    let Some(file) = Files::get(path) else {
+    let is_read = method == Method::GET || method == Method::HEAD;
+    let Some(file) = Files::get(path).filter(|_| is_read) else {
         let message = "there is no such route";
         return Fault::new(Kind::NotFound, Reason::RouteNotFound, message).into_response();
     };

@@ -1,25 +1,34 @@
 //! Keeps one bidirectional stream to a service open for good.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rand::Rng as _;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-/// Requests that wait for the stream; beyond, whoever asks waits.
+/// Wishes that wait for the stream; beyond, whoever wishes waits.
 const QUEUE: usize = 1024;
 const IN_FLIGHT: usize = 64;
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// A stream that lived this long begins anew without delay.
+const STEADY: Duration = Duration::from_secs(5);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The requests that a stream is fed with.
 pub(crate) type Feed<T> = ReceiverStream<T>;
 
 /// The side of a stream that knows what it is about.
+///
+/// What is followed is known by keys. A change of a key is a *wish*, turned
+/// into a request only when it is sent: from what is followed then, so that
+/// two changes of one key in any order end with the truth.
 #[async_trait]
 pub(crate) trait Follow: Send + Sync + 'static {
+    /// A change of what is followed.
+    type Wish: Send + 'static;
     /// What is asked of the service.
     type Request: Send + 'static;
     /// What it answers.
@@ -31,23 +40,29 @@ pub(crate) trait Follow: Send + Sync + 'static {
     /// What a new stream must be asked for: everything followed now.
     fn everything(&self) -> Vec<Self::Request>;
 
-    /// Takes an answer.
-    async fn take(&self, response: Self::Response);
+    /// What to ask for a wish, from what is followed now.
+    fn request(&self, wish: Self::Wish) -> Self::Request;
+
+    /// Takes an answer; what must be asked because of it is returned.
+    async fn take(&self, response: Self::Response) -> Option<Self::Request>;
 
     /// The name of the service, for logs.
     fn name(&self) -> &'static str;
 }
 
 /// Runs for the life of the process: opens, asks for everything, passes on
-/// requests, and opens again with full jitter when the stream ends.
-pub(crate) async fn run<F: Follow>(follow: Arc<F>, mut requests: mpsc::Receiver<F::Request>) {
+/// wishes, and opens again with full jitter when the stream ends.
+pub(crate) async fn run<F: Follow>(follow: Arc<F>, mut wishes: mpsc::Receiver<F::Wish>) {
     let mut backoff = BACKOFF_MIN;
     loop {
-        let outcome = one(&*follow, &mut requests).await;
-        if outcome.received {
+        let opened = Instant::now();
+        let status = one(&*follow, &mut wishes).await;
+        // A stream that is refused as soon as it says what it is about is no
+        // reason to hurry.
+        if opened.elapsed() > STEADY {
             backoff = BACKOFF_MIN;
         }
-        tracing::debug!(service = follow.name(), status = ?outcome.status, "stream ended");
+        tracing::debug!(service = follow.name(), ?status, "stream ended");
         let pause = rand::rng().random_range(Duration::ZERO..backoff);
         backoff = (backoff * 2).min(BACKOFF_MAX);
         tokio::time::sleep(pause).await;
@@ -59,41 +74,31 @@ pub(crate) fn channel<T>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
     mpsc::channel(QUEUE)
 }
 
-struct Outcome {
-    received: bool,
-    status: Option<Status>,
-}
-
-async fn one<F: Follow>(follow: &F, requests: &mut mpsc::Receiver<F::Request>) -> Outcome {
-    let mut received = false;
+/// One stream to its end.
+async fn one<F: Follow>(follow: &F, wishes: &mut mpsc::Receiver<F::Wish>) -> Option<Status> {
     let (sender, feed) = mpsc::channel(IN_FLIGHT);
-    // What is asked for between this look and the stream waits in `requests`.
-    let mut first = follow.everything().into_iter();
-    let mut next = first.next();
-    let mut stream = match follow.open(ReceiverStream::new(feed)).await {
-        Ok(stream) => stream,
-        Err(status) => return Outcome { received, status: Some(status) },
+    // What is wished between this look and the stream waits in `wishes`.
+    let mut next = VecDeque::from(follow.everything());
+    let open = follow.open(ReceiverStream::new(feed));
+    let mut stream = match tokio::time::timeout(OPEN_TIMEOUT, open).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(status)) => return Some(status),
+        Err(_) => return None,
     };
     loop {
         tokio::select! {
             answer = stream.message() => match answer {
-                Ok(Some(response)) => {
-                    received = true;
-                    follow.take(response).await;
-                }
-                Ok(None) => return Outcome { received, status: None },
-                Err(status) => return Outcome { received, status: Some(status) },
+                Ok(Some(response)) => next.extend(follow.take(response).await),
+                Ok(None) => return None,
+                Err(status) => return Some(status),
             },
-            permit = sender.reserve(), if next.is_some() => {
-                let (Ok(permit), Some(request)) = (permit, next.take()) else {
-                    return Outcome { received, status: None };
-                };
+            permit = sender.reserve(), if !next.is_empty() => {
+                let (Ok(permit), Some(request)) = (permit, next.pop_front()) else { return None };
                 permit.send(request);
-                next = first.next();
             }
-            request = requests.recv(), if next.is_none() => match request {
-                Some(request) => next = Some(request),
-                None => return Outcome { received, status: None },
+            wish = wishes.recv(), if next.is_empty() => match wish {
+                Some(wish) => next.push_back(follow.request(wish)),
+                None => return None,
             },
         }
     }

@@ -4,5 +4,6 @@
 pub(crate) mod link;
 pub(crate) mod people;
 pub(crate) mod rooms;
+pub(crate) mod sessions;
 pub(crate) mod sockets;
 pub(crate) mod tickets;

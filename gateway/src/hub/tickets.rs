@@ -4,39 +4,64 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dashmap::DashMap;
-use mingle_proto::matchmaking::v1::{
-    self as mm, matchmaking_service_client::MatchmakingServiceClient, watch_request::Action,
+use mingle_proto::{
+    errors::v1::Reason,
+    matchmaking::v1::{
+        self as mm, matchmaking_service_client::MatchmakingServiceClient, watch_request::Action,
+    },
 };
-use mingle_runtime::grpc::Transport;
+use mingle_runtime::{grpc::Transport, status::Kind};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::link::{Feed, Follow};
 use crate::{
+    fault::Fault,
     outbox::{Entry, Outbox},
     translate,
 };
 
 /// Tickets named in one request when a stream opens.
 const CHUNK: usize = 500;
+/// Tickets that one process follows, below what one stream takes.
+const MAX_TICKETS: usize = 60_000;
 
 struct Waiter {
     socket: u64,
     outbox: Arc<Outbox>,
 }
 
+/// What is to be said of a ticket.
+pub(crate) enum Wish {
+    /// It is followed from now on, or no longer.
+    Changed(Arc<str>),
+    /// Its owner answered a ping.
+    Alive(Arc<str>),
+    /// Its owner was told the outcome.
+    Told(Arc<str>),
+}
+
 /// The tickets of this process, each with the sockets that wait for it.
 pub(crate) struct Tickets {
     waiting: DashMap<Arc<str>, Vec<Waiter>>,
-    requests: mpsc::Sender<mm::WatchRequest>,
+    wishes: mpsc::Sender<Wish>,
     client: MatchmakingServiceClient<Transport>,
 }
 
 impl Tickets {
-    /// Watches through `matchmaking`; `requests` feeds the link.
-    pub(crate) fn new(matchmaking: Transport, requests: mpsc::Sender<mm::WatchRequest>) -> Self {
+    /// Watches through `matchmaking`; `wishes` feeds the link.
+    pub(crate) fn new(matchmaking: Transport, wishes: mpsc::Sender<Wish>) -> Self {
         let client = MatchmakingServiceClient::new(matchmaking);
-        Self { waiting: DashMap::new(), requests, client }
+        Self { waiting: DashMap::new(), wishes, client }
+    }
+
+    /// Fails when one more ticket would be too many for this process.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if self.waiting.len() < MAX_TICKETS {
+            return Ok(());
+        }
+        let message = "this gateway follows as many tickets as it may";
+        Err(Fault::new(Kind::Exhausted, Reason::Overloaded, message).retry())
     }
 
     /// Waits for a ticket on behalf of a socket. Its present state is told
@@ -46,7 +71,8 @@ impl Tickets {
         waiters.retain(|waiter| waiter.socket != socket);
         waiters.push(Waiter { socket, outbox });
         drop(waiters);
-        self.ask(Action::Add(one(&ticket))).await;
+        // The link is gone only when the gateway stops.
+        let _ = self.wishes.send(Wish::Changed(ticket)).await;
     }
 
     /// No longer waits on behalf of a socket.
@@ -55,39 +81,25 @@ impl Tickets {
             waiters.retain(|waiter| waiter.socket != socket);
             waiters.is_empty()
         });
-        if emptied.is_some() {
-            self.ask_now(Action::Remove(one(ticket)));
+        if let Some((ticket, _)) = emptied {
+            self.wish(Wish::Changed(ticket));
         }
     }
 
-    /// The ticket's owner answered a ping.
-    pub(crate) fn alive(&self, ticket: &str) {
-        self.ask_now(Action::Alive(one(ticket)));
-    }
-
-    /// The ticket's owner was told the outcome.
-    pub(crate) fn told(&self, ticket: &str) {
-        self.ask_now(Action::Told(one(ticket)));
-    }
-
-    async fn ask(&self, action: Action) {
-        // The link is gone only when the gateway stops.
-        let _ = self.requests.send(mm::WatchRequest { action: Some(action) }).await;
-    }
-
-    /// For what can be lost: a proof of life that the next one repeats, and
-    /// an outcome that would be told once more.
-    fn ask_now(&self, action: Action) {
-        let _ = self.requests.try_send(mm::WatchRequest { action: Some(action) });
+    /// Says what can be lost: a proof of life that the next one repeats, an
+    /// outcome that would be told once more.
+    pub(crate) fn wish(&self, wish: Wish) {
+        let _ = self.wishes.try_send(wish);
     }
 }
 
-fn one(ticket: &str) -> mm::TicketIds {
-    mm::TicketIds { ticket_ids: vec![ticket.to_owned()] }
+fn ids(tickets: &[Arc<str>]) -> mm::TicketIds {
+    mm::TicketIds { ticket_ids: tickets.iter().map(ToString::to_string).collect() }
 }
 
 #[async_trait]
 impl Follow for Tickets {
+    type Wish = Wish;
     type Request = mm::WatchRequest;
     type Response = mm::WatchResponse;
 
@@ -99,32 +111,43 @@ impl Follow for Tickets {
     }
 
     fn everything(&self) -> Vec<mm::WatchRequest> {
-        let ids: Vec<_> = self.waiting.iter().map(|entry| entry.key().to_string()).collect();
-        let request = |ids: &[String]| {
-            let action = Action::Add(mm::TicketIds { ticket_ids: ids.to_vec() });
-            mm::WatchRequest { action: Some(action) }
+        let tickets: Vec<_> = self.waiting.iter().map(|entry| entry.key().clone()).collect();
+        let add = |chunk: &[_]| mm::WatchRequest { action: Some(Action::Add(ids(chunk))) };
+        tickets.chunks(CHUNK).map(add).collect()
+    }
+
+    fn request(&self, wish: Wish) -> mm::WatchRequest {
+        let action = match wish {
+            Wish::Changed(ticket) if self.waiting.contains_key(&ticket) => {
+                Action::Add(ids(&[ticket]))
+            }
+            Wish::Changed(ticket) => Action::Remove(ids(&[ticket])),
+            Wish::Alive(ticket) => Action::Alive(ids(&[ticket])),
+            Wish::Told(ticket) => Action::Told(ids(&[ticket])),
         };
-        ids.chunks(CHUNK).map(request).collect()
+        mm::WatchRequest { action: Some(action) }
     }
 
     /// Tells the sockets of a ticket that ended. A match without room is not
-    /// told yet.
-    async fn take(&self, response: mm::WatchResponse) {
-        let Some(ticket) = response.ticket else { return };
+    /// told yet. The service ends to follow such a ticket by itself.
+    async fn take(&self, response: mm::WatchResponse) -> Option<mm::WatchRequest> {
+        let ticket = response.ticket?;
         let state = ticket.state();
         let unfinished = state == mm::TicketState::Matched && ticket.room_id.is_empty();
         if state == mm::TicketState::Waiting || unfinished {
-            return;
+            return None;
         }
         let id: Arc<str> = ticket.ticket_id.as_str().into();
-        let Some((_, waiters)) = self.waiting.remove(&id) else { return };
-        self.ask_now(Action::Remove(one(&id)));
-        if state == mm::TicketState::Matched {
-            let event = translate::matched(ticket);
-            for waiter in waiters {
-                waiter.outbox.push(Entry::Matched(event.clone(), id.clone()));
-            }
+        let (_, waiters) = self.waiting.remove(&id)?;
+        let entry = if state == mm::TicketState::Matched {
+            Entry::Matched(translate::matched(ticket), id)
+        } else {
+            Entry::Over(id)
+        };
+        for waiter in waiters {
+            waiter.outbox.push(entry.clone());
         }
+        None
     }
 
     fn name(&self) -> &'static str {

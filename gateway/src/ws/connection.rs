@@ -22,7 +22,7 @@ use super::{
 use crate::{
     fault::Fault,
     gateway::Gateway,
-    hub::sockets::Registered,
+    hub::{sockets::Registered, tickets::Wish},
     outbox::{Closing, Encoding, Entry, Event, Outbox},
 };
 
@@ -32,6 +32,8 @@ const WRITE: usize = 64 * 1024;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Refused hellos on one socket.
 const MAX_REFUSED: u32 = 3;
+/// Frames in a row that are none of the protocol's.
+const MAX_UNREADABLE: u32 = 100;
 
 type Working = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send>>;
 
@@ -67,6 +69,7 @@ pub(super) struct Connection {
     /// When the token ends.
     expires: Option<Instant>,
     refused: u32,
+    unreadable: u32,
     /// What a socket is told that never says a good hello.
     unwelcome: Close,
 }
@@ -89,6 +92,7 @@ impl Connection {
             pinged: now,
             expires: None,
             refused: 0,
+            unreadable: 0,
             unwelcome: Close::HelloTimeout,
         }
     }
@@ -121,7 +125,7 @@ impl Connection {
         }
         let watched = session.set_watched(Vec::new());
         self.gateway.people.unwatch(session.socket, &watched);
-        self.gateway.people.disconnect(session.socket, &session.session_id).await;
+        self.gateway.sessions.disconnect(session.socket, &session.session_id).await;
     }
 
     /// Waits for one thing and deals with it.
@@ -213,7 +217,7 @@ impl Connection {
     fn prove_alive(&self) {
         let Some(session) = &self.session else { return };
         for ticket in session.tickets() {
-            self.gateway.tickets.alive(&ticket);
+            self.gateway.tickets.wish(Wish::Alive(ticket));
         }
     }
 
@@ -222,8 +226,14 @@ impl Connection {
         let max = self.gateway.config.limits.frame_bytes;
         let (id, kind) = match codec::decode(self.outbox.encoding(), message, max) {
             Ok(read) => read,
-            Err(bad) => return self.reply(bad.id, refusal(bad.fault)).await,
+            Err(bad) => {
+                self.unreadable += 1;
+                self.reply(bad.id, refusal(bad.fault)).await?;
+                let is_stranger = self.unreadable >= MAX_UNREADABLE;
+                return if is_stranger { Err(closing(Close::ProtocolError)) } else { Ok(()) };
+            }
         };
+        self.unreadable = 0;
         let gateway = self.gateway.clone();
         let (room, is_hello) = (handle::room_of(&kind).map(str::to_owned), self.session.is_none());
         let work: Working = match (&self.session, kind) {
@@ -276,11 +286,10 @@ impl Connection {
         let close = match fault.reason.as_str() {
             "TOO_MANY_CONNECTIONS" => return Some(closing(Close::TooManyConnections)),
             "TOKEN_EXPIRED" => Close::TokenExpired,
+            _ if fault.kind.is_transient() => Close::Overloaded,
             _ => Close::Unauthenticated,
         };
-        if fault.kind == Kind::Unauthenticated {
-            self.unwelcome = close;
-        }
+        self.unwelcome = close;
         (self.refused >= MAX_REFUSED).then(|| closing(close))
     }
 
@@ -289,8 +298,12 @@ impl Connection {
         self.write(vec![message]).await
     }
 
-    /// Writes everything that waits, but for the room of the request.
+    /// Writes everything that waits, but for the room of the request. Nothing
+    /// comes before the welcome.
     async fn write_waiting(&mut self) -> Result<(), End> {
+        if self.session.is_none() {
+            return Ok(());
+        }
         loop {
             let held = self.request.as_ref().and_then(|request| request.room.as_deref());
             let entries = self.outbox.take(WRITE, held);
@@ -301,32 +314,35 @@ impl Connection {
             let mut messages = Vec::with_capacity(entries.len());
             for entry in entries {
                 match entry {
-                    Entry::Event(event) => messages.push(self.note(&event)),
+                    Entry::Event(event) => messages.extend(self.note(&event)),
                     Entry::Matched(event, ticket) => {
-                        messages.push(self.note(&event));
+                        messages.extend(self.note(&event));
                         told.push(ticket);
                     }
                     Entry::CatchUp(room) => self.catch_up(&room),
+                    Entry::Over(ticket) => self.forget_ticket(&ticket),
                 }
             }
             self.write(messages).await?;
             for ticket in told {
-                self.gateway.tickets.told(&ticket);
-                self.session.iter().for_each(|session| session.remove_ticket(&ticket));
+                self.gateway.tickets.wish(Wish::Told(ticket.clone()));
+                self.session.iter().for_each(|session| session.was_told(&ticket));
             }
         }
     }
 
-    fn note(&self, event: &Event) -> Message {
-        if let (Some(session), Some(room), Some(position)) =
-            (&self.session, &event.room, &event.position)
+    /// The event as a message, unless it is of a room that was left since.
+    fn note(&self, event: &Event) -> Option<Message> {
+        if let (Some(session), Some(room)) = (&self.session, &event.room)
+            && !session.writes(room, event)
         {
-            session.wrote(room, position);
-            if event.is_last() {
-                session.leave(room);
-            }
+            return None;
         }
-        event.message(self.outbox.encoding())
+        Some(event.message(self.outbox.encoding()))
+    }
+
+    fn forget_ticket(&self, ticket: &str) {
+        self.session.iter().for_each(|session| session.remove_ticket(ticket));
     }
 
     fn catch_up(&mut self, room: &str) {

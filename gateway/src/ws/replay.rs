@@ -1,6 +1,6 @@
 //! Reads a room's log for one socket until it can be handed events live.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use mingle_proto::{chat::v1 as chat, gateway::v1::server_frame};
 
@@ -13,21 +13,25 @@ use crate::{
     translate,
 };
 
+/// Between two tries to read a log that cannot be read now.
+const RETRY: Duration = Duration::from_millis(250);
+
 /// Work that goes on after a reply.
 pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A page of the log, and whether it follows on from where it was asked for.
+/// At most `limit` events of the log (0: a full page), and whether they follow
+/// on from where they were asked for.
 pub(super) async fn page(
     gateway: &Gateway,
     session: &Session,
     room: &str,
-    after: &Position,
+    (after, limit): (&Position, u32),
 ) -> Result<chat::ReplayResponse, Fault> {
     let request = chat::ReplayRequest {
         actor: session.actor(),
         room_id: room.to_owned(),
         after: Some(chat::Position { seq: after.seq, id: after.id.clone() }),
-        limit: 0,
+        limit,
     };
     Ok(gateway.chat().replay(request).await?.into_inner())
 }
@@ -35,11 +39,17 @@ pub(super) async fn page(
 /// Where a replay goes on.
 pub(super) struct Replay {
     /// The stay in the room.
-    pub followed: Arc<Followed>,
-    /// The last event that the socket has, or that `first` begins after.
-    pub after: Position,
-    /// A page that was read already.
-    pub first: Option<chat::ReplayResponse>,
+    pub(super) followed: Arc<Followed>,
+    /// The last event that the socket has.
+    pub(super) after: Position,
+    /// The room is closed: its end is the end of the stay.
+    pub(super) is_closed: bool,
+}
+
+/// What comes after a step.
+enum Next {
+    ReadOn,
+    Done,
 }
 
 impl Replay {
@@ -47,38 +57,53 @@ impl Replay {
     /// takes them, and ends with the socket live. When the log cannot be read
     /// on without a hole the socket is told of a gap and is live at the head.
     pub(super) async fn run(mut self, gateway: Arc<Gateway>, session: Arc<Session>) {
-        let room = self.followed.id().clone();
-        loop {
-            let page = match self.first.take() {
-                Some(page) => Ok(page),
-                None => page(&gateway, &session, &room, &self.after).await,
-            };
-            // The room was left, or joined again with another replay.
-            if !session.is_current(&self.followed) {
-                return;
+        // The semaphore is never closed.
+        let _turn = session.replays.acquire().await;
+        while let Next::ReadOn = self.step(&gateway, &session).await {}
+    }
+
+    async fn step(&mut self, gateway: &Gateway, session: &Session) -> Next {
+        session.outbox.drained().await;
+        let page = page(gateway, session, self.followed.id(), (&self.after, 0)).await;
+        // The room was left, or joined again with another replay.
+        if !session.is_current(&self.followed) {
+            return Next::Done;
+        }
+        match page {
+            Ok(page) if page.recovered => {
+                let has_more = page.has_more;
+                self.hand_over(session, page.events);
+                if has_more { Next::ReadOn } else { self.catch_up(session).await }
             }
-            match page {
-                Ok(page) if page.recovered => {
-                    let has_more = page.has_more;
-                    self.hand_over(&session, page.events);
-                    session.outbox.drained().await;
-                    if !has_more && self.followed.live_after(self.after.seq) {
-                        return;
-                    }
-                }
-                Err(fault) if fault.kind.is_transient() => {
-                    let pause = fault.retry_after.unwrap_or_default();
-                    tokio::time::sleep(pause.max(std::time::Duration::from_millis(100))).await;
-                }
-                // The membership ended, or the position can no longer be
-                // proved: there is nothing to go on from.
-                Ok(_) | Err(_) => {
-                    self.followed.live_at_head();
-                    session.outbox.push(Entry::Event(translate::gap(&room)));
-                    return;
-                }
+            Ok(_) => {
+                self.followed.live_at_head();
+                session.outbox.push(Entry::Event(translate::gap(self.followed.id())));
+                Next::Done
+            }
+            Err(fault) if fault.kind.is_transient() => {
+                tokio::time::sleep(fault.retry_after.unwrap_or_default().max(RETRY)).await;
+                Next::ReadOn
+            }
+            // The membership ended, unnoticed: nothing more is theirs to hear.
+            Err(_) => {
+                session.leave(self.followed.id());
+                session.outbox.push(Entry::Event(translate::gap(self.followed.id())));
+                Next::Done
             }
         }
+    }
+
+    /// The log was read to its end: ends the stay of a closed room, and makes
+    /// the socket live unless there is more by now.
+    async fn catch_up(&self, session: &Session) -> Next {
+        if self.is_closed {
+            session.outbox.drained().await;
+            if session.is_current(&self.followed) {
+                session.leave(self.followed.id());
+            }
+            return Next::Done;
+        }
+        if self.followed.live_after(self.after.seq) { Next::Done } else { Next::ReadOn }
     }
 
     fn hand_over(&mut self, session: &Session, events: Vec<chat::Event>) {

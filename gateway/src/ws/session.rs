@@ -6,37 +6,44 @@ use std::{collections::HashMap, sync::Arc};
 use mingle_proto::errors::v1::Reason;
 use mingle_runtime::status::Kind;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::{
     auth::token::Claims,
     fault::Fault,
     hub::rooms::Followed,
-    outbox::{Outbox, Position},
+    outbox::{Event, Outbox, Position},
 };
 
 /// A room that the socket follows.
 #[derive(Clone)]
 pub(crate) struct Joined {
     /// The stay; its last clone ends it.
-    pub followed: Arc<Followed>,
+    pub(crate) followed: Arc<Followed>,
     /// The last event written to the socket.
-    pub cursor: Position,
+    pub(crate) cursor: Position,
+    /// The head when the user was last known to belong to the room: that they
+    /// left before is history.
+    since: u64,
 }
 
 /// See the module.
 pub(crate) struct Session {
     /// The socket's id in this process.
-    pub socket: u64,
+    pub(crate) socket: u64,
     /// What waits for the socket.
-    pub outbox: Arc<Outbox>,
+    pub(crate) outbox: Arc<Outbox>,
     /// The session's id.
-    pub session_id: String,
+    pub(crate) session_id: String,
     /// Who it is.
-    pub user: Arc<str>,
+    pub(crate) user: Arc<str>,
     /// What the token said.
-    pub claims: Claims,
+    pub(crate) claims: Claims,
+    /// One replay at a time: pages in memory are bounded by one per socket.
+    pub(crate) replays: Semaphore,
     rooms: Mutex<HashMap<Arc<str>, Joined>>,
     tickets: Mutex<Vec<Arc<str>>>,
+    told: Mutex<Option<Arc<str>>>,
     watched: Mutex<Vec<Arc<str>>>,
 }
 
@@ -54,8 +61,10 @@ impl Session {
             session_id,
             user: claims.sub.as_str().into(),
             claims,
+            replays: Semaphore::new(1),
             rooms: Mutex::default(),
             tickets: Mutex::default(),
+            told: Mutex::default(),
             watched: Mutex::default(),
         }
     }
@@ -75,14 +84,22 @@ impl Session {
         Err(Fault::new(Kind::Exhausted, Reason::TooManyRooms, message).at("roomId"))
     }
 
-    /// Keeps a stay; an earlier one in the same room ends.
-    ///
-    /// What waits from that is forgotten before: it is read again, or seen.
-    pub(crate) fn keep(&self, followed: Arc<Followed>, cursor: Position) {
+    /// Keeps a stay that begins after `cursor`; an earlier one in the same
+    /// room ends. What waits from that is forgotten: it is read again, or was
+    /// seen.
+    pub(crate) fn keep(&self, followed: Arc<Followed>, cursor: Position, since: u64) {
         let room = followed.id().clone();
-        let earlier = self.rooms.lock().insert(room, Joined { followed, cursor });
+        let earlier = self.rooms.lock().insert(room.clone(), Joined { followed, cursor, since });
         // Dropped outside the lock: it takes the hub's.
         drop(earlier);
+        self.outbox.forget(&room);
+    }
+
+    /// The stay in `room` begins after `head`.
+    pub(crate) fn begins(&self, room: &str, head: &Position) {
+        if let Some(joined) = self.rooms.lock().get_mut(room) {
+            joined.cursor = head.clone();
+        }
     }
 
     /// Ends a stay.
@@ -103,13 +120,21 @@ impl Session {
         rooms.get(followed.id()).is_some_and(|joined| Arc::ptr_eq(&joined.followed, followed))
     }
 
-    /// An event of `room` at `position` was written.
-    pub(crate) fn wrote(&self, room: &str, position: &Position) {
-        if let Some(joined) = self.rooms.lock().get_mut(room)
-            && joined.cursor.seq < position.seq
-        {
+    /// Notes that an event of a room is about to be written; false when the
+    /// socket does not follow the room any more.
+    pub(crate) fn writes(&self, room: &str, event: &Event) -> bool {
+        let mut rooms = self.rooms.lock();
+        let Some(joined) = rooms.get_mut(room) else { return false };
+        let Some(position) = &event.position else { return true };
+        if joined.cursor.seq < position.seq {
             joined.cursor = position.clone();
         }
+        let ends = position.seq > joined.since && event.ends_stay_of(&self.user);
+        drop(rooms);
+        if ends {
+            self.leave(room);
+        }
+        true
     }
 
     /// Adds a ticket that waits.
@@ -133,6 +158,17 @@ impl Session {
     /// True when a ticket waits.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.tickets.lock().is_empty()
+    }
+
+    /// The outcome of a ticket was written: it no longer waits.
+    pub(crate) fn was_told(&self, ticket: &Arc<str>) {
+        self.remove_ticket(ticket);
+        *self.told.lock() = Some(ticket.clone());
+    }
+
+    /// The last outcome written, which the next search must not be answered.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.told.lock().iter().map(ToString::to_string).collect()
     }
 
     /// Replaces the watched users; answers those no longer watched.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{
-        State, WebSocketUpgrade,
+        Extension, State, WebSocketUpgrade,
         ws::{CloseFrame, Message, WebSocket, rejection::WebSocketUpgradeRejection},
     },
     response::{IntoResponse as _, Response},
@@ -16,7 +16,7 @@ use mingle_proto::errors::v1::Reason;
 use mingle_runtime::status::Kind;
 
 use super::connection::Connection;
-use crate::{auth::origin, fault::Fault, gateway::Gateway, outbox::Encoding};
+use crate::{auth::origin, fault::Fault, gateway::Gateway, listen::Place, outbox::Encoding};
 
 /// The subprotocols, the default first.
 const JSON: &str = "mingle.v1.json";
@@ -31,6 +31,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Upgrades.
 pub(crate) async fn upgrade(
     State(gateway): State<Arc<Gateway>>,
+    Extension(place): Extension<Place>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -51,10 +52,11 @@ pub(crate) async fn upgrade(
     let chosen = upgrade.selected_protocol().and_then(|name| name.to_str().ok());
     let encoding = if chosen == Some(PROTO) { Encoding::Proto } else { Encoding::Json };
     let is_allowed = origin::is_allowed(&headers, &gateway.config.allowed_origins);
-    let tasks = gateway.ctx.tasks.clone();
+    // Tracked from now on, so that the process waits for it when it drains;
+    // and it keeps its place among the connections.
+    let kept = (gateway.ctx.tasks.token(), place);
     upgrade.on_upgrade(move |socket| async move {
-        // Tracked, so that the process waits for it when it drains.
-        let _token = tasks.token();
+        let _kept = kept;
         if is_allowed {
             Connection::new(gateway, socket, encoding).run().await;
         } else {

@@ -62,10 +62,22 @@ impl Coded for Error {
     fn field(&self) -> &str {
         match self {
             Self::Invalid(invalid) => invalid.field,
-            Self::Refused(Refusal::BeyondHead) => "seq",
-            Self::Refused(Refusal::Nul) => "body",
+            Self::Refused(refusal) => at_fault(*refusal),
             _ => "",
         }
+    }
+}
+
+/// The field that names what the refusal is about.
+fn at_fault(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::RoomNotFound | Refusal::RoomClosed | Refusal::RoomFull => "room_id",
+        Refusal::KeyReused => "client_msg_id",
+        Refusal::ExternalIdReused => "external_id",
+        Refusal::MessageNotFound | Refusal::MessageDeleted => "message_id",
+        Refusal::BeyondHead => "seq",
+        Refusal::Nul => "body",
+        Refusal::NotAllowed => "",
     }
 }
 
@@ -74,7 +86,7 @@ fn coded(refusal: Refusal) -> (Kind, Reason) {
         Refusal::RoomNotFound => (Kind::NotFound, Reason::RoomNotFound),
         Refusal::RoomClosed => (Kind::Precondition, Reason::RoomClosed),
         Refusal::RoomFull => (Kind::Exhausted, Reason::RoomFull),
-        Refusal::KeyReused => (Kind::Exists, Reason::KeyReused),
+        Refusal::KeyReused | Refusal::ExternalIdReused => (Kind::Exists, Reason::KeyReused),
         Refusal::MessageNotFound => (Kind::NotFound, Reason::MessageNotFound),
         Refusal::MessageDeleted => (Kind::Precondition, Reason::MessageDeleted),
         Refusal::NotAllowed => (Kind::Denied, Reason::NotAllowed),

@@ -59,6 +59,7 @@ impl Coded for Error {
     fn field(&self) -> &str {
         match self {
             Self::Refused(refusal) => &refusal.field,
+            Self::TicketNotFound => "ticket_id",
             Self::AlreadyWaiting(Differs::Attributes) => "attributes",
             Self::AlreadyWaiting(Differs::Wants) => "wants",
             _ => "",

@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -13,6 +14,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 #[derive(Clone)]
 pub struct Health {
     reporter: HealthReporter,
+    services: Arc<Mutex<BTreeSet<String>>>,
     ready: Arc<watch::Sender<bool>>,
     degraded: Arc<watch::Sender<BTreeSet<String>>>,
 }
@@ -21,19 +23,28 @@ impl Health {
     /// Not ready, nothing degraded.
     pub(crate) fn new(reporter: HealthReporter) -> Self {
         let ready = Arc::new(watch::Sender::new(false));
-        Self { reporter, ready, degraded: Arc::default() }
+        Self { reporter, services: Arc::default(), ready, degraded: Arc::default() }
     }
 
     /// Declares a service by its full name, serving or not.
     pub async fn set_service(&self, service: &str, serving: bool) {
+        self.services.lock().insert(service.to_owned());
+        self.report(service, serving).await;
+    }
+
+    async fn report(&self, service: &str, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         self.reporter.set_service_status(service, status).await;
     }
 
-    /// Declares the process as a whole.
+    /// Declares the process as a whole, and with it each of its services.
     pub async fn set_ready(&self, ready: bool) {
         self.ready.send_replace(ready);
-        self.set_service("", ready).await;
+        let services = self.services.lock().clone();
+        for service in &services {
+            self.report(service, ready).await;
+        }
+        self.report("", ready).await;
     }
 
     /// True when the process can serve its contract in some mode.

@@ -9,14 +9,17 @@
 //! | an item is refused by the batch | its own outcome says so, its neighbours are committed |
 //! | the transaction fails for good | rolled back, then rerun item by item: only the guilty fail |
 //! | the outcome of the commit is unknown (transient) | every item of the batch answers that error; the retry finds what happened by its request key |
+//! | the batch panics | as an unknown outcome; the lane goes on |
 //! | the caller goes away | its item is committed all the same |
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    panic::AssertUnwindSafe,
     sync::Arc,
 };
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Error, ErrorKind, Result};
@@ -120,7 +123,10 @@ async fn outcomes<B: Batch>(batch: &B, items: &[B::Item]) -> Vec<Result<B::Outco
 }
 
 async fn run<B: Batch>(batch: &B, items: &[B::Item]) -> Result<Vec<B::Outcome>> {
-    let outcomes = batch.run(items).await?;
+    // A panic is a defect of one batch, never the end of its lane.
+    let run = AssertUnwindSafe(batch.run(items)).catch_unwind().await;
+    let panicked = |_| Error::new(ErrorKind::Unavailable, "batch panicked");
+    let outcomes = run.map_err(panicked)??;
     if outcomes.len() == items.len() { Ok(outcomes) } else { Err(miscounted()) }
 }
 

@@ -75,9 +75,12 @@ impl From<sqlx::Error> for Error {
         use sqlx::Error as E;
         let (kind, what) = match &error {
             E::PoolTimedOut => (ErrorKind::Timeout, "database pool"),
-            E::Io(_) | E::PoolClosed | E::WorkerCrashed | E::Tls(_) => {
-                (ErrorKind::Unavailable, "database connection")
-            }
+            E::Io(_)
+            | E::BeginFailed
+            | E::InvalidSavePointStatement
+            | E::PoolClosed
+            | E::WorkerCrashed
+            | E::Tls(_) => (ErrorKind::Unavailable, "database connection"),
             E::Database(db) if db.is_unique_violation() => {
                 (ErrorKind::Conflict, "database constraint")
             }

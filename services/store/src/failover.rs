@@ -89,7 +89,12 @@ async fn recover<S: Probe + ?Sized>(
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        if breaker.is_open() && primary.probe().await.is_ok() {
+        if !breaker.is_open() {
+            continue;
+        }
+        // A primary that hangs does not stop the next probe.
+        let probed = tokio::time::timeout(breaker.cooldown(), primary.probe()).await;
+        if matches!(probed, Ok(Ok(()))) {
             breaker.close();
         }
     }

@@ -6,14 +6,18 @@
 //! its own snapshot.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{DirBuilder, File, TryLockError},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use sqlx::{
-    AssertSqlSafe, Row, Sqlite as Driver, SqlitePool, Transaction,
+    AssertSqlSafe, Connection as _, Row, Sqlite as Driver, SqliteConnection, SqlitePool,
+    Transaction,
+    pool::PoolConnectionMetadata,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -86,8 +90,16 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(ACQUIRE);
-        let pool = |max| SqlitePoolOptions::new().max_connections(max).acquire_timeout(ACQUIRE);
-        let writer = pool(1).connect_with(options.clone()).await.map_err(database)?;
+        // The file does not go away: connections need no test and no end.
+        let pool = |max| {
+            let options = SqlitePoolOptions::new().max_connections(max).acquire_timeout(ACQUIRE);
+            options.test_before_acquire(false).idle_timeout(None).max_lifetime(None)
+        };
+        let writer = pool(1)
+            .before_acquire(is_sound)
+            .connect_with(options.clone())
+            .await
+            .map_err(database)?;
         let readers =
             pool(READERS).connect_with(options.read_only(true)).await.map_err(database)?;
         Ok(Self { writer, readers, dir: dir.into(), _lock: Arc::new(lock) })
@@ -150,9 +162,20 @@ impl Sqlite {
     }
 }
 
+/// A full disk makes SQLite roll back by itself, which the driver does not
+/// notice: a connection that believes to be in a transaction is replaced.
+fn is_sound(
+    connection: &mut SqliteConnection,
+    _: PoolConnectionMetadata,
+) -> BoxFuture<'_, sqlx::Result<bool>> {
+    let is_sound = !connection.is_in_transaction();
+    Box::pin(async move { Ok(is_sound) })
+}
+
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let folder = |source| OpenError::Folder { dir: dir.to_owned(), source };
-    fs::create_dir_all(dir).map_err(folder)?;
+    // What people say to each other is for this user's eyes.
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(folder)?;
     let file = File::create(dir.join("lock")).map_err(folder)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -23,6 +23,10 @@ use crate::{
     ws::{replay, session::Session},
 };
 
+/// Time for the rooms of a resume; what is not followed by then is told to be
+/// unavailable.
+const ROOMS_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// Greets: verifies, takes the session, follows the rooms of a resume.
 pub(crate) async fn greet(
     gateway: Arc<Gateway>,
@@ -40,12 +44,13 @@ pub(crate) async fn greet(
         None => (Uuid::now_v7().to_string(), 1),
     };
     let generation =
-        gateway.people.connect(socket, held(&session_id, &claims.sub, generation)).await?;
+        gateway.sessions.connect(socket, held(&session_id, &claims.sub, generation)).await?;
     let session = Arc::new(Session::new(socket, outbox, session_id, claims));
+    let deadline = Instant::now() + ROOMS_TIMEOUT;
     let mut followed = Vec::new();
     let mut jobs = Vec::new();
     for room in resume.rooms {
-        let (reply, job) = rooms::resume(&gateway, &session, room).await;
+        let (reply, job) = rooms::resume(&gateway, &session, room, deadline).await;
         followed.push(reply);
         jobs.extend(job);
     }

@@ -11,14 +11,21 @@ use mingle_proto::{
 };
 
 use super::Reply;
-use crate::{fault::Fault, gateway::Gateway, translate, ws::session::Session};
+use crate::{
+    fault::Fault,
+    gateway::Gateway,
+    hub::tickets::Wish,
+    translate,
+    ws::{replay::Job, session::Session},
+};
 
 /// Starts to wait; the socket is told when it is over.
 pub(crate) async fn join(
-    gateway: &Gateway,
-    session: &Session,
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
     join: pb::MatchJoin,
 ) -> Result<Reply, Fault> {
+    gateway.tickets.check()?;
     let request = mm::CreateTicketRequest {
         actor: session.actor(),
         pool: join.pool,
@@ -26,18 +33,26 @@ pub(crate) async fn join(
         wants: wants(join.wants)?,
         trusted_attributes: session.claims.attrs.clone().into_iter().collect(),
         liveness: mm::Liveness::Presence.into(),
+        told_ticket_ids: session.told(),
     };
     let answer = gateway.matchmaking().create_ticket(request).await?.into_inner();
     let ticket = answer.ticket.unwrap_or_default();
     let id: Arc<str> = ticket.ticket_id.as_str().into();
+    let mut jobs: Vec<Job> = Vec::new();
     // A match without its room yet is still to be told.
     if ticket.state() == mm::TicketState::Waiting || ticket.room_id.is_empty() {
         session.add_ticket(id.clone());
-        gateway.tickets.wait(id, session.socket, session.outbox.clone()).await;
+        let (gateway, session) = (gateway.clone(), session.clone());
+        // After the reply, which precedes the match.
+        jobs.push(Box::pin(async move {
+            gateway.tickets.wait(id, session.socket, session.outbox.clone()).await;
+        }));
     } else {
-        gateway.tickets.told(&id);
+        session.was_told(&id);
+        gateway.tickets.wish(Wish::Told(id));
     }
-    Ok(server_frame::Kind::Ticket(translate::ticket(ticket)).into())
+    let kind = server_frame::Kind::Ticket(translate::ticket(ticket));
+    Ok(Reply { kind, jobs, session: None })
 }
 
 /// Stops to wait; the reply says how the ticket ended.

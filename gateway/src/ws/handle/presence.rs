@@ -11,17 +11,17 @@ use mingle_runtime::status::Kind;
 
 use super::{Reply, ok};
 use crate::{
-    auth::token::{Claims, Visibility},
+    auth::token::{self, Claims, Visibility},
     fault::Fault,
     gateway::Gateway,
     translate,
-    ws::session::Session,
+    ws::{replay::Job, session::Session},
 };
 
 /// Watches these users instead of those before.
 pub(crate) async fn watch(
-    gateway: &Gateway,
-    session: &Session,
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
     watch: pb::PresenceWatch,
 ) -> Result<Reply, Fault> {
     let max = gateway.config.limits.watched_users;
@@ -32,13 +32,19 @@ pub(crate) async fn watch(
     }
     let users: Vec<String> = users.into_iter().collect();
     check_visible(gateway, &session.claims, &users).await?;
+    gateway.people.check(users.len())?;
+    let presences = gateway.people.read(users.clone()).await?;
+    let presences = presences.into_iter().map(translate::presence).collect();
     let shared: Vec<Arc<str>> = users.iter().map(|user| user.as_str().into()).collect();
     let former = session.set_watched(shared.clone());
     gateway.people.unwatch(session.socket, &former);
-    gateway.people.watch(session.socket, &session.outbox, &shared).await;
-    let presences = gateway.people.read(users).await?;
-    let presences = presences.into_iter().map(translate::presence).collect();
-    Ok(server_frame::Kind::Presences(pb::Presences { presences }).into())
+    let kind = server_frame::Kind::Presences(pb::Presences { presences });
+    let (gateway, session) = (gateway.clone(), session.clone());
+    // After the reply, which precedes the changes.
+    let job: Job = Box::pin(async move {
+        gateway.people.watch(session.socket, session.outbox.clone(), shared).await;
+    });
+    Ok(Reply { kind, jobs: vec![job], session: None })
 }
 
 /// Fails unless the holder of `claims` may see every one of `users`.
@@ -47,6 +53,10 @@ pub(crate) async fn check_visible(
     claims: &Claims,
     users: &[String],
 ) -> Result<(), Fault> {
+    if let Some(wrong) = users.iter().find(|user| !token::is_user_id(user)) {
+        let message = format!("{wrong:?} is no user id: 1 to 128 bytes, no control characters");
+        return Err(Fault::invalid(Reason::Malformed, "userIds", message));
+    }
     let others = users.iter().filter(|user| **user != claims.sub);
     let others: Vec<String> = others.cloned().collect();
     if claims.presence.visibility == Visibility::Any || others.is_empty() {
@@ -73,6 +83,6 @@ pub(crate) async fn set(
         let message = "status must be ONLINE, AWAY or BUSY";
         return Err(Fault::invalid(Reason::Malformed, "status", message));
     };
-    gateway.people.set_status(&session.session_id, &session.user, status).await?;
+    gateway.sessions.set_status(&session.session_id, &session.user, status).await?;
     Ok(ok())
 }

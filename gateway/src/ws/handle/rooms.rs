@@ -7,12 +7,12 @@ use mingle_proto::{
     gateway::v1::{self as pb, server_frame},
 };
 use mingle_runtime::status::Kind;
+use tokio::time::Instant;
 
 use super::{Reply, ok};
 use crate::{
     fault::Fault,
     gateway::Gateway,
-    hub::rooms::Followed,
     outbox::Position,
     translate,
     ws::{
@@ -27,71 +27,101 @@ pub(crate) async fn join(
     session: &Arc<Session>,
     join: pb::RoomJoin,
 ) -> Result<Reply, Fault> {
-    let (room, job) = enter(gateway, session, &join.room_id, join.after).await?;
+    check(gateway, session, &join.room_id)?;
+    let room = join_or_read(gateway, session, &join.room_id).await?;
+    let (room, job) = follow(gateway, session, room, join.after).await?;
     let kind = server_frame::Kind::Room(room);
     Ok(Reply { kind, jobs: job.into_iter().collect(), session: None })
 }
 
-/// The same for one room of a resume, where a failure is told in the reply.
+/// Follows one room of a resume: nobody becomes a member by it. A failure is
+/// told in the reply, also that there was no time until `deadline`.
 pub(crate) async fn resume(
     gateway: &Arc<Gateway>,
     session: &Arc<Session>,
     room: pb::RoomPosition,
+    deadline: Instant,
 ) -> (pb::Room, Option<Job>) {
-    match enter(gateway, session, &room.room_id, room.after).await {
-        Ok(entered) => entered,
-        Err(fault) => {
-            let reason = if fault.kind == Kind::NotFound { "not_found" } else { "unavailable" };
-            let room =
-                pb::Room { room_id: room.room_id, reason: reason.to_owned(), ..Default::default() };
-            (room, None)
-        }
-    }
+    let room_id = room.room_id.clone();
+    let resumed = async {
+        check(gateway, session, &room.room_id)?;
+        let read = read(gateway, session, &room.room_id).await?;
+        // Of open rooms everybody may know; only members may read them.
+        page(gateway, session, &read.room_id, (&Position::default(), 1)).await?;
+        follow(gateway, session, read, room.after).await
+    };
+    let reason = match tokio::time::timeout_at(deadline, resumed).await {
+        Ok(Ok(followed)) => return followed,
+        Ok(Err(fault)) if fault.kind == Kind::NotFound => "not_found",
+        _ => "unavailable",
+    };
+    (pb::Room { room_id, reason: reason.to_owned(), ..Default::default() }, None)
 }
 
-async fn enter(
-    gateway: &Arc<Gateway>,
-    session: &Arc<Session>,
-    room_id: &str,
-    after: Option<pb::Position>,
-) -> Result<(pb::Room, Option<Job>), Fault> {
+fn check(gateway: &Gateway, session: &Session, room_id: &str) -> Result<(), Fault> {
     if room_id.is_empty() {
         return Err(Fault::required("roomId"));
     }
-    session.check_room(room_id, gateway.config.limits.rooms_per_connection)?;
-    let room = join_or_read(gateway, session, room_id).await?;
-    let mut reply = describe(gateway, session, &room).await?;
-    if let (None, Some(joined)) = (&after, session.joined(room_id)) {
-        // Followed already, and nothing to read again.
-        return Ok((at(reply, joined.cursor), None));
-    }
-    let (user, outbox) = (session.user.clone(), session.outbox.clone());
-    let followed = gateway.rooms.enter(room_id, session.socket, user, outbox).await?;
-    let followed = Arc::new(followed);
+    session.check_room(room_id, gateway.config.limits.rooms_per_connection)
+}
+
+/// Follows a room that the user may read. The socket's earlier stay in it
+/// goes on unless this one begins.
+async fn follow(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    room: chat::Room,
+    after: Option<pb::Position>,
+) -> Result<(pb::Room, Option<Job>), Fault> {
+    let reply = describe(gateway, session, &room).await?;
+    let head = room.head.clone().unwrap_or_default();
+    let head = Position { seq: head.seq, id: head.id };
     let Some(after) = after else {
-        return Ok((at(reply, live_at_head(session, followed)), None));
+        if let Some(joined) = session.joined(&room.room_id) {
+            // Followed already, and nothing to read again.
+            return Ok((at(reply, joined.cursor), None));
+        }
+        if room.closed {
+            return Ok((at(reply, head), None));
+        }
+        return Ok((at(reply, live_at_head(gateway, session, &room).await?), None));
     };
     let after = Position { seq: after.seq, id: after.id };
-    let first = page(gateway, session, room_id, &after).await?;
-    let head = first.head.clone().unwrap_or_default();
-    reply = at(reply, Position { seq: head.seq, id: head.id });
-    if !first.recovered {
-        let reply = at(reply, live_at_head(session, followed));
-        return Ok((pb::Room { recovered: false, reason: first.reason, ..reply }, None));
+    let proof = page(gateway, session, &room.room_id, (&after, 1)).await?;
+    if !proof.recovered {
+        let head = live_at_head(gateway, session, &room).await?;
+        let reply = at(reply, head);
+        return Ok((pb::Room { recovered: false, reason: proof.reason, ..reply }, None));
     }
-    session.outbox.forget(room_id);
-    session.keep(followed.clone(), after.clone());
-    let replay = Replay { followed, after, first: Some(first) };
+    let followed = enter(gateway, session, &room).await?;
+    session.keep(followed.clone(), after.clone(), head.seq);
+    let replay = Replay { followed, after, is_closed: room.closed };
     let job: Job = Box::pin(replay.run(gateway.clone(), session.clone()));
-    Ok((reply, Some(job)))
+    Ok((at(reply, head), Some(job)))
+}
+
+async fn enter(
+    gateway: &Gateway,
+    session: &Session,
+    room: &chat::Room,
+) -> Result<Arc<crate::hub::rooms::Followed>, Fault> {
+    let (user, outbox) = (session.user.clone(), session.outbox.clone());
+    Ok(Arc::new(gateway.rooms.enter(&room.room_id, user, outbox).await?))
 }
 
 /// Follows from the head on.
-fn live_at_head(session: &Session, followed: Arc<Followed>) -> Position {
-    session.outbox.forget(followed.id());
+async fn live_at_head(
+    gateway: &Gateway,
+    session: &Session,
+    room: &chat::Room,
+) -> Result<Position, Fault> {
+    let followed = enter(gateway, session, room).await?;
+    let since = room.head.as_ref().map_or(0, |head| head.seq);
+    // Kept first: nothing of an earlier stay comes between.
+    session.keep(followed.clone(), Position::default(), since);
     let head = followed.live_at_head();
-    session.keep(followed, head.clone());
-    head
+    session.begins(&room.room_id, &head);
+    Ok(head)
 }
 
 /// Makes the user a member, or reads a closed room that they were in.
@@ -100,17 +130,18 @@ async fn join_or_read(
     session: &Session,
     room_id: &str,
 ) -> Result<chat::Room, Fault> {
-    let (actor, room_id) = (session.actor(), room_id.to_owned());
-    let join = chat::JoinRequest { actor: actor.clone(), room_id: room_id.clone() };
+    let join = chat::JoinRequest { actor: session.actor(), room_id: room_id.to_owned() };
     match gateway.chat().join(join).await.map_err(Fault::from) {
         Ok(answer) => Ok(answer.into_inner().room.unwrap_or_default()),
-        Err(fault) if fault.reason == "ROOM_CLOSED" => {
-            let request = chat::GetRoomRequest { actor, room_id };
-            let answer = gateway.chat().get_room(request).await?.into_inner();
-            Ok(answer.room.unwrap_or_default())
-        }
+        Err(fault) if fault.reason == "ROOM_CLOSED" => read(gateway, session, room_id).await,
         Err(fault) => Err(fault),
     }
+}
+
+async fn read(gateway: &Gateway, session: &Session, room_id: &str) -> Result<chat::Room, Fault> {
+    let request = chat::GetRoomRequest { actor: session.actor(), room_id: room_id.to_owned() };
+    let answer = gateway.chat().get_room(request).await?.into_inner();
+    Ok(answer.room.unwrap_or_default())
 }
 
 async fn describe(
@@ -146,8 +177,7 @@ fn at(room: pb::Room, head: Position) -> pb::Room {
 /// interrupted; `None` when the socket no longer follows it.
 pub(crate) fn catch_up(gateway: Arc<Gateway>, session: Arc<Session>, room: &str) -> Option<Job> {
     let joined = session.joined(room)?;
-    let followed: Arc<Followed> = joined.followed;
-    let replay = Replay { followed, after: joined.cursor, first: None };
+    let replay = Replay { followed: joined.followed, after: joined.cursor, is_closed: false };
     Some(Box::pin(replay.run(gateway, session)))
 }
 

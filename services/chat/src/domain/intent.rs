@@ -163,6 +163,8 @@ pub enum Refusal {
     RoomFull,
     /// The key was used before with other content.
     KeyReused,
+    /// The external id stands for a room of other kind or members.
+    ExternalIdReused,
     /// There is no such message in the room.
     MessageNotFound,
     /// It was deleted.
@@ -182,6 +184,7 @@ impl fmt::Display for Refusal {
             Self::RoomClosed => "the room is closed",
             Self::RoomFull => "the room is full",
             Self::KeyReused => "the key was used before with other content",
+            Self::ExternalIdReused => "the external id stands for another room",
             Self::MessageNotFound => "there is no such message in the room",
             Self::MessageDeleted => "the message was deleted",
             Self::NotAllowed => "the caller may not change this",

@@ -41,7 +41,7 @@ impl Ledger {
         let known = external.map_or(room_id, String::as_str);
         if let Some(account) = self.accounts.get(known) {
             if account.room.origin != new.origin {
-                return Err(Refusal::KeyReused);
+                return Err(Refusal::ExternalIdReused);
             }
             let view = Box::new(account.view(&new.creator));
             return told(Answer::Room { view, new: false });

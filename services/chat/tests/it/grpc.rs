@@ -103,12 +103,24 @@ async fn refusals_are_typed() {
     };
     let beyond = MarkReadRequest { seq: 99, ..about!(MarkReadRequest, "ann", pair) };
     let cases = [
-        (failure(client.create_room(other).await), "ALREADY_EXISTS KEY_REUSED "),
-        (failure(client.send(send("eve", &pair, "k", "x")).await), "NOT_FOUND ROOM_NOT_FOUND "),
-        (failure(client.send(send("eve", &channel, "k", "x")).await), "NOT_FOUND ROOM_NOT_FOUND "),
-        (failure(client.send(send("ann", "none", "k", "x")).await), "NOT_FOUND ROOM_NOT_FOUND "),
-        (failure(client.send(send("ann", &pair, "k", "x")).await), "ALREADY_EXISTS KEY_REUSED "),
-        (failure(client.edit(edit("ann", "none")).await), "NOT_FOUND MESSAGE_NOT_FOUND "),
+        (failure(client.create_room(other).await), "ALREADY_EXISTS KEY_REUSED external_id"),
+        (
+            failure(client.send(send("eve", &pair, "k", "x")).await),
+            "NOT_FOUND ROOM_NOT_FOUND room_id",
+        ),
+        (
+            failure(client.send(send("eve", &channel, "k", "x")).await),
+            "NOT_FOUND ROOM_NOT_FOUND room_id",
+        ),
+        (
+            failure(client.send(send("ann", "none", "k", "x")).await),
+            "NOT_FOUND ROOM_NOT_FOUND room_id",
+        ),
+        (
+            failure(client.send(send("ann", &pair, "k", "x")).await),
+            "ALREADY_EXISTS KEY_REUSED client_msg_id",
+        ),
+        (failure(client.edit(edit("ann", "none")).await), "NOT_FOUND MESSAGE_NOT_FOUND message_id"),
         (
             failure(client.edit(edit("bob", &said.message_id)).await),
             "PERMISSION_DENIED NOT_ALLOWED ",

@@ -83,7 +83,16 @@ impl Matcher {
             of: None,
             told: false,
         };
-        let ticket = match self.tickets.create(ticket.clone(), now).await? {
+        let mut created = self.tickets.create(ticket.clone(), now).await?;
+        if let Created::Existing(known) = &created
+            && known.is_settled()
+            && join.told.contains(&known.ticket_id)
+        {
+            // The gateway's own note of it is still on its way.
+            self.tickets.told(vec![known.ticket_id.clone()]).await?;
+            created = self.tickets.create(ticket.clone(), now).await?;
+        }
+        let ticket = match created {
             Created::New { overdue } => {
                 if let Some(overdue) = overdue {
                     self.left(&overdue).await;

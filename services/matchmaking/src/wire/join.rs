@@ -23,6 +23,9 @@ const MAX_WANTED: usize = 16;
 /// Attributes that a token may carry, for all pools together.
 const MAX_TRUSTED: usize = 32;
 
+/// Told outcomes that one wish names.
+const MAX_TOLD: usize = 16;
+
 /// A validated wish to wait.
 #[derive(Clone, Debug)]
 pub struct Join {
@@ -36,6 +39,8 @@ pub struct Join {
     pub bucket: Bucket,
     /// How they prove to be there.
     pub liveness: Liveness,
+    /// Outcomes they were told already.
+    pub told: Vec<String>,
 }
 
 /// Validates a wish to wait.
@@ -52,10 +57,12 @@ pub fn join(request: CreateTicketRequest, pools: &Pools) -> Result<Join, Refusal
         }
         Err(_) => return Err(Refusal::new("liveness", Reason::Malformed, "is not a liveness")),
     };
+    few("told_ticket_ids", request.told_ticket_ids.len(), MAX_TOLD)?;
+    let told = request.told_ticket_ids;
     let content = Content { attributes, wants };
     let unplaced = || Refusal::new("attributes", Reason::UnknownValue, "do not fit the pool");
     let bucket = pool.bucket(&content).ok_or_else(unplaced)?;
-    Ok(Join { actor, pool, content, bucket, liveness })
+    Ok(Join { actor, pool, content, bucket, liveness, told })
 }
 
 fn attributes(

@@ -84,7 +84,7 @@ async fn anothers_ticket_does_not_exist() {
     let world = World::new().await;
     let ann = world.join("ann", "female", &[]).await;
     let absent = "019aa000-0000-7000-8000-000000000000";
-    let nothing = ("NOT_FOUND", "TICKET_NOT_FOUND".to_owned(), String::new());
+    let nothing = ("NOT_FOUND", "TICKET_NOT_FOUND".to_owned(), "ticket_id".to_owned());
     for id in [ann.ticket_id.as_str(), absent, "nonsense\0", "'; drop table mm_tickets"] {
         assert_eq!(fault(world.get("eve", id).await), nothing);
         assert_eq!(fault(world.cancel("eve", id).await), nothing);

@@ -174,3 +174,17 @@ async fn an_outcome_that_nobody_took_is_forgotten() {
     world.pass(1).await;
     assert_ne!(world.join("ann", "female", &[]).await.ticket_id, ann.ticket_id);
 }
+
+#[tokio::test]
+async fn who_says_what_they_were_told_begins_anew_at_once() {
+    let world = World::new().await;
+    let ann = world.join("ann", "female", &[]).await;
+    world.join("bob", "male", &[]).await;
+    let ann = world.matched(&ann).await;
+    let mut wish = request("ann", "female", &[]);
+    assert_eq!(world.create(wish.clone()).await.unwrap(), ann, "the outcome comes first");
+    wish.told_ticket_ids = vec![ann.ticket_id.clone()];
+    let anew = world.create(wish).await.unwrap();
+    assert_ne!(anew.ticket_id, ann.ticket_id);
+    assert_eq!(anew.state(), TicketState::Waiting);
+}

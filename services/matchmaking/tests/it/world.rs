@@ -184,6 +184,7 @@ pub(crate) async fn database(dir: &Path) -> Sqlite {
 pub(crate) fn request(user: &str, gender: &str, wants: &[&str]) -> CreateTicketRequest {
     let values = wants.iter().map(|&value| value.to_owned()).collect();
     CreateTicketRequest {
+        told_ticket_ids: Vec::new(),
         actor: user.to_owned(),
         pool: POOL.to_owned(),
         attributes: [("gender".to_owned(), gender.to_owned())].into(),

@@ -78,10 +78,15 @@ impl Environment {
             let Some((key, value)) = setting(name, value, problems) else {
                 continue;
             };
-            // The types of figment's environment: numbers, booleans, lists in
-            // brackets, else text.
-            let parsed: figment::value::Value =
-                value.parse().unwrap_or_else(|never| match never {});
+            // Where the default is text, digits are text: a secret may look
+            // like a number. Else figment's types: numbers, booleans, lists in
+            // brackets.
+            let is_text = figment.find_value(&key).is_ok_and(|default| default.as_str().is_some());
+            let parsed: figment::value::Value = if is_text {
+                value.into()
+            } else {
+                value.parse().unwrap_or_else(|never| match never {})
+            };
             let layer = Serialized::from(parsed, figment.profile().clone()).key(&key);
             figment = figment.merge(layer);
         }

@@ -37,8 +37,6 @@ impl fmt::Display for Secret {
     }
 }
 
-/// Reads digits as text too: the environment has no types, and a secret may
-/// look like a number.
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;

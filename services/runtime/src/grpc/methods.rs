@@ -1,34 +1,40 @@
-//! Which methods stream, read once from the descriptors.
+//! What the descriptors say of methods, read once.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::{collections::HashMap, sync::LazyLock};
 
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
-static STREAMING: LazyLock<HashSet<String>> =
-    LazyLock::new(|| {
-        let set = FileDescriptorSet::decode(mingle_proto::DESCRIPTORS).unwrap_or_default();
-        let mut paths = HashSet::from([
-            "/grpc.health.v1.Health/Watch".to_owned(),
-            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo".to_owned(),
-        ]);
-        for file in &set.file {
-            for service in &file.service {
-                let streaming = |method: &&prost_types::MethodDescriptorProto| {
-                    method.client_streaming() || method.server_streaming()
-                };
-                paths.extend(service.method.iter().filter(streaming).map(|method| {
-                    format!("/{}.{}/{}", file.package(), service.name(), method.name())
-                }));
+/// Our own methods by path: the name, and whether either side streams.
+static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
+    let set = FileDescriptorSet::decode(mingle_proto::DESCRIPTORS).unwrap_or_default();
+    let mut methods = HashMap::new();
+    for file in set.file {
+        for service in &file.service {
+            for method in &service.method {
+                let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                let streams = method.client_streaming() || method.server_streaming();
+                methods.insert(path, Method { name: method.name().to_owned(), streams });
             }
         }
-        paths
-    });
+    }
+    methods
+});
+
+struct Method {
+    name: String,
+    streams: bool,
+}
+
+/// The name of one of our own methods by its path: a bounded set of labels.
+pub fn name(path: &str) -> Option<&'static str> {
+    METHODS.get(path).map(|method| method.name.as_str())
+}
 
 /// True for the path of a method with a stream on either side: deadlines and
 /// load shedding are for the others.
 pub fn is_streaming(path: &str) -> bool {
-    STREAMING.contains(path)
+    METHODS.get(path).map_or_else(|| is_open(path), |method| method.streams)
 }
 
 /// True for what operators and probes call without token.
@@ -38,12 +44,14 @@ pub fn is_open(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_streaming;
+    use super::{is_streaming, name};
 
     #[test]
-    fn streams_are_known_by_their_descriptors() {
+    fn methods_are_known_by_their_descriptors() {
         assert!(is_streaming("/mingle.chat.v1.ChatService/Subscribe"));
         assert!(is_streaming("/mingle.presence.v1.PresenceService/Watch"));
         assert!(!is_streaming("/mingle.chat.v1.ChatService/Send"));
+        assert_eq!(name("/mingle.chat.v1.ChatService/Send"), Some("Send"));
+        assert_eq!(name("/mingle.chat.v1.ChatService/Invented"), None);
     }
 }

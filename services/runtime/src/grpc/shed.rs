@@ -18,12 +18,28 @@ use crate::status::{self, Kind};
 pub struct Bounds {
     unary: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    /// For what is called without token: it must not take our peers' room.
+    open: Arc<Semaphore>,
 }
+
+/// Calls of health and reflection.
+const OPEN: usize = 256;
 
 impl Bounds {
     /// Room for so many of each.
     pub fn new(unary: usize, streams: usize) -> Self {
-        Self { unary: Arc::new(Semaphore::new(unary)), streams: Arc::new(Semaphore::new(streams)) }
+        let room = |bound| Arc::new(Semaphore::new(bound));
+        Self { unary: room(unary), streams: room(streams), open: room(OPEN) }
+    }
+
+    fn of(&self, path: &str) -> &Arc<Semaphore> {
+        if methods::is_open(path) {
+            &self.open
+        } else if methods::is_streaming(path) {
+            &self.streams
+        } else {
+            &self.unary
+        }
     }
 }
 
@@ -50,8 +66,8 @@ where
 
     fn call(&mut self, request: Request) -> Call {
         let streaming = methods::is_streaming(request.uri().path());
-        let room = if streaming { &self.bounds.streams } else { &self.bounds.unary };
-        let Ok(permit) = room.clone().try_acquire_owned() else {
+        let room = self.bounds.of(request.uri().path()).clone();
+        let Ok(permit) = room.try_acquire_owned() else {
             metrics::counter!("mingle_rpcs_shed_total").increment(1);
             let message = "the process serves as many calls as it may";
             let status = status::refuse(Kind::Exhausted, Reason::Overloaded, message);

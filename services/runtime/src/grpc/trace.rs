@@ -10,7 +10,7 @@ use std::{
 use tower::Service;
 use tracing::Instrument as _;
 
-use super::{Call, Request, Response};
+use super::{Call, Request, Response, methods};
 use crate::telemetry;
 
 /// See the module.
@@ -30,16 +30,16 @@ where
     }
 
     fn call(&mut self, request: Request) -> Call {
-        let (service, method) = split(request.uri().path());
-        let span = tracing::info_span!("rpc", otel.name = method, rpc.service = service);
-        telemetry::adopt(&span, request.headers());
+        let path = request.uri().path();
         // A path that is no method of ours would be a label without bound.
-        let method = if service.starts_with("mingle.") { method.to_owned() } else { String::new() };
+        let method = methods::name(path);
+        let span = tracing::info_span!("rpc", otel.name = method, rpc.path = path);
+        telemetry::adopt(&span, request.headers());
         let call = span.in_scope(|| self.0.call(request));
         let timed = async move {
             let started = Instant::now();
             let response = call.await?;
-            if !method.is_empty() && response.status() != http::StatusCode::NOT_FOUND {
+            if let Some(method) = method {
                 record(method, &response, started);
             }
             Ok(response)
@@ -48,19 +48,10 @@ where
     }
 }
 
-/// `/package.Service/Method` in its two parts.
-fn split(path: &str) -> (&str, &str) {
-    path.trim_start_matches('/').split_once('/').unwrap_or((path, ""))
-}
-
-fn record(method: String, response: &Response, started: Instant) {
+fn record(method: &'static str, response: &Response, started: Instant) {
     let status = response.headers().get("grpc-status");
-    let code = status.and_then(|value| value.to_str().ok()).unwrap_or("0");
-    if code == "12" {
-        return;
-    }
-    let code = code.to_owned();
-    metrics::counter!("mingle_rpcs_total", "method" => method.clone(), "code" => code).increment(1);
+    let code = status.and_then(|value| value.to_str().ok()).unwrap_or("0").to_owned();
+    metrics::counter!("mingle_rpcs_total", "method" => method, "code" => code).increment(1);
     metrics::histogram!("mingle_rpc_duration_seconds", "method" => method)
         .record(started.elapsed().as_secs_f64());
 }

@@ -29,7 +29,7 @@ impl Section for Sample {
 
     fn validate(&self, problems: &mut Problems) {
         problems.require(self.size > 0, "sample.size", "must be at least 1");
-        problems.require(!self.name.is_empty(), "sample.name", "must not be empty");
+        problems.require(self.name != "wrong", "sample.name", "must not be wrong");
     }
 }
 
@@ -75,7 +75,7 @@ fn unknown_keys_and_sections_are_named() {
 #[test]
 fn every_problem_is_told_at_once() {
     let environment =
-        Environment::from_iter([("MINGLE_SAMPLE__SIZE", "0"), ("MINGLE_SAMPLE__NAME", "\"\"")]);
+        Environment::from_iter([("MINGLE_SAMPLE__SIZE", "0"), ("MINGLE_SAMPLE__NAME", "wrong")]);
     let problems = load(environment).unwrap().read::<Sample>().unwrap_err().to_string();
     assert!(problems.contains("sample.size") && problems.contains("sample.name"), "{problems}");
 }

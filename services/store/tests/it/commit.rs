@@ -17,6 +17,7 @@ enum Wish {
     Refuse,
     Poison,
     Lost,
+    Defect,
 }
 
 #[derive(Default)]
@@ -35,6 +36,7 @@ impl Batch for Log {
         self.batches.fetch_add(1, Ordering::SeqCst);
         self.largest.fetch_max(items.len(), Ordering::SeqCst);
         tokio::task::yield_now().await;
+        assert!(!items.iter().any(|wish| matches!(wish, Wish::Defect)), "a defect");
         if items.iter().any(|wish| matches!(wish, Wish::Poison)) {
             return Err(Error::new(ErrorKind::Unsupported, "poison"));
         }
@@ -106,4 +108,11 @@ async fn an_unknown_commit_is_transient_for_all_and_never_rerun() {
     let results = futures::future::join_all(wishes.map(|wish| lanes.submit("room", wish))).await;
     assert!(results.iter().any(|result| result.as_ref().is_err_and(Error::is_transient)));
     assert!(log.batches.load(Ordering::SeqCst) <= 3, "a batch of unknown outcome is not rerun");
+}
+
+#[tokio::test]
+async fn a_lane_survives_a_defect_of_its_batch() {
+    let lanes = Lanes::start(Arc::new(Log::default()), 1, MAX_BATCH);
+    assert!(lanes.submit("room", Wish::Defect).await.unwrap_err().is_transient());
+    assert_eq!(lanes.submit("room", Wish::Write(1)).await.unwrap(), Ok(1));
 }

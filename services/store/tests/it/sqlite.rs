@@ -63,3 +63,33 @@ async fn a_violated_key_is_a_conflict_and_readers_cannot_write() {
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(sqlx::query(insert).execute(db.readers()).await.is_err());
 }
+
+#[tokio::test]
+async fn a_full_disk_is_transient_and_writes_go_on_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Sqlite::open(dir.path()).await.unwrap();
+    db.migrate("test", STEPS).await.unwrap();
+    limit_pages(&db, 8).await;
+    let mut refusals = 0;
+    for id in 0..20 {
+        refusals += u32::from(fill(&db, id).await.is_err_and(|error| error.is_transient()));
+    }
+    assert!(refusals > 0, "the disk was full");
+    limit_pages(&db, 10_000).await;
+    fill(&db, 100).await.unwrap();
+}
+
+/// The file's greatest size stands for the disk's.
+async fn limit_pages(db: &Sqlite, pages: u32) {
+    let mut tx = db.begin().await.unwrap();
+    let pragma = sqlx::AssertSqlSafe(format!("pragma max_page_count = {pages}"));
+    sqlx::raw_sql(pragma).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn fill(db: &Sqlite, id: i64) -> mingle_store::Result<()> {
+    let mut tx = db.begin().await?;
+    let insert = sqlx::query("insert into t (id, name) values (?, ?)");
+    insert.bind(id).bind("x".repeat(4000)).execute(&mut *tx).await?;
+    Ok(tx.commit().await?)
+}

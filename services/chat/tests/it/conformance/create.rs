@@ -40,10 +40,10 @@ pub(crate) async fn an_external_id_makes_creation_idempotent(s: Subject) {
     };
     assert_eq!(made(create("room-1", &["ann", "bob"]).await), ("room-1".to_owned(), true));
     assert_eq!(made(create("room-2", &["ann", "bob"]).await), ("room-1".to_owned(), false));
-    assert_eq!(create("room-3", &["ann", "cem"]).await.unwrap_err(), Refusal::KeyReused);
+    assert_eq!(create("room-3", &["ann", "cem"]).await.unwrap_err(), Refusal::ExternalIdReused);
     let other_kind = new_room(Kind::Direct, &["ann", "bob"], Some("match-1"));
     let refused = s.write("room-4", Intent::Create(other_kind)).await.unwrap_err();
-    assert_eq!(refused, Refusal::KeyReused);
+    assert_eq!(refused, Refusal::ExternalIdReused);
     assert_eq!(s.log("room-1").await.len(), 2);
     assert!(s.store.view("room-2", "ann").await.unwrap().is_none());
 }

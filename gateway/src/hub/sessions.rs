@@ -1,0 +1,307 @@
+//! The node that this process is to presence, and the sessions it holds.
+//!
+//! Presence may be away: sockets are served all the same, marked degraded,
+//! and their sessions are registered when it is back.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use dashmap::DashMap;
+use mingle_client::close::Close;
+use mingle_proto::{
+    errors::v1::Reason,
+    presence::v1::{self as pr, presence_service_client::PresenceServiceClient},
+};
+use mingle_runtime::{
+    Context, Role,
+    grpc::Transport,
+    health::Health,
+    status::{Kind, short},
+};
+use parking_lot::Mutex;
+use tokio::time::MissedTickBehavior;
+use tonic::Request;
+
+use super::sockets::Sockets;
+use crate::{fault::Fault, outbox::Closing};
+
+/// Sessions registered in one request.
+const CHUNK: usize = 500;
+/// Presence answers within this time or the socket goes on without it.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// Renew this often until the service says otherwise.
+const RENEW: Duration = Duration::from_secs(1);
+/// Rivals for one session in one hello: each takes a generation.
+const ATTEMPTS: usize = 8;
+/// Ends of sessions that presence has not heard of; beyond, they end with
+/// this process.
+const MAX_UNHEARD: usize = 10_000;
+const DEGRADED: &str = "presence";
+
+/// A socket that holds a session, or is about to.
+struct Held {
+    socket: u64,
+    /// Its generation is 0 until it is granted.
+    session: pr::Session,
+}
+
+/// See the module.
+pub(crate) struct Sessions {
+    node: pr::Node,
+    client: PresenceServiceClient<Transport>,
+    sockets: Arc<Sockets>,
+    held: DashMap<Arc<str>, Vec<Held>>,
+    unheard: Mutex<Vec<pr::DisconnectRequest>>,
+    health: Health,
+    /// Something is held that presence may not know of.
+    unregistered: AtomicBool,
+}
+
+impl Sessions {
+    /// The sessions of this gateway process.
+    pub(crate) fn new(ctx: &Context, started_ms: i64, sockets: Arc<Sockets>) -> Self {
+        let node = pr::Node {
+            node_id: ctx.node_id.to_string(),
+            role: Role::Gateway.name().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address: String::new(),
+            generation: u64::try_from(started_ms).unwrap_or(1).max(1),
+        };
+        Self {
+            node,
+            client: PresenceServiceClient::new(ctx.peers.get(Role::Presence)),
+            sockets,
+            held: DashMap::new(),
+            unheard: Mutex::default(),
+            health: ctx.health.clone(),
+            unregistered: AtomicBool::new(true),
+        }
+    }
+
+    /// This process, to presence.
+    pub(crate) fn node_id(&self) -> &str {
+        &self.node.node_id
+    }
+
+    /// Presence may have missed something of ours, or we of its.
+    pub(crate) fn doubt(&self) {
+        self.unregistered.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes `socket` the holder of the session at the next free generation
+    /// from `generation` on, and returns that; earlier holders here are closed.
+    ///
+    /// **Errors**: RESOURCE_EXHAUSTED when the user has as many connections
+    /// as they may. Without presence the socket is accepted: it is registered
+    /// later.
+    pub(crate) async fn connect(&self, socket: u64, session: pr::Session) -> Result<u64, Fault> {
+        let id: Arc<str> = session.session_id.as_str().into();
+        // Held before it is granted, so that a rival's success finds it.
+        let pending = pr::Session { generation: 0, ..session.clone() };
+        self.held.entry(id.clone()).or_default().push(Held { socket, session: pending });
+        match self.claim(session).await {
+            Ok((generation, is_known)) => {
+                self.grant(&id, socket, generation);
+                if !is_known {
+                    self.doubt();
+                }
+                Ok(generation)
+            }
+            Err(fault) => {
+                self.remove(&id, |held| held.socket == socket);
+                Err(fault)
+            }
+        }
+    }
+
+    /// The generation that was granted, and whether presence did so.
+    async fn claim(&self, mut session: pr::Session) -> Result<(u64, bool), Fault> {
+        for _ in 0..ATTEMPTS {
+            match self.call_connect(&session).await {
+                Ok(answer) if answer.accepted => return Ok((session.generation, true)),
+                Ok(answer) => session.generation = answer.generation + 1,
+                // The next renewal registers the node and all it holds.
+                Err(fault) if is_away(&fault) => return Ok((session.generation, false)),
+                Err(fault) => return Err(fault),
+            }
+        }
+        let message = "other sockets take the session as fast";
+        Err(Fault::new(Kind::Unavailable, Reason::Unavailable, message).retry())
+    }
+
+    /// Notes the generation of `socket`; of several holders the newest stays.
+    fn grant(&self, id: &str, socket: u64, generation: u64) {
+        let Some(mut holders) = self.held.get_mut(id) else { return };
+        for held in holders.iter_mut().filter(|held| held.socket == socket) {
+            held.session.generation = generation;
+        }
+        let newest = holders.iter().map(|held| held.session.generation).max().unwrap_or(0);
+        let is_beaten = |held: &Held| (1..newest).contains(&held.session.generation);
+        let beaten: Vec<_> = holders.extract_if(.., |held| is_beaten(held)).collect();
+        drop(holders);
+        for held in beaten {
+            self.sockets.close(held.socket, superseded());
+        }
+    }
+
+    async fn call_connect(&self, session: &pr::Session) -> Result<pr::ConnectResponse, Fault> {
+        let request = self.bounded(pr::ConnectRequest {
+            session_id: session.session_id.clone(),
+            user_id: session.user_id.clone(),
+            node_id: self.node.node_id.clone(),
+            generation: session.generation,
+            connection_id: session.connection_id.clone(),
+            status: session.status,
+        });
+        Ok(self.client.clone().connect(request).await?.into_inner())
+    }
+
+    fn bounded<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(DEADLINE);
+        request
+    }
+
+    /// The socket is closed: its session goes into grace. A newer socket's is
+    /// not touched: the generation tells them apart.
+    pub(crate) async fn disconnect(&self, socket: u64, session_id: &str) {
+        for Held { session, .. } in self.remove(session_id, |held| held.socket == socket) {
+            let request = pr::DisconnectRequest {
+                session_id: session.session_id,
+                user_id: session.user_id,
+                generation: session.generation,
+            };
+            self.end(request).await;
+        }
+    }
+
+    async fn end(&self, request: pr::DisconnectRequest) {
+        let call = self.bounded(request.clone());
+        if self.client.clone().disconnect(call).await.is_err() {
+            let mut unheard = self.unheard.lock();
+            if unheard.len() < MAX_UNHEARD {
+                unheard.push(request);
+            }
+        }
+    }
+
+    /// Shows `status` for the session; kept for when presence is back.
+    pub(crate) async fn set_status(
+        &self,
+        session_id: &str,
+        user_id: &str,
+        status: pr::Status,
+    ) -> Result<(), Fault> {
+        if let Some(mut holders) = self.held.get_mut(session_id) {
+            holders.iter_mut().for_each(|held| held.session.status = status.into());
+        }
+        let request = self.bounded(pr::SetStatusRequest {
+            session_id: session_id.to_owned(),
+            user_id: user_id.to_owned(),
+            status: status.into(),
+        });
+        self.client.clone().set_status(request).await?;
+        Ok(())
+    }
+
+    /// Registers the node and renews its lease until the role stops.
+    pub(crate) async fn keep_alive(self: Arc<Self>, ctx: Context) {
+        let mut tick = tokio::time::interval(RENEW);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = ctx.stop.cancelled() => return,
+            }
+            let outcome = self.renew().await;
+            self.health.set_degraded(DEGRADED, outcome.is_err());
+            match outcome {
+                Ok(Some(every)) if every != tick.period() => {
+                    tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+                    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                }
+                Ok(_) => {}
+                Err(fault) => {
+                    tracing::debug!(?fault, "presence does not know this node");
+                    self.doubt();
+                }
+            }
+        }
+    }
+
+    /// Renews the lease, or registers everything when in doubt; then says
+    /// what was not heard. Answers how often to renew, if it was told.
+    async fn renew(&self) -> Result<Option<Duration>, Fault> {
+        let every = if self.unregistered.swap(false, Ordering::Relaxed) {
+            Some(self.register().await?)
+        } else {
+            let (node_id, generation) = (self.node.node_id.clone(), self.node.generation);
+            let request = self.bounded(pr::RenewNodeRequest { node_id, generation });
+            self.client.clone().renew_node(request).await?;
+            None
+        };
+        let unheard = std::mem::take(&mut *self.unheard.lock());
+        for request in unheard {
+            self.end(request).await;
+        }
+        Ok(every)
+    }
+
+    async fn register(&self) -> Result<Duration, Fault> {
+        let node = Some(self.node.clone());
+        let request = self.bounded(pr::RegisterNodeRequest { node });
+        let answer = self.client.clone().register_node(request).await?.into_inner();
+        for sessions in self.granted().chunks(CHUNK) {
+            for session in self.register_sessions(sessions.to_vec()).await? {
+                self.supersede(&session, |_| true);
+            }
+        }
+        Ok(Duration::from_millis(answer.renew_ms.max(100).into()))
+    }
+
+    fn granted(&self) -> Vec<pr::Session> {
+        let granted = |held: &Held| (held.session.generation > 0).then(|| held.session.clone());
+        self.held
+            .iter()
+            .flat_map(|held| held.iter().filter_map(granted).collect::<Vec<_>>())
+            .collect()
+    }
+
+    async fn register_sessions(&self, sessions: Vec<pr::Session>) -> Result<Vec<String>, Fault> {
+        let node_id = self.node.node_id.clone();
+        let request = self.bounded(pr::RegisterSessionsRequest { node_id, sessions });
+        let answer = self.client.clone().register_sessions(request).await?;
+        Ok(answer.into_inner().superseded_session_ids)
+    }
+
+    /// Closes the sockets that lost their session to another node.
+    pub(crate) fn supersede(&self, session_id: &str, lost: impl Fn(&pr::Session) -> bool) {
+        for held in self.remove(session_id, |held| lost(&held.session)) {
+            self.sockets.close(held.socket, superseded());
+        }
+    }
+
+    fn remove(&self, session_id: &str, gone: impl Fn(&Held) -> bool) -> Vec<Held> {
+        let mut removed = Vec::new();
+        self.held.remove_if_mut(session_id, |_, holders| {
+            removed = holders.extract_if(.., |held| gone(held)).collect();
+            holders.is_empty()
+        });
+        removed
+    }
+}
+
+/// Presence does not answer, or has lost its memory of this node.
+fn is_away(fault: &Fault) -> bool {
+    matches!(fault.kind, Kind::Unavailable | Kind::Timeout | Kind::NotFound)
+        || fault.reason == short(Reason::Overloaded)
+}
+
+fn superseded() -> Closing {
+    Closing { close: Close::Superseded, retry_after_ms: 0 }
+}
