@@ -1,10 +1,18 @@
 // mingle.js in Node: clients that keep what they were told.
 
+import { afterEach } from "node:test";
 import WebSocket from "ws";
 import { Mingle } from "../../gateway/web/mingle.js";
 import { until } from "./mingle.mjs";
 
 const EVENTS = ["message", "edited", "deleted", "member", "roomClosed", "matched", "ticket", "reset", "presence", "typing", "read", "gap", "draining", "welcome", "state"];
+
+// A client that is not closed connects for ever, and no test would end.
+const open = new Set();
+afterEach(() => {
+  for (const each of open) each.close();
+  open.clear();
+});
 
 /** A development token of the gateway at `url`. */
 export async function devToken(url, userId) {
@@ -24,6 +32,7 @@ export class Recorder extends Mingle {
 
   constructor(options) {
     super({ webSocket: WebSocket, backoffBaseMs: 20, backoffCapMs: 200, ...options });
+    open.add(this);
     for (const name of EVENTS) this.on(name, (event) => this.events.push([name, event]));
   }
 

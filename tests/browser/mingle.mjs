@@ -14,7 +14,7 @@ const START_MS = 60_000;
 /** The default grace period of the server: an exit after SIGTERM takes no longer. */
 const GRACE_MS = 10_000;
 const WAIT_MS = 20_000;
-const TEST_MS = 120_000;
+const TEST_MS = process.env.MINGLE_SOAK ? 900_000 : 120_000;
 const TAIL_LINES = 60;
 /** The rest of the environment, with any MINGLE_* or DATABASE_URL, stays out of the test. */
 const INHERITED = ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"];

@@ -35,6 +35,33 @@ pageTest("a reload goes on where it stopped: in the talk, in the queue, after th
   await bob.seesNo("composer");
 });
 
+pageTest("what had no answer at a reload is sent after it, once and in order", {}, async ({ people }) => {
+  const [ann, bob] = await people.pair("ann", "bob");
+  // From the next page on, sends leave the page but do not arrive, until told otherwise.
+  const sends = [];
+  let lost = true;
+  await ann.page.routeWebSocket(/\/ws$/, (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((text) => {
+      const { send } = JSON.parse(text);
+      if (send) sends.push(send.clientMsgId);
+      if (!send || !lost) server.send(text);
+    });
+  });
+  await ann.page.reload();
+  await ann.sees("composer");
+  for (const words of ["one", "two"]) await ann.says(words);
+  await until("both wait", async () => (await ann.at("message", { state: "sending" }).count()) === 2);
+  await until("one is under way", () => sends.length > 0);
+  lost = false;
+  await ann.page.reload();
+  await ann.says("three");
+  await bob.hears("three");
+  for (const person of [ann, bob]) assert.deepEqual(await person.reads(), ["one", "two", "three"]);
+  assert.equal(sends.length, 4, "each was sent once by each page that could");
+  assert.equal(new Set(sends).size, 3, "under the same key");
+});
+
 pageTest("a tab whose session went elsewhere says so, and can take it back", {}, async ({ people, wire }) => {
   const resumeTokens = [];
   const ann = await people.arrives("ann");
