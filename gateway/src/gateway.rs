@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use mingle_proto::{
     chat::v1::chat_service_client::ChatServiceClient,
     matchmaking::v1::matchmaking_service_client::MatchmakingServiceClient,
@@ -10,7 +11,7 @@ use mingle_runtime::{Context, Role, config::Mode, grpc::Transport};
 
 use crate::{
     Now,
-    auth::{resume::Resumes, token::Tokens},
+    auth::{origin, resume::Resumes, token::Tokens},
     config::Config,
     hub::{people::People, rooms::Rooms, sessions::Sessions, sockets::Sockets, tickets::Tickets},
 };
@@ -48,6 +49,13 @@ impl Gateway {
     /// Calls to matchmaking.
     pub(crate) fn matchmaking(&self) -> MatchmakingServiceClient<Transport> {
         MatchmakingServiceClient::new(self.ctx.peers.get(Role::Matchmaking))
+    }
+
+    /// True unless a page elsewhere may have pointed its name at this machine,
+    /// which matters where anybody gets a token.
+    pub(crate) fn is_own_host(&self, headers: &HeaderMap) -> bool {
+        let is_guarded = self.hands_out_tokens() && self.config.listen.ip().is_loopback();
+        !is_guarded || origin::is_own_host(headers, &self.config.allowed_origins)
     }
 
     /// True when development tokens are handed out.

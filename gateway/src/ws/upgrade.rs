@@ -51,7 +51,8 @@ pub(crate) async fn upgrade(
         .max_frame_size(ceiling);
     let chosen = upgrade.selected_protocol().and_then(|name| name.to_str().ok());
     let encoding = if chosen == Some(PROTO) { Encoding::Proto } else { Encoding::Json };
-    let is_allowed = origin::is_allowed(&headers, &gateway.config.allowed_origins);
+    let is_allowed = origin::is_allowed(&headers, &gateway.config.allowed_origins)
+        && gateway.is_own_host(&headers);
     // Tracked from now on, so that the process waits for it when it drains;
     // and it keeps its place among the connections.
     let kept = (gateway.ctx.tasks.token(), place);
