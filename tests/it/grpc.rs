@@ -139,13 +139,13 @@ async fn a_bad_request_names_reason_and_field() {
             chat::SendRequest { body: "other".to_owned(), ..good.clone() },
             Code::AlreadyExists,
             "KEY_REUSED",
-            "",
+            "client_msg_id",
         ),
         (
             chat::SendRequest { room_id: missing, ..good.clone() },
             Code::NotFound,
             "ROOM_NOT_FOUND",
-            "",
+            "room_id",
         ),
     ] {
         let status = client.send(request).await.unwrap_err();

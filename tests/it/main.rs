@@ -10,5 +10,7 @@ mod architecture;
 mod bad_input;
 mod grpc;
 mod http;
+mod ledger;
+mod main_job;
 mod roles;
 mod world;

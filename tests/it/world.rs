@@ -116,6 +116,15 @@ pub(crate) async fn greet(
     Ok(client)
 }
 
+/// The next event of a client to whom something is to come.
+pub(crate) async fn next_event(client: &mut Client) -> Result<Kind, Error> {
+    let caller = client.welcome().unwrap().user_id.clone();
+    match tokio::time::timeout(SOON, client.event()).await {
+        Ok(event) => event,
+        Err(_) => panic!("nothing came to {caller} within {SOON:?}"),
+    }
+}
+
 /// Room and position of an event of a room's log.
 pub(crate) fn logged(event: &Kind) -> Option<(&str, Position)> {
     let (room, seq, id) = match event {

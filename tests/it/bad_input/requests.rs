@@ -108,7 +108,7 @@ async fn a_foreign_room_is_not_there_whatever_is_asked() {
             about(&scene.foreign, &scene.bobs).into_iter().zip(about(MISSING, &scene.bobs));
         for ((what, foreign), (_, missing)) in requests {
             let foreign = ask(&mut socket, foreign).await;
-            assert_refused(&foreign, ("NOT_FOUND", "ROOM_NOT_FOUND", ""), what);
+            assert_refused(&foreign, ("NOT_FOUND", "ROOM_NOT_FOUND", "roomId"), what);
             // Not even the words tell the two apart.
             let missing = ask(&mut socket, missing).await;
             assert_eq!(foreign, missing, "{what}");
@@ -143,8 +143,8 @@ fn wrong_requests(scene: &Scene) -> Vec<(&'static str, Asked, Why<'static>)> {
         wants: [("gender".to_owned(), list(value::Kind::NumberValue(1.0)))].into(),
     };
     let not_allowed = ("PERMISSION_DENIED", "NOT_ALLOWED", "");
-    let no_ticket = ("NOT_FOUND", "TICKET_NOT_FOUND", "");
-    let no_message = ("NOT_FOUND", "MESSAGE_NOT_FOUND", "");
+    let no_ticket = ("NOT_FOUND", "TICKET_NOT_FOUND", "ticketId");
+    let no_message = ("NOT_FOUND", "MESSAGE_NOT_FOUND", "messageId");
     vec![
         ("an empty body", send("k2", ""), (BAD, "REQUIRED", "body")),
         ("8 KiB and one byte", send("k2", &"x".repeat(8193)), (BAD, "TOO_LONG", "body")),
@@ -153,7 +153,7 @@ fn wrong_requests(scene: &Scene) -> Vec<(&'static str, Asked, Why<'static>)> {
         ("no key", send("", "x"), (BAD, "REQUIRED", "clientMsgId")),
         ("a long key", send(&"x".repeat(65), "x"), (BAD, "TOO_LONG", "clientMsgId")),
         ("much metadata", with(large), (BAD, "TOO_LONG", "metadata")),
-        ("a used key", send("k1", "other"), ("ALREADY_EXISTS", "KEY_REUSED", "")),
+        ("a used key", send("k1", "other"), ("ALREADY_EXISTS", "KEY_REUSED", "clientMsgId")),
         ("another's message", edit(&scene.bobs, "x"), not_allowed),
         ("no such message", edit(MISSING, "x"), no_message),
         ("an edit to nothing", edit(&scene.anns, ""), (BAD, "REQUIRED", "body")),

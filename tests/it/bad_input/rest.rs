@@ -42,12 +42,17 @@ async fn each_wrong_call_is_a_problem_that_says_why() {
         (Method::GET, said(&own) + "?limit=x", String::new(), invalid("MALFORMED", "limit")),
         (Method::GET, said(&own) + "?before=-1", String::new(), invalid("MALFORMED", "before")),
         (Method::GET, said(&own) + "?after=1", String::new(), invalid("UNKNOWN_FIELD", "after")),
-        (Method::GET, said(&foreign), String::new(), (404, "NOT_FOUND", "ROOM_NOT_FOUND", "")),
+        (
+            Method::GET,
+            said(&foreign),
+            String::new(),
+            (404, "NOT_FOUND", "ROOM_NOT_FOUND", "roomId"),
+        ),
         (
             Method::POST,
             said(&foreign),
             message.to_string(),
-            (404, "NOT_FOUND", "ROOM_NOT_FOUND", ""),
+            (404, "NOT_FOUND", "ROOM_NOT_FOUND", "roomId"),
         ),
         (
             Method::GET,

@@ -1,0 +1,236 @@
+//! The main job at size: strangers of all kinds join over real sockets, some
+//! leave, and whoever is matched talks. The database is counted afterwards.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::future::join_all;
+use mingle_client::ws::{
+    Client, Encoding,
+    proto::{Matched, Position, TicketState, server_frame::Kind},
+};
+use mingle_testkit::eventually;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use serde_json::json;
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    http,
+    ledger::Ledger,
+    world::{SOON, World, greet, number},
+};
+
+const USERS: usize = 1000;
+const SAID: u64 = 3;
+const GENDERS: [&str; 3] = ["female", "male", "other"];
+
+/// Who somebody is and whom they look for.
+#[derive(Clone, Debug)]
+struct Person {
+    name: String,
+    gender: &'static str,
+    wants: Vec<&'static str>,
+    encoding: Encoding,
+    /// Leaves as soon as they have joined.
+    fickle: bool,
+}
+
+impl Person {
+    fn random(number: usize, dice: &mut StdRng) -> Self {
+        let amount = dice.random_range(0..GENDERS.len());
+        Self {
+            name: format!("user-{number}"),
+            gender: GENDERS.choose(dice).unwrap(),
+            wants: GENDERS.choose_multiple(dice, amount).copied().collect(),
+            encoding: *Encoding::ALL.choose(dice).unwrap(),
+            fickle: dice.random_bool(0.1),
+        }
+    }
+
+    fn accepts(&self, other: &Self) -> bool {
+        self.wants.is_empty() || self.wants.contains(&other.gender)
+    }
+}
+
+/// How it ended for somebody.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Cancelled,
+    Talked(String),
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_strangers_meet_in_pairs_and_talk() {
+    let seed = rand::random();
+    eprintln!("seed {seed}");
+    let mut dice = StdRng::seed_from_u64(seed);
+    let world = World::start().await;
+    let people: Arc<Vec<_>> =
+        Arc::new((0..USERS).map(|number| Person::random(number, &mut dice)).collect());
+    let (tell, _) = watch::channel(false);
+    let url = Arc::new(world.url());
+    let lives: Vec<_> = (0..USERS)
+        .map(|who| {
+            let (people, url, over) = (people.clone(), url.clone(), tell.subscribe());
+            tokio::spawn(async move { live(&url, &people[who], over).await })
+        })
+        .collect();
+
+    let ledger = Ledger::open(world.mingle.data_dir()).await;
+    eventually(SOON * 2, "only those are left whom nobody would meet", async || {
+        let joined = ledger.count("select count(*) from mm_tickets").await;
+        let waiting = ledger.texts("select user_id from mm_tickets where state = 'waiting'").await;
+        joined == USERS as i64 && !anybody_matches(&people, &waiting)
+    })
+    .await;
+    tell.send_replace(true);
+    let ends: Vec<End> = join_all(lives).await.into_iter().map(Result::unwrap).collect();
+
+    let matched = ends.iter().filter(|end| matches!(end, End::Talked(_))).count();
+    eprintln!("{matched} of {USERS} matched");
+    assert!(matched > USERS / 2 && matched < USERS, "{matched} matched");
+    assert_tickets(&ledger, matched as i64).await;
+    assert_matches(&ledger, &people, &ends).await;
+    assert_conversations(&ledger, &world, matched / 2).await;
+    ledger.close().await;
+}
+
+fn anybody_matches(people: &[Person], waiting: &[String]) -> bool {
+    let person = |name: &String| people.iter().find(|person| person.name == *name).unwrap();
+    let waiting: Vec<_> = waiting.iter().map(person).collect();
+    let mut pairs = waiting
+        .iter()
+        .enumerate()
+        .flat_map(|(at, one)| waiting[at + 1..].iter().map(move |other| (*one, *other)));
+    pairs.any(|(one, other)| one.accepts(other) && other.accepts(one))
+}
+
+/// One user: joins, leaves or waits, and talks to whoever is found.
+async fn live(url: &str, person: &Person, mut over: watch::Receiver<bool>) -> End {
+    let mut client = greet(url, &person.name, person.encoding, None).await.unwrap();
+    let wants: &[(&str, &[&str])] = &[("gender", &person.wants)];
+    let attributes = [("gender", person.gender)];
+    let ticket = client.match_join("random-chat", &attributes, wants).await.unwrap();
+    if !person.fickle {
+        let matched = tokio::select! {
+            matched = matched(&mut client) => Some(matched),
+            _ = over.wait_for(|over| *over) => None,
+        };
+        if let Some(matched) = matched {
+            return talk(&mut client, matched).await;
+        }
+    }
+    match client.match_leave(&ticket.ticket_id).await.unwrap().state() {
+        TicketState::Cancelled => End::Cancelled,
+        TicketState::Matched => {
+            let matched = matched(&mut client).await;
+            talk(&mut client, matched).await
+        }
+        state => panic!("{person:?}: a ticket that was left is {state:?}"),
+    }
+}
+
+async fn matched(client: &mut Client) -> Matched {
+    let pick = |event: &Kind| match event {
+        Kind::Matched(matched) => Some(matched.clone()),
+        _ => None,
+    };
+    // However long it takes: who is never matched is told to leave.
+    client.event_where(pick).await.unwrap()
+}
+
+/// Says three things and hears three.
+async fn talk(client: &mut Client, matched: Matched) -> End {
+    let own = client.welcome().unwrap().user_id.clone();
+    let room = &matched.room_id;
+    // The partner may have been faster: from the first event on.
+    client.room_join(room, Some(Position::default())).await.unwrap();
+    for number in 0..SAID {
+        client.send(room, &format!("m{number}"), &format!("{own} says {number}")).await.unwrap();
+    }
+    let (mut said, mut heard, mut seq) = (0, 0, 0);
+    while said < SAID || heard < SAID {
+        let message = client.event_where(|event| match event {
+            Kind::Message(message) => Some(message.clone()),
+            _ => None,
+        });
+        let message = timeout(SOON, message).await.expect("a message in time").unwrap();
+        assert!(message.seq > seq, "{} after {seq}", message.seq);
+        seq = message.seq;
+        let count = if message.sender_id == own { &mut said } else { &mut heard };
+        assert_eq!(message.body, format!("{} says {count}", message.sender_id));
+        *count += 1;
+    }
+    End::Talked(matched.room_id)
+}
+
+/// Each ticket is in one final state, and the states are what users were told.
+async fn assert_tickets(ledger: &Ledger, matched: i64) {
+    for (sql, expected) in [
+        ("select count(*) from mm_tickets", USERS as i64),
+        ("select count(distinct user_id) from mm_tickets", USERS as i64),
+        ("select count(*) from mm_tickets where state = 'matched'", matched),
+        ("select count(*) from mm_tickets where state = 'cancelled'", USERS as i64 - matched),
+        ("select count(*) from mm_tickets where ended_at is null", 0),
+        ("select count(*) from mm_matches", matched / 2),
+        ("select count(*) from mm_matches m, json_each(m.user_ids)", matched),
+        ("select count(distinct value) from mm_matches m, json_each(m.user_ids)", matched),
+        (
+            "select count(*) from mm_matches m, json_each(m.ticket_ids) t
+             join mm_tickets k on k.ticket_id = t.value and k.match_id = m.match_id
+             where k.user_id in (select value from json_each(m.user_ids))",
+            matched,
+        ),
+        // One room per match, of just these two.
+        (
+            "select count(*) from chat_rooms r join mm_matches m
+             on r.external_id = m.match_id and r.room_id = m.room_id and r.kind = 1",
+            matched / 2,
+        ),
+        ("select count(*) from chat_rooms", matched / 2),
+        (
+            "select count(*) from mm_matches m join chat_members c using (room_id)
+             where c.user_id in (select value from json_each(m.user_ids))",
+            matched,
+        ),
+        ("select count(*) from chat_members", matched),
+    ] {
+        assert_eq!(ledger.count(sql).await, expected, "{sql}");
+    }
+}
+
+/// Each pair accepts each other, and both were told the same room.
+async fn assert_matches(ledger: &Ledger, people: &[Person], ends: &[End]) {
+    let by_name: BTreeMap<_, _> = people.iter().map(|p| p.name.as_str()).zip(0..).collect();
+    let sql = "select json_object('users', json(user_ids), 'room', room_id) from mm_matches";
+    for found in ledger.texts(sql).await {
+        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+        let who = |at: usize| by_name[found["users"][at].as_str().unwrap()];
+        let (one, other) = (&people[who(0)], &people[who(1)]);
+        assert!(one.accepts(other) && other.accepts(one), "{one:?} and {other:?}");
+        let room = End::Talked(found["room"].as_str().unwrap().to_owned());
+        assert!(ends[who(0)] == room && ends[who(1)] == room, "{found}");
+    }
+}
+
+/// Each message is there once, and the logs have no hole.
+async fn assert_conversations(ledger: &Ledger, world: &World, rooms: usize) {
+    ledger.assert_gapless().await;
+    let said = rooms as i64 * 2 * SAID as i64;
+    for sql in [
+        "select count(*) from chat_log where kind = 1",
+        "select count(*) from (select distinct room_id, actor, client_msg_id, body from chat_log
+         where kind = 1 and body = actor || ' says ' || substr(client_msg_id, 2))",
+    ] {
+        assert_eq!(ledger.count(sql).await, said, "{sql}");
+    }
+    let user = &ledger.texts("select actor from chat_log where kind = 1 limit 1").await[0];
+    // The same, as the user reads it with a token of the process itself.
+    let body = json!({"userId": user});
+    let made = http::post(world.http(), "/api/dev/token", "", &body).await.ok();
+    let token = made["token"].as_str().unwrap();
+    let listed = http::get(world.http(), "/api/rooms", token).await.ok();
+    let room = &listed["rooms"][0];
+    let messages = world.history(user, room["roomId"].as_str().unwrap()).await;
+    assert_eq!(messages.len() as u64, 2 * SAID);
+    assert!(number(&room["headSeq"]) >= 2 * SAID, "{room}");
+}
