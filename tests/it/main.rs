@@ -8,9 +8,11 @@
 
 mod architecture;
 mod bad_input;
+mod crash;
 mod grpc;
 mod http;
 mod ledger;
 mod main_job;
 mod roles;
+mod talkers;
 mod world;
