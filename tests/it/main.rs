@@ -14,5 +14,6 @@ mod http;
 mod ledger;
 mod main_job;
 mod roles;
+mod shutdown;
 mod talkers;
 mod world;
