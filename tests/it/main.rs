@@ -13,6 +13,7 @@ mod grpc;
 mod http;
 mod ledger;
 mod main_job;
+mod resume;
 mod roles;
 mod shutdown;
 mod talkers;
