@@ -16,5 +16,6 @@ mod main_job;
 mod resume;
 mod roles;
 mod shutdown;
+mod slow;
 mod talkers;
 mod world;
