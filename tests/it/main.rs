@@ -10,6 +10,7 @@ mod architecture;
 mod bad_input;
 mod crash;
 mod grpc;
+mod half_open;
 mod http;
 mod ledger;
 mod main_job;
