@@ -47,7 +47,8 @@ pub(crate) async fn call(
     body: impl Into<Bytes>,
 ) -> Answer {
     let body: Bytes = body.into();
-    let mut request = Request::builder().method(method).uri(path).header(header::HOST, "mingle");
+    let mut request =
+        Request::builder().method(method).uri(path).header(header::HOST, addr.to_string());
     if !token.is_empty() {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
