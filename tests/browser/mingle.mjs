@@ -43,7 +43,12 @@ export class Mingle {
   static async start() {
     const mingle = new Mingle();
     mingle.#data = await mkdtemp(path.join(tmpdir(), "mingle-browser-"));
-    await mingle.start();
+    try {
+      await mingle.start();
+    } catch (error) {
+      await mingle.remove();
+      throw error;
+    }
     return mingle;
   }
 
@@ -99,7 +104,7 @@ export class Mingle {
   /** Ends everything and removes the data. */
   async remove() {
     for (const wire of this.#wires) await wire.close();
-    if (this.#child.exitCode === null && this.#child.signalCode === null) await this.kill();
+    if (this.#child?.exitCode === null && this.#child.signalCode === null) await this.kill();
     await rm(this.#data, { recursive: true, force: true });
   }
 
