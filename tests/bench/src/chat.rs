@@ -1,7 +1,7 @@
 //! `chat`: messages at a rate between pairs, beside the same INSERT in group
 //! commit.
 
-use std::{sync::Arc, time::Duration};
+use std::{process, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use mingle_client::ws::proto::{
@@ -15,6 +15,7 @@ use crate::{
     latency::Latencies,
     pace::Schedule,
     plan::Plan,
+    proc,
     report::{Report, Side},
     settings,
     sockets::{self, Driven, Progress},
@@ -22,6 +23,7 @@ use crate::{
 };
 
 const ROUNDS: u32 = 3;
+const CPU: &str = "server CPU per message";
 /// After the last message was due.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What people type.
@@ -133,7 +135,7 @@ async fn talk(report: &mut Report, system: &System, args: &Args) -> anyhow::Resu
     // Each is acknowledged and delivered.
     progress.wait(2 * count, PATIENCE).await?;
     let cpu = (system.cpu()?.saturating_sub(cpu)).as_secs_f64() * 1e6 / count as f64;
-    report.add("server CPU per message", "µs", Side::Ours, cpu);
+    report.add(CPU, "µs", Side::Ours, cpu);
     seen.sent.report(report, Side::Ours, SENT);
     seen.delivered.report(report, Side::Ours, DELIVERED);
     late.report(report, Side::Ours, "generator late by");
@@ -201,12 +203,16 @@ async fn insert(report: &mut Report, mut database: Database, args: &Args) -> any
         }
         anyhow::Ok(latencies)
     });
+    let cpu = proc::cpu(process::id())?;
     let late = schedule.run(move |index| {
         // The writer says itself why it ended.
         let _ = due.blocking_send(index);
     });
     let late = late.await?;
     let committed = committed.await??;
+    let cpu = proc::cpu(process::id())?.saturating_sub(cpu);
+    // With the generator's own, which runs in this process too.
+    report.add(CPU, "µs", Side::Floor, cpu.as_secs_f64() * 1e6 / args.messages() as f64);
     committed.report(report, Side::Floor, SENT);
     committed.report(report, Side::Floor, DELIVERED);
     late.report(report, Side::Floor, "generator late by");

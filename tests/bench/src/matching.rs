@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    process,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,6 +17,7 @@ use crate::{
     latency::Latencies,
     pace::Schedule,
     plan::Plan,
+    proc,
     report::{Report, Side},
     settings,
     sockets::{self, Driven, Progress},
@@ -23,6 +25,7 @@ use crate::{
 };
 
 const ROUNDS: u32 = 3;
+const CPU: &str = "server CPU per join";
 const POOL: &str = "random-chat";
 const GENDERS: [&str; 3] = ["female", "male", "other"];
 /// After the last join was due.
@@ -137,7 +140,7 @@ async fn join(report: &mut Report, system: &System, args: &Args) -> anyhow::Resu
     let late = late.await?;
     progress.wait(count, PATIENCE).await?;
     let cpu = (system.cpu()?.saturating_sub(cpu)).as_secs_f64() * 1e6 / count as f64;
-    report.add("server CPU per join", "µs", Side::Ours, cpu);
+    report.add(CPU, "µs", Side::Ours, cpu);
     seen.acknowledged.report(report, Side::Ours, ACKNOWLEDGED);
     seen.later.report(report, Side::Ours, MATCHED);
     seen.own.report(report, Side::Ours, "own join to matched, both sides");
@@ -168,12 +171,16 @@ async fn insert(report: &mut Report, mut database: Database, args: &Args) -> any
         }
         anyhow::Ok(latencies)
     });
+    let cpu = proc::cpu(process::id())?;
     let late = schedule.run(move |index| {
         // The writer says itself why it ended.
         let _ = due.blocking_send(index);
     });
     let late = late.await?;
     let committed = committed.await??;
+    let cpu = proc::cpu(process::id())?.saturating_sub(cpu);
+    // With the generator's own, which runs in this process too.
+    report.add(CPU, "µs", Side::Floor, cpu.as_secs_f64() * 1e6 / args.joins() as f64);
     committed.report(report, Side::Floor, ACKNOWLEDGED);
     committed.report(report, Side::Floor, MATCHED);
     late.report(report, Side::Floor, "generator late by");

@@ -1,7 +1,10 @@
 //! `sends`: durable sends from many concurrent senders over gRPC, with and
 //! without group append, beside bare commits of the same rows.
 
-use std::time::{Duration, Instant};
+use std::{
+    process,
+    time::{Duration, Instant},
+};
 
 use futures::future::try_join_all;
 use mingle_proto::chat::v1::{SendRequest, chat_service_client::ChatServiceClient};
@@ -12,6 +15,7 @@ use crate::{
     floor::sqlite::{self, Database},
     load::{Caller, Load},
     plan::Plan,
+    proc,
     report::{Report, Side},
     settings,
     system::{System, channel},
@@ -81,8 +85,7 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
             let database = Database::open(plan, &system.database(), &["chat_log"]).await?;
             system.stop().await?;
             eprintln!("sends, round {round}, {name}: Floor");
-            let rate = commit(database, args, group).await?;
-            report.add(&format!("{name}: throughput"), "sends/s", Side::Floor, rate);
+            commit(&mut report, database, args, (name, group)).await?;
         }
     }
     Ok(report)
@@ -103,9 +106,15 @@ async fn callers(system: &System, args: &Args) -> anyhow::Result<Vec<Sender>> {
     Ok(senders.collect())
 }
 
-/// Rows a second, `group` to a transaction.
-async fn commit(mut database: Database, args: &Args, group: usize) -> anyhow::Result<f64> {
+/// Rows a second, `group` to a transaction, and what each costs this process.
+async fn commit(
+    report: &mut Report,
+    mut database: Database,
+    args: &Args,
+    (name, group): (&str, usize),
+) -> anyhow::Result<()> {
     let (start, time) = (Instant::now(), Duration::from_secs(args.seconds));
+    let cpu = proc::cpu(process::id())?;
     let mut rows = 0;
     while start.elapsed() < time {
         let next = rows..rows + group as u64;
@@ -113,5 +122,10 @@ async fn commit(mut database: Database, args: &Args, group: usize) -> anyhow::Re
         database.commit(sqlite::MESSAGE, batch.collect()).await?;
         rows += group as u64;
     }
-    Ok(rows as f64 / start.elapsed().as_secs_f64())
+    let (took, count) = (start.elapsed(), rows as f64);
+    let cpu = proc::cpu(process::id())?.saturating_sub(cpu).as_secs_f64() * 1e6 / count;
+    report.add(&format!("{name}: server CPU each"), "µs", Side::Floor, cpu);
+    let rate = count / took.as_secs_f64();
+    report.add(&format!("{name}: throughput"), "sends/s", Side::Floor, rate);
+    Ok(())
 }
