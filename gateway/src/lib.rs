@@ -3,11 +3,11 @@
 //! It authenticates, bounds, translates and delivers. It has no store, no
 //! business rule, and no session state that another gateway would miss.
 //!
-//! - [`ws`]: the WebSocket protocol; [`http`]: the HTTP API and the page.
-//! - [`hub`]: what this process follows on behalf of its sockets.
-//! - [`outbox`]: what waits for one socket.
-//! - [`auth`]: tokens, resume tokens, origins.
-//! - [`drain`]: how a gateway goes away without anybody losing a message.
+//! - `ws`: the WebSocket protocol; `http`: the HTTP API and the page.
+//! - `hub`: what this process follows on behalf of its sockets.
+//! - `outbox`: what waits for one socket.
+//! - `auth`: tokens, resume tokens, origins.
+//! - `drain`: how a gateway goes away without anybody losing a message.
 
 mod auth;
 mod config;

@@ -98,7 +98,10 @@ impl Connection {
     }
 
     /// Serves the socket to its end.
-    pub(super) async fn run(mut self) {
+    ///
+    /// What is seldom done is boxed where it begins: an idle socket's task
+    /// holds none of it.
+    pub(super) async fn run(&mut self) {
         let end = loop {
             if let Err(end) = self.step().await {
                 break end;
@@ -108,7 +111,7 @@ impl Connection {
             // A peer that reads no more does not hold us.
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.say_goodbye(closing)).await;
         }
-        self.end_session().await;
+        Box::pin(self.end_session()).await;
     }
 
     async fn end_session(&mut self) {
@@ -145,11 +148,11 @@ impl Connection {
         // A hello that is being worked on came in time.
         let is_due = is_free || self.session.is_some();
         tokio::select! {
-            outcome = working => self.answer(outcome).await,
-            () = self.outbox.changed() => self.write_waiting().await,
+            outcome = working => Box::pin(self.answer(outcome)).await,
+            () = self.outbox.changed() => Box::pin(self.write_waiting()).await,
             Some(()) = self.jobs.next() => Ok(()),
-            message = self.socket.recv(), if is_free => self.receive(message).await,
-            () = tokio::time::sleep_until(deadline), if is_due => self.tick().await,
+            message = self.socket.recv(), if is_free => Box::pin(self.receive(message)).await,
+            () = tokio::time::sleep_until(deadline), if is_due => Box::pin(self.tick()).await,
         }
     }
 

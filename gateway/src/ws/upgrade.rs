@@ -59,7 +59,8 @@ pub(crate) async fn upgrade(
     upgrade.on_upgrade(move |socket| async move {
         let _kept = kept;
         if is_allowed {
-            Connection::new(gateway, socket, encoding).run().await;
+            let mut connection = Connection::new(gateway, socket, encoding);
+            connection.run().await;
         } else {
             refuse(socket, Close::OriginNotAllowed).await;
         }

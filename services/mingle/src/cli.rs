@@ -18,7 +18,7 @@ use crate::compose;
 #[derive(Parser)]
 #[command(name = "mingle", version)]
 struct Cli {
-    /// A TOML file over the embedded defaults; MINGLE_<SECTION>__<KEY> in the
+    /// A TOML file over the embedded defaults; `MINGLE_<SECTION>__<KEY>` in the
     /// environment goes over both.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,

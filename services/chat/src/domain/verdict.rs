@@ -128,7 +128,13 @@ impl Account {
         };
         let event = self.append(stamp, Change::Message(message), Some(new.hash));
         let read = Cursor { seq: event.seq, message_no: self.room.message_no };
-        self.change_member(&new.sender, |membership| membership.read = read);
+        self.change_member(&new.sender, |membership| {
+            // Who had read everything has read their own words too; nobody
+            // reads by speaking what came before.
+            if membership.read.message_no + 1 == read.message_no {
+                membership.read = read;
+            }
+        });
         let first = self.remember(new, key, &event, stamp);
         happened(Answer::Sent(first), event)
     }

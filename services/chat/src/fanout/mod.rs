@@ -1,6 +1,6 @@
 //! From a commit to whoever follows the room.
 //!
-//! Commit → [`Board::announce`]: the room's [`Follower`] in this process gets
+//! Commit → `Board::announce`: the room's follower in this process gets
 //! the events at once, and the bus carries a copy to the other processes. A
 //! follower passes on only the next seq: it drops what it has, holds what came
 //! too early for a moment, then reads the missing range from the store. Bus

@@ -54,6 +54,10 @@ pub(crate) async fn cursors_move_forward_and_count_messages(s: Subject) {
     let third = s.send(&room, "ann", "3").await.unwrap();
     assert_eq!(s.view(&room, "ann").await.unread(), 0, "one has read what one says");
     assert_eq!(s.view(&room, "bob").await.unread(), 3);
+    let aside = s.room(Kind::Pair, &["ann", "bob"]).await;
+    s.send(&aside, "ann", "unseen").await.unwrap();
+    s.send(&aside, "bob", "said blindly").await.unwrap();
+    assert_eq!(s.view(&aside, "bob").await.unread(), 2, "who speaks has not read what was before");
     let read = async |user: &str, seq| {
         let intent = Intent::Read { actor: user.to_owned(), seq };
         let written = s.write(&room, intent).await?;
