@@ -43,100 +43,112 @@ const SLACK_KIB: u64 = 16 * 1024;
 
 type Slow = WebSocketStream<TcpStream>;
 
+/// A busy room: who writes, who reads, and who is to be slow.
+struct Crowd {
+    world: World,
+    room: String,
+    writers: Vec<Client>,
+    /// Each with the last seq it saw.
+    readers: Vec<(Client, u64)>,
+    rounds: usize,
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_never_reads_is_closed_and_resumes_whole() {
-    let builder =
-        World::builder().env("MINGLE_GATEWAY__LIMITS__OUTBOUND_BYTES", OUTBOUND.to_string());
-    let world = World::from(builder).await;
-    let name = |kind: &str, number| format!("{kind}-{number}");
-    let writers: Vec<_> = (0..WRITERS).map(|number| name("writer", number)).collect();
-    let readers: Vec<_> = (0..READERS).map(|number| name("reader", number)).collect();
-    let slow: Vec<_> = (0..SLOW).map(|number| name("slow", number)).collect();
-    let members = writers.iter().chain(&readers).chain(&slow);
-    let room = world.room(&members.map(String::as_str).collect::<Vec<_>>()).await;
-
-    let mut attentive = Vec::new();
-    for user in &readers {
-        let mut client = world.client(user, Encoding::Json).await;
-        client.room_join(&room, Some(Position::default())).await.unwrap();
-        attentive.push((client, 0));
-    }
-    let mut talkers = Vec::new();
-    for user in &writers {
-        talkers.push(world.client(user, Encoding::Proto).await);
-    }
+    let mut crowd = Crowd::gather().await;
     // The process at work, before anybody is slow.
-    for round in 0..WARM {
-        say(&mut talkers, &room, round).await;
-        listen(&mut attentive, (round + 1) * ROUND * WRITERS).await;
+    for _ in 0..WARM {
+        crowd.round().await;
     }
-    let before = world.mingle.rss_kib();
+    let before = crowd.world.mingle.rss_kib();
     let mut dozing = Vec::new();
-    for user in &slow {
-        dozing.push(doze(&world, user, &room).await);
+    for number in 0..SLOW {
+        dozing.push(doze(&crowd.world, &format!("slow-{number}"), &crowd.room).await);
     }
-    let (mut rounds, mut most) = (WARM, before);
-    while metric(&world, "mingle_gateway_slow_sockets_total").await < SLOW {
-        assert!(
-            rounds < ROUNDS,
-            "{} of {SLOW} were found slow",
-            metric(&world, "mingle_gateway_slow_sockets_total").await
-        );
-        say(&mut talkers, &room, rounds).await;
-        rounds += 1;
-        listen(&mut attentive, rounds * ROUND * WRITERS).await;
-        most = most.max(world.mingle.rss_kib());
+    let (mut most, mut found) = (before, 0);
+    while found < SLOW {
+        assert!(crowd.rounds < ROUNDS, "{found} of {SLOW} were found slow");
+        crowd.round().await;
+        most = most.max(crowd.world.mingle.rss_kib());
+        found = metric(&crowd.world, "mingle_gateway_slow_sockets_total").await;
     }
-    eprintln!("{rounds} rounds; resident {before} KiB, then at most {most} KiB");
+    eprintln!("{} rounds; resident {before} KiB, then at most {most} KiB", crowd.rounds);
     let bound = (SLOW * OUTBOUND) as u64 / 1024 + SLACK_KIB;
     assert!(most - before < bound, "{before} KiB grew to {most} KiB, by more than {bound} KiB");
 
-    let log: Vec<_> = {
-        let ledger = Ledger::open(world.mingle.data_dir()).await;
-        let rows = ledger.room(&room).await;
-        ledger.close().await;
-        rows.into_iter().map(|row| row.position).collect()
-    };
+    // One of them does not even read why.
+    let asleep = dozing.pop().unwrap();
+    let log = crowd.log().await;
     for (number, socket) in dozing.into_iter().enumerate() {
         let (resume_token, mut seen) = wake(socket).await;
         let missed = log.len() as u64 - seen[seen.len() - 1].seq;
         assert!(missed > 0, "slow-{number} read everything");
         if number < RESUMED {
-            let resume = Resume { token: resume_token, rooms: after(&room, &seen) };
-            seen.extend(catch_up(&world, &slow[number], resume, missed).await);
+            let resume = Resume { token: resume_token, rooms: after(&crowd.room, &seen) };
+            let user = format!("slow-{number}");
+            seen.extend(catch_up(&crowd.world, &user, resume, missed).await);
         }
         let joined = seen[0].seq as usize - 1;
         assert_eq!(seen, log[joined..joined + seen.len()], "slow-{number} saw another log");
         assert!(number >= RESUMED || joined + seen.len() == log.len());
     }
-    let gone = async || metric(&world, "mingle_gateway_sockets").await <= READERS + WRITERS;
+    let gone = async || metric(&crowd.world, "mingle_gateway_sockets").await <= READERS + WRITERS;
     eventually(SOON, "the slow sockets are gone", gone).await;
+    drop(asleep);
 }
 
-/// Each writer says a round's worth.
-async fn say(talkers: &mut [Client], room: &str, round: usize) {
-    let body = "x".repeat(BODY);
-    let body = &body;
-    join_all(talkers.iter_mut().map(|client| async move {
-        for number in 0..ROUND {
-            client.send(room, &format!("{round}-{number}"), body).await.unwrap();
+impl Crowd {
+    async fn gather() -> Self {
+        let bound = ("MINGLE_GATEWAY__LIMITS__OUTBOUND_BYTES", OUTBOUND.to_string());
+        let world = World::from(World::builder().env(bound.0, bound.1)).await;
+        let names = |kind: &str, amount| (0..amount).map(|n| format!("{kind}-{n}")).collect();
+        let names: [Vec<String>; 3] =
+            [names("writer", WRITERS), names("reader", READERS), names("slow", SLOW)];
+        let members: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
+        let room = world.room(&members).await;
+        let (mut writers, mut readers) = (Vec::new(), Vec::new());
+        for user in &names[0] {
+            writers.push(world.client(user, Encoding::Proto).await);
         }
-    }))
-    .await;
-}
+        for user in &names[1] {
+            let mut client = world.client(user, Encoding::Json).await;
+            client.room_join(&room, Some(Position::default())).await.unwrap();
+            readers.push((client, 0));
+        }
+        Self { world, room, writers, readers, rounds: 0 }
+    }
 
-/// Each reader has seen `messages` messages, each event once and in order.
-async fn listen(readers: &mut [(Client, u64)], messages: usize) {
-    join_all(readers.iter_mut().map(|(client, at)| async move {
-        let members = (SLOW + READERS + WRITERS) as u64;
-        while *at < members + messages as u64 {
-            let event = next_event(client).await.unwrap();
-            let Some((_, position)) = logged(&event) else { continue };
-            assert_eq!(position.seq, *at + 1);
-            *at = position.seq;
-        }
-    }))
-    .await;
+    /// Each writer says a round's worth; each reader then has seen it all, each
+    /// event once and in order.
+    async fn round(&mut self) {
+        let (room, round, body) = (&self.room, self.rounds, &"x".repeat(BODY));
+        join_all(self.writers.iter_mut().map(|client| async move {
+            for number in 0..ROUND {
+                client.send(room, &format!("{round}-{number}"), body).await.unwrap();
+            }
+        }))
+        .await;
+        self.rounds += 1;
+        // The members' joining came first.
+        let events = SLOW + READERS + WRITERS + self.rounds * ROUND * WRITERS;
+        join_all(self.readers.iter_mut().map(|(client, at)| async move {
+            while *at < events as u64 {
+                let event = next_event(client).await.unwrap();
+                let Some((_, position)) = logged(&event) else { continue };
+                assert_eq!(position.seq, *at + 1);
+                *at = position.seq;
+            }
+        }))
+        .await;
+    }
+
+    /// The room's log, from the database.
+    async fn log(&self) -> Vec<Position> {
+        let ledger = Ledger::open(self.world.mingle.data_dir()).await;
+        let rows = ledger.room(&self.room).await;
+        ledger.close().await;
+        rows.into_iter().map(|row| row.position).collect()
+    }
 }
 
 /// A socket that joins the room with little room for what comes, and then
