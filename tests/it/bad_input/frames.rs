@@ -1,12 +1,14 @@
 //! Frames that are none.
 
-use mingle_client::ws::{Encoding, Message, proto::server_frame::Kind};
+use mingle_client::ws::{Encoding, Message, close::Close, proto::server_frame::Kind};
 use mingle_testkit::Mingle;
 
 use super::{ID, Why, assert_alive, assert_refused, closed, greeted, reply, send};
 use crate::world::World;
 
 const FRAME: usize = 64 * 1024;
+/// So many unreadable frames in a row are no accident.
+const UNREADABLE: usize = 100;
 
 #[tokio::test]
 async fn malformed_json_is_refused_by_field() {
@@ -116,6 +118,28 @@ async fn a_frame_too_large_is_refused_and_one_far_too_large_ends_the_connection(
         assert_eq!(closed(&mut socket).await, 1009);
     }
     assert_served(&world.mingle).await;
+}
+
+#[tokio::test]
+async fn who_speaks_another_protocol_is_closed_in_the_end() {
+    let world = World::start().await;
+    for encoding in Encoding::ALL {
+        let mut socket = greeted(&world, "ann", encoding).await;
+        let nonsense = || match encoding {
+            Encoding::Json => Message::text("GET / HTTP/1.1"),
+            Encoding::Proto => Message::binary(vec![0xff; 20]),
+        };
+        for _ in 0..UNREADABLE - 1 {
+            send(&mut socket, nonsense()).await.unwrap();
+            assert!(matches!(reply(&mut socket).await.1, Kind::Error(_)));
+        }
+        // One that is read is a new beginning.
+        assert_alive(&mut socket, "not yet").await;
+        for _ in 0..UNREADABLE {
+            send(&mut socket, nonsense()).await.unwrap();
+        }
+        assert_eq!(closed(&mut socket).await, Close::ProtocolError.code());
+    }
 }
 
 fn is_too_large(answer: &Kind) -> bool {
