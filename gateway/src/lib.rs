@@ -75,6 +75,7 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
 
     let bounds = listen::Bounds {
         connections: gateway.config.limits.max_connections,
+        stalled: gateway.config.limits.dead_after(),
         head: gateway.config.limits.hello_timeout(),
     };
     let listen = gateway.config.listen;

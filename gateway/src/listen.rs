@@ -13,6 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
@@ -29,6 +30,8 @@ const LAST_REQUEST: Duration = Duration::from_secs(3);
 pub(crate) struct Bounds {
     /// Connections, sockets included; more wait in the backlog.
     pub connections: usize,
+    /// A peer that takes nothing for this long is gone.
+    pub(crate) stalled: Duration,
     /// Time for the head of a request.
     pub head: Duration,
 }
@@ -53,7 +56,7 @@ pub(crate) async fn serve(
         match accepted {
             Some((stream, place)) => {
                 let router = router.clone();
-                tasks.spawn(connection(stream, router, place, (bounds.head, stop.clone())));
+                tasks.spawn(connection(stream, router, place, (bounds, stop.clone())));
             }
             None => tokio::time::sleep(PAUSE).await,
         }
@@ -75,19 +78,21 @@ async fn connection(
     stream: TcpStream,
     router: Router,
     place: Place,
-    (head, stop): (Duration, CancellationToken),
+    (bounds, stop): (Bounds, CancellationToken),
 ) {
     // Frames are small and wait for nobody.
     let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(bounds.stalled));
     let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(place.clone());
         request.map(axum::body::Body::new)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head)
+        .header_read_timeout(bounds.head)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service))
         .with_upgrades();
     let mut served = std::pin::pin!(served);
     // A peer that breaks off is no failure of ours.

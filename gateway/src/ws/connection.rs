@@ -358,7 +358,6 @@ impl Connection {
     /// a peer that does not read brings about.
     async fn write(&mut self, messages: Vec<Message>) -> Result<(), End> {
         let (socket, outbox) = (&mut self.socket, &self.outbox);
-        let patience = self.gateway.config.limits.dead_after();
         let written = async {
             for message in messages {
                 socket.feed(message).await?;
@@ -368,8 +367,6 @@ impl Connection {
         tokio::select! {
             written = written => written.map_err(|_| End::Gone),
             closing = outbox.closed() => Err(End::Close(closing)),
-            // Too little waits for it to be slow, yet it takes nothing.
-            () = tokio::time::sleep(patience) => Err(closing(Close::Idle)),
         }
     }
 
