@@ -12,7 +12,7 @@ use mingle_client::ws::{
     proto::{self, ClientFrame, Ping, ServerFrame, client_frame, server_frame::Kind},
 };
 
-use crate::world::{World, token};
+use crate::world::{SOON, World, token};
 
 /// An id that is none of a room, message or ticket.
 const MISSING: &str = "01900000-0000-7000-8000-000000000000";
@@ -40,10 +40,16 @@ async fn ask(socket: &mut Socket, kind: client_frame::Kind) -> Kind {
     reply(socket).await.1
 }
 
+/// What comes next; something does.
+async fn next(socket: &mut Socket) -> Incoming {
+    let next = tokio::time::timeout(SOON, socket.next()).await;
+    next.expect("something comes in time").unwrap()
+}
+
 /// The next reply and its id, events left out.
 async fn reply(socket: &mut Socket) -> (u32, Kind) {
     loop {
-        match socket.next().await.unwrap() {
+        match next(socket).await {
             Incoming::Frame(ServerFrame { id: Some(id), kind: Some(kind) }) => return (id, kind),
             Incoming::Frame(_) => {}
             Incoming::Closed(code, reason) => panic!("closed with {code}: {reason}"),
@@ -69,7 +75,7 @@ async fn assert_alive(socket: &mut Socket, what: &str) {
 /// Waits for the end and returns its code.
 async fn closed(socket: &mut Socket) -> u16 {
     loop {
-        match socket.next().await.unwrap() {
+        match next(socket).await {
             Incoming::Frame(_) => {}
             Incoming::Closed(code, _) => return code,
         }
