@@ -78,7 +78,10 @@ impl From<Fault> for pb::Error {
 impl From<Status> for Fault {
     fn from(status: Status) -> Self {
         let Described { kind, reason, field, message, retry_after } = Described::from(&status);
-        Self { kind, reason, field: camel_case(&field), message, retry_after }
+        // The words of the message name the field too.
+        let spelled = camel_case(&field);
+        let message = if field.is_empty() { message } else { message.replace(&field, &spelled) };
+        Self { kind, reason, field: spelled, message, retry_after }
     }
 }
 

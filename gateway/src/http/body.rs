@@ -28,7 +28,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Gateway>> for Body<T> {
         })?;
         let bytes = read.map_err(|_| {
             let max = limits.http_body_bytes;
-            let message = format!("the body cannot be read; at most {max} bytes are");
+            let message = format!("the body is larger than {max} bytes, or broke off");
             Fault::new(Kind::Invalid, Reason::FrameTooLarge, message)
         })?;
         codec::json(&bytes).map(Self)

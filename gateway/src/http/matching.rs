@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::extract::State;
-use mingle_proto::{gateway::v1 as pb, matchmaking::v1 as mm};
+use mingle_proto::{errors::v1::Reason, gateway::v1 as pb, matchmaking::v1 as mm};
 use tonic::Request;
 
 use super::{
@@ -52,7 +52,7 @@ pub(super) async fn read(
     };
     let mut client = gateway.matchmaking();
     let answer = tokio::select! {
-        answer = client.get_ticket(request(wait_ms)) => answer?,
+        answer = client.get_ticket(request(wait_ms)) => answer.map_err(said)?,
         // A gateway that goes away does not wait: the answer is how it stands.
         () = gateway.ctx.stop.cancelled() => gateway.matchmaking().get_ticket(request(0)).await?,
     };
@@ -84,6 +84,15 @@ pub(super) async fn pool(
         matches_last_minute: stats.matches_last_minute,
         median_wait_ms: stats.median_wait_ms,
     }))
+}
+
+/// The service's `wait_ms` is our `wait`.
+fn said(status: tonic::Status) -> Fault {
+    let fault = Fault::from(status);
+    if fault.field == "waitMs" {
+        return Fault::invalid(Reason::Malformed, "wait", "wait is at most 25s");
+    }
+    fault
 }
 
 /// An answer that names the room tells the outcome.

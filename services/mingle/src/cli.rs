@@ -12,11 +12,26 @@ use mingle_runtime::{
 
 use crate::compose;
 
+const CONFIGURATION: &str = "\
+Configuration, each layer over the one before:
+  the defaults (config.default.toml of each crate), --config FILE, and the
+  environment: MINGLE_<SECTION>__<KEY>, or MINGLE_<SECTION>__<KEY>_FILE.
+  Lists are written [\"a\", \"b\"].
+
+  MINGLE_ENV=production         refuse to start without secrets
+  MINGLE_JWT_SECRET             verifies users' tokens (HS256, 32 characters)
+  MINGLE_SESSION_SECRET         signs resume tokens (32 characters)
+  MINGLE_INTERNAL_TOKEN         what gRPC callers present (16 characters)
+  MINGLE_GATEWAY__LISTEN        HTTP and WebSocket  [127.0.0.1:8080]
+  MINGLE_GRPC__LISTEN           gRPC                [127.0.0.1:50051]
+  MINGLE_PROBES__LISTEN         probes and metrics  [127.0.0.1:9464]
+  MINGLE_DATA__DIR              where the data is   [mingle-data]";
+
 /// Matchmaking, chat and presence for an application.
 ///
 /// Without a command everything runs in this process on embedded backends.
 #[derive(Parser)]
-#[command(name = "mingle", version)]
+#[command(name = "mingle", version, after_help = CONFIGURATION)]
 struct Cli {
     /// A TOML file over the embedded defaults; `MINGLE_<SECTION>__<KEY>` in the
     /// environment goes over both.

@@ -44,12 +44,24 @@ impl Announcer {
         if self.mode == Mode::Production && !std::io::stderr().is_terminal() {
             return;
         }
-        eprintln!("\n  Open http://{address}/ in two tabs and press \"Find someone\" in both.");
-        eprintln!("  What is said is kept in {}.", self.dir.join("mingle.db").display());
-        if self.mode == Mode::Development {
-            eprintln!(
-                "  Development mode: anybody gets a token. MINGLE_ENV=production refuses that."
-            );
+        let kept = self.dir.join("mingle.db");
+        if address.ip().is_loopback() {
+            eprintln!("\n  Open http://{address}/ in two tabs and press \"Find someone\" in both.");
+        } else {
+            eprintln!("\n  Serving on {address}, also beyond this machine.");
+        }
+        eprintln!("  What is said is kept in {}.", kept.display());
+        match (self.mode, address.ip().is_loopback()) {
+            (Mode::Production, _) => {}
+            (Mode::Development, true) => {
+                eprintln!(
+                    "  Development mode: anybody here gets a token. MINGLE_ENV=production refuses that."
+                );
+            }
+            (Mode::Development, false) => eprintln!(
+                "  Development mode: no tokens are handed out beyond this machine, unless\n  \
+                 MINGLE_GATEWAY__DEV_TOKENS_BEYOND_LOOPBACK=true."
+            ),
         }
         eprintln!();
     }

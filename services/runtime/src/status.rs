@@ -144,10 +144,15 @@ fn status(kind: Kind, reason: Reason, field: &str, message: String, retry: Durat
     if !field.is_empty() {
         details.add_bad_request_violation(field, &message);
     }
-    if kind.is_transient() {
+    if kind.is_transient() && !is_bound(reason) {
         details.set_retry_info(Some(retry));
     }
     Status::with_error_details(kind.grpc(), message, details)
+}
+
+/// Bounds that waiting does not move: the caller must give something up.
+fn is_bound(reason: Reason) -> bool {
+    matches!(reason, Reason::TooManyRooms | Reason::TooManyConnections | Reason::RoomFull)
 }
 
 fn log_defect(error: &dyn std::error::Error) {

@@ -87,7 +87,8 @@ fn held(session_id: &str, user_id: &str, generation: u64) -> pr::Session {
         user_id: user_id.to_owned(),
         generation,
         connection_id: Uuid::new_v4().to_string(),
-        status: pr::Status::Online.into(),
+        // As it was before a resume; else ONLINE.
+        status: pr::Status::Unspecified.into(),
     }
 }
 

@@ -27,14 +27,22 @@ pub fn create(request: proto::CreateRoomRequest) -> Result<Intent, Invalid> {
             }
         }
     }
+    let external_id = (!request.external_id.is_empty())
+        .then(|| own_external_id(&request.actor, request.external_id));
     Ok(Intent::Create(NewRoom {
         kind,
         name: request.name,
         creator: request.actor,
         origin: content::of_room(kind, &members),
         members,
-        external_id: Some(request.external_id).filter(|id| !id.is_empty()),
+        external_id,
     }))
+}
+
+/// One actor's ids say nothing of another's, and take none away. Neither part
+/// holds the separator, a control character. Matches have no actor.
+fn own_external_id(actor: &str, id: String) -> String {
+    if actor.is_empty() { id } else { format!("{actor}\u{1f}{id}") }
 }
 
 fn kind(kind: proto::RoomKind) -> Result<Kind, Invalid> {

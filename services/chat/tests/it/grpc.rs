@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 
 use mingle_proto::chat::v1::{
-    CloseRoomRequest, CreateRoomRequest, DeleteRequest, EditRequest, GetRoomRequest,
-    HistoryRequest, JoinRequest, LeaveRequest, ListMembersRequest, ListRoomsRequest,
-    MarkReadRequest, Position, ReplayRequest, RoomKind, SendRequest, SetTypingRequest,
-    SharedRoomsRequest, event,
+    CloseRoomRequest, CreateRoomRequest, CreateRoomResponse, DeleteRequest, EditRequest,
+    GetRoomRequest, HistoryRequest, JoinRequest, LeaveRequest, ListMembersRequest,
+    ListRoomsRequest, MarkReadRequest, Position, ReplayRequest, RoomKind, SendRequest,
+    SetTypingRequest, SharedRoomsRequest, event,
 };
 
 use crate::stage::{Client, NEW_YEAR, Stage, failure};
@@ -209,4 +209,24 @@ async fn lists_are_paged_and_shared_rooms_told() {
         (replay.recovered, replay.reason.as_str(), replay.events.len()),
         (false, "beyond_head", 2)
     );
+}
+
+#[tokio::test]
+async fn one_actors_external_ids_say_nothing_of_anothers() {
+    let stage = Stage::new().await;
+    let mut client = stage.serve("").await.client;
+    let lobby = |actor: &str| CreateRoomRequest {
+        actor: actor.to_owned(),
+        kind: RoomKind::Channel.into(),
+        external_id: "lobby".to_owned(),
+        ..Default::default()
+    };
+    let anns = client.create_room(lobby("ann")).await.unwrap().into_inner();
+    let again = client.create_room(lobby("ann")).await.unwrap().into_inner();
+    let bobs = client.create_room(lobby("bob")).await.unwrap().into_inner();
+    assert_eq!((anns.created, again.created, bobs.created), (true, false, true));
+    let id = |answer: CreateRoomResponse| answer.room.unwrap().room_id;
+    let anns = id(anns);
+    assert_eq!(id(again), anns);
+    assert_ne!(id(bobs), anns);
 }

@@ -12,6 +12,8 @@ use figment::{Figment, providers::Serialized};
 use super::{Mode, Problems};
 
 const PREFIX: &str = "MINGLE_";
+/// Development or production.
+const MODE: &str = "MINGLE_ENV";
 
 /// Variables with a name of their own, and the key that each sets.
 const NAMED: &[(&str, &str)] = &[
@@ -58,16 +60,34 @@ impl Environment {
         read_file(&twin, path, problems)
     }
 
+    /// True when the variable, or its `_FILE` twin, is set.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name) || self.0.contains_key(&format!("{name}_FILE"))
+    }
+
+    /// Variables that begin like ours, are none of ours, and are not those
+    /// that Kubernetes makes up for a Service: misspelt, most likely.
+    pub fn strangers(&self) -> Vec<&str> {
+        let is_stranger = |name: &&str| {
+            let base = name.strip_suffix("_FILE").unwrap_or(name);
+            let Some(rest) = base.strip_prefix(PREFIX) else { return false };
+            let is_named = base == MODE || NAMED.iter().any(|(named, _)| *named == base);
+            let is_link = rest.ends_with("_SERVICE_HOST") || rest.contains("_PORT");
+            !is_named && !is_link && !rest.contains("__")
+        };
+        self.0.keys().map(String::as_str).filter(is_stranger).collect()
+    }
+
     pub(super) fn mode(&self, problems: &mut Problems) -> Mode {
         let replit = self.get("REPLIT_DEPLOYMENT", problems).is_some_and(|value| value == "1");
-        match self.get("MINGLE_ENV", problems).as_deref() {
+        match self.get(MODE, problems).as_deref() {
             Some("production") => Mode::Production,
             Some("development") => Mode::Development,
             None if replit => Mode::Production,
             None => Mode::Development,
             Some(other) => {
                 let why = format_args!("is {other:?}, not development or production");
-                problems.add("MINGLE_ENV", why);
+                problems.add(MODE, why);
                 Mode::Production
             }
         }
@@ -75,7 +95,8 @@ impl Environment {
 
     pub(super) fn merge_into(&self, mut figment: Figment, problems: &mut Problems) -> Figment {
         for (name, value) in self.0.iter().filter(|(_, value)| !value.is_empty()) {
-            let Some((key, value)) = setting(name, value, problems) else {
+            let is_set = |name: &str| self.0.get(name).is_some_and(|value| !value.is_empty());
+            let Some((key, value)) = setting((name, value), is_set, problems) else {
                 continue;
             };
             // Where the default is text, digits are text: a secret may look
@@ -95,7 +116,11 @@ impl Environment {
 }
 
 /// The key that a variable sets and its value, if it is one of ours.
-fn setting(name: &str, value: &str, problems: &mut Problems) -> Option<(String, String)> {
+fn setting(
+    (name, value): (&str, &str),
+    is_set: impl Fn(&str) -> bool,
+    problems: &mut Problems,
+) -> Option<(String, String)> {
     let (base, is_file) = match name.strip_suffix("_FILE") {
         Some(base) => (base, true),
         None => (name, false),
@@ -107,6 +132,10 @@ fn setting(name: &str, value: &str, problems: &mut Problems) -> Option<(String, 
             format!("{section}.{}", key.replace("__", ".")).to_lowercase()
         }
     };
+    if is_file {
+        let twin = format!("is set, and {base} too: which one is meant?");
+        problems.require(!is_set(base), name, &twin);
+    }
     let value = if is_file { read_file(name, value, problems)? } else { value.to_owned() };
     Some((key, value))
 }

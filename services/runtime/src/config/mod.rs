@@ -124,13 +124,13 @@ impl Config {
             }
             Err(errors) => {
                 for error in errors {
-                    let mut path = error.path.clone();
-                    if path.first().is_none_or(|first| first != S::NAME) {
-                        path.insert(0, S::NAME.to_owned());
+                    let key = key_of(S::NAME, error.path);
+                    let variable = format!("MINGLE_{}", key.replace('.', "__").to_uppercase());
+                    if self.environment.contains(&variable) {
+                        problems.add(&key, format_args!("{} (set by {variable})", error.kind));
+                    } else {
+                        problems.add(&key, error.kind);
                     }
-                    let source = error.metadata.as_ref().map(|meta| meta.name.to_string());
-                    let source = source.map(|name| format!(" (from {name})")).unwrap_or_default();
-                    problems.add(&path.join("."), format_args!("{}{source}", error.kind));
                 }
                 None
             }
@@ -165,6 +165,13 @@ impl Config {
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
+}
+
+/// The library names the section of a key after it, or not at all.
+fn key_of(section: &str, mut path: Vec<String>) -> String {
+    path.retain(|part| part != section);
+    path.insert(0, section.to_owned());
+    path.join(".")
 }
 
 fn top_level(figment: &Figment) -> Vec<String> {

@@ -62,10 +62,14 @@ impl Process {
         tracing::info!(
             build = crate::diagnostics::BUILD,
             node = node_id,
-            ?grpc,
-            ?probes,
+            grpc = %grpc.listen,
+            probes = %probes.listen,
+            internal_token = %grpc.internal_token,
             "starting"
         );
+        for variable in config.environment().strangers() {
+            tracing::warn!(variable, "unknown environment variable, misspelt?");
+        }
         let reporter = HealthReporter::new();
         let health = Health::new(reporter.clone());
         let node_id: Arc<str> = node_id.into();

@@ -91,9 +91,10 @@ fn reflection(names: &[&str]) -> anyhow::Result<ServerReflectionServer<impl Serv
 }
 
 async fn bind(address: SocketAddr, name: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address);
-    let listener =
-        listener.await.with_context(|| format!("cannot listen on {address} ({name})"))?;
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        let section = name.to_uppercase();
+        format!("cannot listen on {address}; MINGLE_{section}__LISTEN sets another address")
+    })?;
     let address = listener.local_addr().with_context(|| format!("no address ({name})"))?;
     Ok((listener, address))
 }

@@ -66,7 +66,7 @@ fn file_overrides_defaults_and_environment_overrides_both() {
 fn unknown_keys_and_sections_are_named() {
     let config = load(Environment::from_iter([("MINGLE_SAMPLE__SIZ", "3")])).unwrap();
     let problems = config.read::<Sample>().unwrap_err().to_string();
-    assert!(problems.contains("siz"), "{problems}");
+    assert!(problems.contains("sample.siz: "), "{problems}");
     let problems =
         load(Environment::from_iter([("MINGLE_CHATT__X", "3")])).unwrap_err().to_string();
     assert!(problems.contains("chatt: unknown section"), "{problems}");
@@ -84,7 +84,8 @@ fn every_problem_is_told_at_once() {
 fn a_wrong_type_names_key_and_source() {
     let config = load(Environment::from_iter([("MINGLE_SAMPLE__SIZE", "many")])).unwrap();
     let problems = config.read::<Sample>().unwrap_err().to_string();
-    assert!(problems.contains("sample.size"), "{problems}");
+    assert!(problems.contains("sample.size: "), "{problems}");
+    assert!(problems.contains("(set by MINGLE_SAMPLE__SIZE)"), "{problems}");
 }
 
 #[test]
@@ -101,6 +102,28 @@ fn secrets_come_from_files_and_are_never_printed() {
 
     let missing = Environment::from_iter([("MINGLE_SAMPLE__SECRET_FILE", "/does/not/exist")]);
     assert!(load(missing).unwrap_err().to_string().contains("MINGLE_SAMPLE__SECRET_FILE"));
+}
+
+#[test]
+fn misspelt_variables_are_told_and_those_of_kubernetes_are_not() {
+    let environment = Environment::from_iter([
+        ("MINGLE_DATA_DIR", "x"),
+        ("MINGLE_JWT_SECERT", "x"),
+        ("MINGLE_JWT_SECRET", "x"),
+        ("MINGLE_ENV", "development"),
+        ("MINGLE_DATA__DIR", "x"),
+        ("MINGLE_CHAT_SERVICE_HOST", "10.0.0.1"),
+        ("MINGLE_CHAT_PORT_50055_TCP_ADDR", "10.0.0.1"),
+        ("PATH", "x"),
+    ]);
+    assert_eq!(environment.strangers(), ["MINGLE_DATA_DIR", "MINGLE_JWT_SECERT"]);
+}
+
+#[test]
+fn a_value_and_a_file_for_it_contradict_each_other() {
+    let environment = [("MINGLE_SAMPLE__NAME", "a"), ("MINGLE_SAMPLE__NAME_FILE", "/etc/hostname")];
+    let problems = load(Environment::from_iter(environment)).unwrap_err().to_string();
+    assert!(problems.contains("MINGLE_SAMPLE__NAME_FILE: is set, and"), "{problems}");
 }
 
 #[test]
