@@ -9,6 +9,7 @@
 mod architecture;
 mod bad_input;
 mod crash;
+mod devices;
 mod grpc;
 mod half_open;
 mod http;
