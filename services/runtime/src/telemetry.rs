@@ -56,7 +56,10 @@ pub fn init(mode: Mode, filter: &str) {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS);
     match builder.map(PrometheusBuilder::install_recorder) {
-        Ok(Ok(handle)) => drop(METRICS.set(handle)),
+        Ok(Ok(handle)) => {
+            drop(METRICS.set(handle));
+            crate::grpc::trace::describe();
+        }
         Ok(Err(error)) => tracing::warn!(%error, "metrics are off"),
         Err(error) => tracing::warn!(%error, "metrics are off"),
     }

@@ -14,7 +14,8 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
             for method in &service.method {
                 let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
                 let streams = method.client_streaming() || method.server_streaming();
-                methods.insert(path, Method { name: method.name().to_owned(), streams });
+                let (service, name) = (service.name().to_owned(), method.name().to_owned());
+                methods.insert(path, Method { service, name, streams });
             }
         }
     }
@@ -22,13 +23,15 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
 });
 
 struct Method {
+    service: String,
     name: String,
     streams: bool,
 }
 
-/// The name of one of our own methods by its path: a bounded set of labels.
-pub fn name(path: &str) -> Option<&'static str> {
-    METHODS.get(path).map(|method| method.name.as_str())
+/// Service and name of one of our own methods by its path: a bounded set of
+/// labels.
+pub fn names(path: &str) -> Option<(&'static str, &'static str)> {
+    METHODS.get(path).map(|method| (method.service.as_str(), method.name.as_str()))
 }
 
 /// True for the path of a method with a stream on either side: deadlines and
@@ -44,14 +47,14 @@ pub fn is_open(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_streaming, name};
+    use super::{is_streaming, names};
 
     #[test]
     fn methods_are_known_by_their_descriptors() {
         assert!(is_streaming("/mingle.chat.v1.ChatService/Subscribe"));
         assert!(is_streaming("/mingle.presence.v1.PresenceService/Watch"));
         assert!(!is_streaming("/mingle.chat.v1.ChatService/Send"));
-        assert_eq!(name("/mingle.chat.v1.ChatService/Send"), Some("Send"));
-        assert_eq!(name("/mingle.chat.v1.ChatService/Invented"), None);
+        assert_eq!(names("/mingle.chat.v1.ChatService/Send"), Some(("ChatService", "Send")));
+        assert_eq!(names("/mingle.chat.v1.ChatService/Invented"), None);
     }
 }

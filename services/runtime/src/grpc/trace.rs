@@ -13,6 +13,9 @@ use tracing::Instrument as _;
 use super::{Call, Request, Response, methods};
 use crate::telemetry;
 
+const RPCS: &str = "mingle_rpcs_total";
+const RPC_SECONDS: &str = "mingle_rpc_duration_seconds";
+
 /// See the module.
 #[derive(Clone)]
 pub struct Trace<S>(pub S);
@@ -32,15 +35,16 @@ where
     fn call(&mut self, request: Request) -> Call {
         let path = request.uri().path();
         // A path that is no method of ours would be a label without bound.
-        let method = methods::name(path);
+        let names = methods::names(path);
+        let method = names.map(|(_, method)| method);
         let span = tracing::info_span!("rpc", otel.name = method, rpc.path = path);
         telemetry::adopt(&span, request.headers());
         let call = span.in_scope(|| self.0.call(request));
         let timed = async move {
             let started = Instant::now();
             let response = call.await?;
-            if let Some(method) = method {
-                record(method, &response, started);
+            if let Some(names) = names {
+                record(names, &response, started);
             }
             Ok(response)
         };
@@ -48,10 +52,23 @@ where
     }
 }
 
-fn record(method: &'static str, response: &Response, started: Instant) {
+fn record((service, method): (&'static str, &'static str), response: &Response, started: Instant) {
     let status = response.headers().get("grpc-status");
     let code = status.and_then(|value| value.to_str().ok()).unwrap_or("0").to_owned();
-    metrics::counter!("mingle_rpcs_total", "method" => method, "code" => code).increment(1);
-    metrics::histogram!("mingle_rpc_duration_seconds", "method" => method)
+    let calls = metrics::counter!(
+        RPCS, "service" => service, "method" => method, "code" => code
+    );
+    calls.increment(1);
+    metrics::histogram!(RPC_SECONDS, "service" => service, "method" => method)
         .record(started.elapsed().as_secs_f64());
+}
+
+/// Says what the metrics of this layer mean.
+pub(crate) fn describe() {
+    metrics::describe_counter!(RPCS, "gRPC calls answered, by status code");
+    metrics::describe_histogram!(
+        RPC_SECONDS,
+        metrics::Unit::Seconds,
+        "time to the answer of a gRPC call, or to the first one of a stream"
+    );
 }
