@@ -74,7 +74,8 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         let (kind, what) = match &error {
-            E::PoolTimedOut => (ErrorKind::Timeout, "database pool"),
+            // Nothing was begun: the outcome is known.
+            E::PoolTimedOut => (ErrorKind::Unavailable, "database pool"),
             E::Io(_)
             | E::BeginFailed
             | E::InvalidSavePointStatement

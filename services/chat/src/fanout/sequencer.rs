@@ -50,6 +50,8 @@ impl Sequencer {
     }
 
     fn pass(&mut self, event: Event, due: &mut Vec<Event>) {
+        // After a jump the same event may be held as well.
+        self.held.remove(&event.seq);
         self.last = Position { seq: event.seq, id: event.id.clone() };
         due.push(event);
     }

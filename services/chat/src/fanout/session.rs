@@ -42,8 +42,10 @@ impl Session {
         };
         let unread = gone.clone();
         hub.tasks.spawn(async move {
+            let stop = session.hub.stop.clone();
             tokio::select! {
                 () = unread.cancelled() => {}
+                () = stop.cancelled() => {}
                 () = session.serve(requests) => {}
             }
         });

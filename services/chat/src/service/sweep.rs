@@ -44,11 +44,12 @@ pub async fn sweep(
         }
         let now = clock.now_ms();
         let look = async {
-            close_idle(&*store, now - sweep.pair_idle_ms).await?;
+            // A room that cannot be closed keeps nothing else from its end.
+            let closed = close_idle(&*store, now - sweep.pair_idle_ms).await;
             while store.expire(now - sweep.retention_ms, EVENTS).await? > 0 {
                 tokio::task::yield_now().await;
             }
-            Ok(())
+            closed
         };
         let looked: Result<()> = tokio::select! {
             () = stop.cancelled() => return,

@@ -1,6 +1,7 @@
 //! Takes what is too old from the beginning of logs, so that what is left of
 //! a log has no hole.
 
+use futures::TryStreamExt as _;
 use mingle_store::Result;
 use sqlx::{Row as _, SqliteConnection};
 
@@ -39,13 +40,16 @@ async fn take(tx: &mut SqliteConnection, room_id: &str, before: i64, limit: i64)
     let query = sqlx::query(include_str!("../../../sql/sqlite/expired_rows.sql"));
     let mut last = None;
     let mut gone = 0;
-    for row in query.bind(room_id).bind(limit).fetch_all(&mut *tx).await? {
+    // One row at a time: most rooms end at their first.
+    let mut rows = query.bind(room_id).bind(limit).fetch(&mut *tx);
+    while let Some(row) = rows.try_next().await? {
         if row.try_get::<i64, _>("sent_at")? >= before {
             break;
         }
         last = Some((row.try_get::<i64, _>("seq")?, row.try_get::<String, _>("id")?));
         gone += 1;
     }
+    drop(rows);
     if let Some((seq, id)) = last {
         let query = sqlx::query(include_str!("../../../sql/sqlite/expire.sql"));
         query.bind(room_id).bind(seq).execute(&mut *tx).await?;
