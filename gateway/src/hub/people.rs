@@ -75,23 +75,36 @@ impl People {
         Ok(self.client.clone().count(pr::CountRequest {}).await?.into_inner())
     }
 
-    /// Fails when `more` users would be too many for this process.
-    pub(crate) fn check(&self, more: usize) -> Result<(), Fault> {
-        if self.watched.len() + more <= MAX_WATCHED {
-            return Ok(());
+    /// Watches users on behalf of a socket, from now on; answers those that
+    /// nobody here watched before, for [`People::ask`].
+    ///
+    /// **Errors**: RESOURCE_EXHAUSTED when this process watches as many as it
+    /// may; then none of them is watched.
+    pub(crate) fn watch(
+        &self,
+        socket: u64,
+        outbox: &Arc<Outbox>,
+        users: &[Arc<str>],
+    ) -> Result<Vec<Arc<str>>, Fault> {
+        if self.watched.len() + users.len() > MAX_WATCHED {
+            let message = "this gateway watches as many users as it may";
+            return Err(Fault::new(Kind::Exhausted, Reason::Overloaded, message).retry());
         }
-        let message = "this gateway watches as many users as it may";
-        Err(Fault::new(Kind::Exhausted, Reason::Overloaded, message).retry())
-    }
-
-    /// Watches users on behalf of a socket; each is told once with its present
-    /// state and then with each change.
-    pub(crate) async fn watch(&self, socket: u64, outbox: Arc<Outbox>, users: Vec<Arc<str>>) {
+        let mut new = Vec::new();
         for user in users {
             let mut watchers = self.watched.entry(user.clone()).or_default();
+            if watchers.is_empty() {
+                new.push(user.clone());
+            }
             watchers.retain(|(other, _)| *other != socket);
             watchers.push((socket, outbox.clone()));
-            drop(watchers);
+        }
+        Ok(new)
+    }
+
+    /// Asks to be told of these users, if they are watched still.
+    pub(crate) async fn ask(&self, users: Vec<Arc<str>>) {
+        for user in users {
             // The link is gone only when the gateway stops.
             let _ = self.wishes.send(user).await;
         }

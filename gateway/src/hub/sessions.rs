@@ -41,6 +41,8 @@ const ATTEMPTS: usize = 8;
 /// Ends of sessions that presence has not heard of; beyond, they end with
 /// this process.
 const MAX_UNHEARD: usize = 10_000;
+/// Of them, those that are told again with one renewal.
+const MAX_AT_ONCE: usize = 100;
 const DEGRADED: &str = "presence";
 
 /// A socket that holds a session, or is about to.
@@ -140,8 +142,10 @@ impl Sessions {
         for held in holders.iter_mut().filter(|held| held.socket == socket) {
             held.session.generation = generation;
         }
-        let newest = holders.iter().map(|held| held.session.generation).max().unwrap_or(0);
-        let is_beaten = |held: &Held| (1..newest).contains(&held.session.generation);
+        // Without presence two sockets may have the same: the later one stays.
+        let rank = |held: &Held| (held.session.generation, held.socket);
+        let newest = holders.iter().map(rank).max();
+        let is_beaten = |held: &Held| held.session.generation > 0 && Some(rank(held)) < newest;
         let beaten: Vec<_> = holders.extract_if(.., |held| is_beaten(held)).collect();
         drop(holders);
         for held in beaten {
@@ -170,14 +174,14 @@ impl Sessions {
     /// The socket is closed: its session goes into grace. A newer socket's is
     /// not touched: the generation tells them apart.
     pub(crate) async fn disconnect(&self, socket: u64, session_id: &str) {
-        for Held { session, .. } in self.remove(session_id, |held| held.socket == socket) {
-            let request = pr::DisconnectRequest {
-                session_id: session.session_id,
-                user_id: session.user_id,
-                generation: session.generation,
-            };
-            self.end(request).await;
+        for held in self.remove(session_id, |held| held.socket == socket) {
+            self.end(disconnection(&held.session)).await;
         }
+    }
+
+    fn holds(&self, session: &pr::Session) -> bool {
+        let is_it = |held: &Held| held.session.connection_id == session.connection_id;
+        self.held.get(session.session_id.as_str()).is_some_and(|holders| holders.iter().any(is_it))
     }
 
     async fn end(&self, request: pr::DisconnectRequest) {
@@ -245,10 +249,13 @@ impl Sessions {
             self.client.clone().renew_node(request).await?;
             None
         };
-        let unheard = std::mem::take(&mut *self.unheard.lock());
-        for request in unheard {
-            self.end(request).await;
-        }
+        // A few at a time: the next renewal must not wait for them.
+        let unheard: Vec<_> = {
+            let mut waiting = self.unheard.lock();
+            let few = waiting.len().min(MAX_AT_ONCE);
+            waiting.drain(..few).collect()
+        };
+        futures::future::join_all(unheard.into_iter().map(|request| self.end(request))).await;
         Ok(every)
     }
 
@@ -257,9 +264,14 @@ impl Sessions {
         let request = self.bounded(pr::RegisterNodeRequest { node });
         let answer = self.client.clone().register_node(request).await?.into_inner();
         for sessions in self.granted().chunks(CHUNK) {
-            for session in self.register_sessions(sessions.to_vec()).await? {
-                self.supersede(&session, |_| true);
+            let superseded = self.register_sessions(sessions.to_vec()).await?;
+            // Only what was sent can have lost: a newer socket may hold it now.
+            for sent in sessions.iter().filter(|sent| superseded.contains(&sent.session_id)) {
+                self.supersede(&sent.session_id, |it| it.connection_id == sent.connection_id);
             }
+            // And what ended meanwhile ended before presence heard of it.
+            let gone = sessions.iter().filter(|sent| !self.holds(sent)).map(disconnection);
+            futures::future::join_all(gone.map(|request| self.end(request))).await;
         }
         Ok(Duration::from_millis(answer.renew_ms.max(100).into()))
     }
@@ -293,6 +305,14 @@ impl Sessions {
             holders.is_empty()
         });
         removed
+    }
+}
+
+fn disconnection(session: &pr::Session) -> pr::DisconnectRequest {
+    pr::DisconnectRequest {
+        session_id: session.session_id.clone(),
+        user_id: session.user_id.clone(),
+        generation: session.generation,
     }
 }
 

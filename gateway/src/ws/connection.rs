@@ -30,6 +30,8 @@ use crate::{
 const WRITE: usize = 64 * 1024;
 /// How long a peer may take to read our close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of it, what a request in flight may take.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// Refused hellos on one socket.
 const MAX_REFUSED: u32 = 3;
 /// Frames in a row that are none of the protocol's.
@@ -79,6 +81,10 @@ impl Connection {
     pub(super) fn new(gateway: Arc<Gateway>, socket: WebSocket, encoding: Encoding) -> Self {
         let outbox = Arc::new(Outbox::new(encoding, gateway.config.limits.outbound_bytes));
         let registered = gateway.sockets.register(outbox.clone());
+        if gateway.ctx.stop.is_cancelled() {
+            // Its upgrade was on its way when the others were closed.
+            outbox.close(Closing { close: Close::Draining, retry_after_ms: 1000 });
+        }
         let now = Instant::now();
         Self {
             gateway,
@@ -219,6 +225,9 @@ impl Connection {
 
     fn prove_alive(&self) {
         let Some(session) = &self.session else { return };
+        for ticket in session.take_unproved() {
+            self.gateway.tickets.wish(Wish::Told(ticket));
+        }
         for ticket in session.tickets() {
             self.gateway.tickets.wish(Wish::Alive(ticket));
         }
@@ -326,9 +335,12 @@ impl Connection {
                     Entry::Over(ticket) => self.forget_ticket(&ticket),
                 }
             }
+            if !told.is_empty() {
+                // Its pong proves that the outcome arrived.
+                messages.push(Message::Ping(Default::default()));
+            }
             self.write(messages).await?;
             for ticket in told {
-                self.gateway.tickets.wish(Wish::Told(ticket.clone()));
                 self.session.iter().for_each(|session| session.was_told(&ticket));
             }
         }
@@ -381,7 +393,7 @@ impl Connection {
 
     async fn say_goodbye(&mut self, closing: Closing) -> Result<(), axum::Error> {
         if closing.retry_after_ms > 0 {
-            self.answer_last().await?;
+            let _ = tokio::time::timeout(LAST_ANSWER, self.answer_last()).await;
             let draining = pb::Draining { retry_after_ms: closing.retry_after_ms };
             let event = Event::new(server_frame::Kind::Draining(draining));
             self.socket.feed(event.message(self.outbox.encoding())).await?;

@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use mingle_proto::{chat::v1 as chat, gateway::v1::server_frame};
+use mingle_runtime::status::Kind;
 
 use super::session::Session;
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
 
 /// Between two tries to read a log that cannot be read now.
 const RETRY: Duration = Duration::from_millis(250);
+const MAX_RETRY: Duration = Duration::from_secs(5);
 
 /// Work that goes on after a reply.
 pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -63,9 +65,12 @@ impl Replay {
     }
 
     async fn step(&mut self, gateway: &Gateway, session: &Session) -> Next {
+        // The room was left, or joined again with another replay.
+        if !session.is_current(&self.followed) {
+            return Next::Done;
+        }
         session.outbox.drained().await;
         let page = page(gateway, session, self.followed.id(), (&self.after, 0)).await;
-        // The room was left, or joined again with another replay.
         if !session.is_current(&self.followed) {
             return Next::Done;
         }
@@ -76,19 +81,20 @@ impl Replay {
                 if has_more { Next::ReadOn } else { self.catch_up(session).await }
             }
             Ok(_) => {
-                self.followed.live_at_head();
                 session.outbox.push(Entry::Event(translate::gap(self.followed.id())));
+                self.followed.live_at_head();
                 Next::Done
             }
-            Err(fault) if fault.kind.is_transient() => {
-                tokio::time::sleep(fault.retry_after.unwrap_or_default().max(RETRY)).await;
-                Next::ReadOn
-            }
             // The membership ended, unnoticed: nothing more is theirs to hear.
-            Err(_) => {
+            Err(fault) if matches!(fault.kind, Kind::NotFound | Kind::Denied) => {
                 session.leave(self.followed.id());
                 session.outbox.push(Entry::Event(translate::gap(self.followed.id())));
                 Next::Done
+            }
+            Err(fault) => {
+                let pause = fault.retry_after.unwrap_or_default().clamp(RETRY, MAX_RETRY);
+                tokio::time::sleep(pause).await;
+                Next::ReadOn
             }
         }
     }

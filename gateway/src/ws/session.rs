@@ -44,6 +44,7 @@ pub(crate) struct Session {
     rooms: Mutex<HashMap<Arc<str>, Joined>>,
     tickets: Mutex<Vec<Arc<str>>>,
     told: Mutex<Option<Arc<str>>>,
+    unproved: Mutex<Vec<Arc<str>>>,
     watched: Mutex<Vec<Arc<str>>>,
 }
 
@@ -65,6 +66,7 @@ impl Session {
             rooms: Mutex::default(),
             tickets: Mutex::default(),
             told: Mutex::default(),
+            unproved: Mutex::default(),
             watched: Mutex::default(),
         }
     }
@@ -95,11 +97,13 @@ impl Session {
         self.outbox.forget(&room);
     }
 
-    /// The stay in `room` begins after `head`.
-    pub(crate) fn begins(&self, room: &str, head: &Position) {
-        if let Some(joined) = self.rooms.lock().get_mut(room) {
-            joined.cursor = head.clone();
-        }
+    /// The last event written of a room that the socket follows, if it does;
+    /// the user is known to belong to it at `since`.
+    pub(crate) fn belongs(&self, room: &str, since: u64) -> Option<Position> {
+        let mut rooms = self.rooms.lock();
+        let joined = rooms.get_mut(room)?;
+        joined.since = joined.since.max(since);
+        Some(joined.cursor.clone())
     }
 
     /// Ends a stay.
@@ -164,6 +168,12 @@ impl Session {
     pub(crate) fn was_told(&self, ticket: &Arc<str>) {
         self.remove_ticket(ticket);
         *self.told.lock() = Some(ticket.clone());
+        self.unproved.lock().push(ticket.clone());
+    }
+
+    /// Outcomes that were written and not yet known to have arrived.
+    pub(crate) fn take_unproved(&self) -> Vec<Arc<str>> {
+        std::mem::take(&mut *self.unproved.lock())
     }
 
     /// The last outcome written, which the next search must not be answered.

@@ -32,18 +32,16 @@ pub(crate) async fn watch(
     }
     let users: Vec<String> = users.into_iter().collect();
     check_visible(gateway, &session.claims, &users).await?;
-    gateway.people.check(users.len())?;
-    let presences = gateway.people.read(users.clone()).await?;
-    let presences = presences.into_iter().map(translate::presence).collect();
     let shared: Vec<Arc<str>> = users.iter().map(|user| user.as_str().into()).collect();
-    let former = session.set_watched(shared.clone());
+    let new = gateway.people.watch(session.socket, &session.outbox, &shared)?;
+    let former = session.set_watched(shared);
     gateway.people.unwatch(session.socket, &former);
+    let presences = gateway.people.read(users).await?;
+    let presences = presences.into_iter().map(translate::presence).collect();
     let kind = server_frame::Kind::Presences(pb::Presences { presences });
-    let (gateway, session) = (gateway.clone(), session.clone());
-    // After the reply, which precedes the changes.
-    let job: Job = Box::pin(async move {
-        gateway.people.watch(session.socket, session.outbox.clone(), shared).await;
-    });
+    let gateway = gateway.clone();
+    // After the reply, which precedes what it causes.
+    let job: Job = Box::pin(async move { gateway.people.ask(new).await });
     Ok(Reply { kind, jobs: vec![job], session: None })
 }
 

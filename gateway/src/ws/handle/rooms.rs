@@ -77,51 +77,41 @@ async fn follow(
     let head = room.head.clone().unwrap_or_default();
     let head = Position { seq: head.seq, id: head.id };
     let Some(after) = after else {
-        if let Some(joined) = session.joined(&room.room_id) {
+        if let Some(cursor) = session.belongs(&room.room_id, head.seq) {
             // Followed already, and nothing to read again.
-            return Ok((at(reply, joined.cursor), None));
+            return Ok((at(reply, cursor), None));
         }
-        if room.closed {
-            return Ok((at(reply, head), None));
-        }
-        return Ok((at(reply, live_at_head(gateway, session, &room).await?), None));
+        return begin(gateway, session, (room, head.clone()), at(reply, head)).await;
     };
     let after = Position { seq: after.seq, id: after.id };
     let proof = page(gateway, session, &room.room_id, (&after, 1)).await?;
-    if !proof.recovered {
-        let head = live_at_head(gateway, session, &room).await?;
-        let reply = at(reply, head);
-        return Ok((pb::Room { recovered: false, reason: proof.reason, ..reply }, None));
+    let reply = at(reply, head.clone());
+    if proof.recovered {
+        return begin(gateway, session, (room, after), reply).await;
     }
-    let followed = enter(gateway, session, &room).await?;
-    session.keep(followed.clone(), after.clone(), head.seq);
+    let reply = pb::Room { recovered: false, reason: proof.reason, ..reply };
+    begin(gateway, session, (room, head), reply).await
+}
+
+/// Begins a stay after a place in the log, which is read on from there.
+async fn begin(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    (room, after): (chat::Room, Position),
+    reply: pb::Room,
+) -> Result<(pb::Room, Option<Job>), Fault> {
+    let head = room.head.as_ref().map_or(0, |head| head.seq);
+    if room.closed && after.seq >= head {
+        // Nothing comes any more.
+        session.leave(&room.room_id);
+        return Ok((reply, None));
+    }
+    let (user, outbox) = (session.user.clone(), session.outbox.clone());
+    let followed = Arc::new(gateway.rooms.enter(&room.room_id, user, outbox).await?);
+    session.keep(followed.clone(), after.clone(), head);
     let replay = Replay { followed, after, is_closed: room.closed };
     let job: Job = Box::pin(replay.run(gateway.clone(), session.clone()));
-    Ok((at(reply, head), Some(job)))
-}
-
-async fn enter(
-    gateway: &Gateway,
-    session: &Session,
-    room: &chat::Room,
-) -> Result<Arc<crate::hub::rooms::Followed>, Fault> {
-    let (user, outbox) = (session.user.clone(), session.outbox.clone());
-    Ok(Arc::new(gateway.rooms.enter(&room.room_id, user, outbox).await?))
-}
-
-/// Follows from the head on.
-async fn live_at_head(
-    gateway: &Gateway,
-    session: &Session,
-    room: &chat::Room,
-) -> Result<Position, Fault> {
-    let followed = enter(gateway, session, room).await?;
-    let since = room.head.as_ref().map_or(0, |head| head.seq);
-    // Kept first: nothing of an earlier stay comes between.
-    session.keep(followed.clone(), Position::default(), since);
-    let head = followed.live_at_head();
-    session.begins(&room.room_id, &head);
-    Ok(head)
+    Ok((reply, Some(job)))
 }
 
 /// Makes the user a member, or reads a closed room that they were in.

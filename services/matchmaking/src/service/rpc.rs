@@ -8,7 +8,7 @@ use mingle_proto::matchmaking::v1::{
     GetTicketRequest, GetTicketResponse, PoolStatsRequest, PoolStatsResponse, WatchRequest,
     WatchResponse, matchmaking_service_server::MatchmakingService,
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -20,11 +20,15 @@ use crate::{
     wire::{self, TicketQuery},
 };
 
+/// Calls of GetTicket that wait at the same time.
+const MAX_WAITS: usize = 1024;
+
 /// `mingle.matchmaking.v1.MatchmakingService`.
 #[derive(Clone)]
 pub struct Service {
     matcher: Arc<Matcher>,
     recheck: Duration,
+    waits: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -32,7 +36,8 @@ pub struct Service {
 impl Service {
     /// Serves `matcher`; what is followed is read again each `recheck`.
     pub fn new(matcher: Arc<Matcher>, recheck: Duration, ctx: &mingle_runtime::Context) -> Self {
-        Self { matcher, recheck, tasks: ctx.tasks.clone(), stop: ctx.stop.clone() }
+        let waits = Arc::new(Semaphore::new(MAX_WAITS));
+        Self { matcher, recheck, waits, tasks: ctx.tasks.clone(), stop: ctx.stop.clone() }
     }
 
     /// Reads a ticket of its owner and renews its lease. An owner who polls and
@@ -65,7 +70,10 @@ impl Service {
     /// lost, a look at the row now and then.
     async fn wait(&self, query: TicketQuery, wait: Duration) -> Result<Ticket, Error> {
         let ticket_id = query.ticket_id.ok_or(Error::TicketNotFound)?;
-        let end = Instant::now() + wait;
+        // A wait holds one of the process's places for calls: they are not all
+        // for waits. Without a place the state now is the answer.
+        let place = self.waits.try_acquire();
+        let end = Instant::now() + if place.is_ok() { wait } else { Duration::ZERO };
         let mut inbox = self.matcher.feed.inbox();
         inbox.follow(&ticket_id);
         loop {
