@@ -8,7 +8,7 @@ use mingle_proto::presence::v1::{
     GetManyRequest, Status as Shown, presence_service_client::PresenceServiceClient,
 };
 use mingle_runtime::{Role, health::Health, peers::Peers};
-use mingle_store::Result;
+use mingle_store::{Result, commit::MAX_BATCH};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
@@ -104,10 +104,21 @@ impl Sweep {
 
     async fn expire(&self) -> Result<()> {
         let now = self.matcher.clock.now_ms();
-        for ticket_id in self.matcher.tickets.overdue(now, self.budget).await? {
-            self.matcher.end(&ticket_id, None, End::Overdue).await?;
+        let overdue = self.matcher.tickets.overdue(now, self.budget).await?;
+        self.end(overdue, End::Overdue).await
+    }
+
+    /// Ends tickets, many in one commit. The first failure is told; the others
+    /// end all the same.
+    async fn end(&self, ticket_ids: Vec<String>, end: End) -> Result<()> {
+        let mut outcome = Ok(());
+        for batch in ticket_ids.chunks(MAX_BATCH) {
+            let ends: Vec<_> = batch.iter().map(|id| self.matcher.end(id, None, end)).collect();
+            for ended in futures::future::join_all(ends).await {
+                outcome = outcome.and(ended.map(drop));
+            }
         }
-        Ok(())
+        outcome
     }
 
     /// Compares the next rows of a pool with its index. True when more follow.
@@ -174,11 +185,9 @@ impl Sweep {
             return Ok(false);
         };
         // In the order asked; a shorter answer leaves the rest alone.
-        for (ticket_id, presence) in ticket_ids.iter().zip(reply.into_inner().presences) {
-            if presence.status() == Shown::Offline {
-                self.matcher.end(ticket_id, None, End::Gone).await?;
-            }
-        }
+        let told = ticket_ids.into_iter().zip(reply.into_inner().presences);
+        let gone = told.filter(|(_, presence)| presence.status() == Shown::Offline);
+        self.end(gone.map(|(ticket_id, _)| ticket_id).collect(), End::Gone).await?;
         Ok(true)
     }
 
