@@ -21,6 +21,8 @@ pub struct Config {
     pub sweep_ms: u64,
     /// What one sweep looks at, per pool and task.
     pub sweep_budget: u32,
+    /// Days that ended tickets and matches are kept.
+    pub retention_days: u32,
     /// Age at which any instance makes the room of a match.
     pub room_after_ms: i64,
     /// Rooms created at once.
@@ -157,6 +159,7 @@ impl Section for Config {
         let positive = [
             ("matchmaking.sweep_ms", self.sweep_ms > 0),
             ("matchmaking.sweep_budget", self.sweep_budget > 0),
+            ("matchmaking.retention_days", self.retention_days > 0),
             ("matchmaking.room_after_ms", self.room_after_ms > 0),
             ("matchmaking.max_rooms", self.max_rooms > 0),
             ("matchmaking.max_matches", self.max_matches > 0),

@@ -20,6 +20,7 @@ use crate::{
     store::{End, Span},
 };
 
+const DAY_MS: i64 = 86_400_000;
 /// Rows younger than this are left alone: their entry is on its way.
 const SETTLING_MS: i64 = 1_000;
 
@@ -29,6 +30,7 @@ pub struct Sweep {
     peers: Peers,
     health: Health,
     budget: u32,
+    retention_ms: i64,
     room_after_ms: i64,
     call: Duration,
     /// How far each pool's index was compared with the rows.
@@ -45,6 +47,7 @@ impl Sweep {
             peers: ctx.peers.clone(),
             health: ctx.health.clone(),
             budget: config.sweep_budget,
+            retention_ms: i64::from(config.retention_days) * DAY_MS,
             room_after_ms: config.room_after_ms,
             call: Duration::from_millis(config.call_ms),
             compared: HashMap::new(),
@@ -96,6 +99,8 @@ impl Sweep {
         }
         self.health.set_degraded("matchmaking-presence", blind);
         report("rooms", self.rooms().await);
+        let before = self.matcher.clock.now_ms() - self.retention_ms;
+        report("retention", self.matcher.tickets.forget(before, self.budget).await);
     }
 
     fn pools(&self) -> Vec<Arc<Pool>> {

@@ -151,6 +151,10 @@ pub trait Tickets: Send + Sync + 'static {
     /// were not taken by their owners, oldest first.
     async fn untold(&self, pool: &str, before_ms: i64, limit: u32) -> Result<Vec<String>>;
 
+    /// Removes tickets that ended before `before_ms`, and matches made before
+    /// that no ticket speaks of: at most `limit` of each, the oldest first.
+    async fn forget(&self, before_ms: i64, limit: u32) -> Result<()>;
+
     /// Matches of a pool made since, oldest first: when, and how long each of
     /// its tickets waited. The newest `limit` tickets.
     async fn recent_waits(

@@ -188,3 +188,27 @@ async fn who_says_what_they_were_told_begins_anew_at_once() {
     assert_ne!(anew.ticket_id, ann.ticket_id);
     assert_eq!(anew.state(), TicketState::Waiting);
 }
+
+#[tokio::test]
+async fn what_ended_long_ago_is_forgotten_and_what_waits_is_not() {
+    let mut world = World::new().await;
+    let ann = world.join("ann", "female", &[]).await;
+    let bob = world.join("bob", "male", &[]).await;
+    world.matched(&ann).await;
+    world.matched(&bob).await;
+    world.pass(40 * 86_400_000).await;
+    let cem = world.join("cem", "other", &["female"]).await;
+    // Outcomes that nobody took are told first, by one sweep.
+    world.pass(1_000).await;
+    world.pass(1_000).await;
+    let left: Vec<(String,)> = sqlx::query_as("select ticket_id from mm_tickets")
+        .fetch_all(&world.sql().await)
+        .await
+        .unwrap();
+    assert_eq!(left, [(cem.ticket_id,)]);
+    let matches: Vec<(String,)> = sqlx::query_as("select match_id from mm_matches")
+        .fetch_all(&world.sql().await)
+        .await
+        .unwrap();
+    assert!(matches.is_empty());
+}

@@ -25,6 +25,9 @@ const PLANS: &[(&str, &[&str])] = plans! {
     "overdue_lease" uses "COVERING INDEX mm_tickets_lease (lease_until>? AND lease_until<?)";
     "roomless" uses "mm_matches_roomless (";
     "untold" uses "mm_tickets_untold (pool=? AND ended_at<?)";
+    "ended" uses "mm_tickets_ended (ended_at<?)";
+    "forget_tickets" uses "mm_tickets_ended (ended_at<?)";
+    "forget_matches" uses "mm_matches_made (created_at<?)", "mm_tickets_match (match_id=?)";
     "recent_waits" uses "mm_tickets_matched (pool=? AND ended_at>?)";
 };
 

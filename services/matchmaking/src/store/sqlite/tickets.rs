@@ -17,13 +17,16 @@ use crate::{
     store::{Created, End, Ended, Paired, Pairing, Tickets},
 };
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, sql: include_str!("../../../migrations/sqlite/0001_tickets.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("../../../migrations/sqlite/0001_tickets.sql") },
+    Migration { version: 2, sql: include_str!("../../../migrations/sqlite/0002_retention.sql") },
+];
 const PARTNERS: &str = include_str!("../../../sql/sqlite/partners.sql");
 const WAITING: &str = include_str!("../../../sql/sqlite/waiting.sql");
 const OVERDUE_TIME: &str = include_str!("../../../sql/sqlite/overdue_time.sql");
 const OVERDUE_LEASE: &str = include_str!("../../../sql/sqlite/overdue_lease.sql");
 const ROOMLESS: &str = include_str!("../../../sql/sqlite/roomless.sql");
+const ENDED: &str = include_str!("../../../sql/sqlite/ended.sql");
 const UNTOLD: &str = include_str!("../../../sql/sqlite/untold.sql");
 const RECENT_WAITS: &str = include_str!("../../../sql/sqlite/recent_waits.sql");
 
@@ -160,6 +163,15 @@ impl Tickets for SqliteTickets {
     async fn untold(&self, pool: &str, before_ms: i64, limit: u32) -> Result<Vec<String>> {
         let query = sqlx::query(UNTOLD).bind(pool).bind(before_ms).bind(limit);
         ids(&query.fetch_all(self.database.readers()).await?)
+    }
+
+    async fn forget(&self, before_ms: i64, limit: u32) -> Result<()> {
+        // Mostly there is nothing, and then nothing is written.
+        let ended = sqlx::query(ENDED).bind(before_ms);
+        if ended.fetch_optional(self.database.readers()).await?.is_some() {
+            self.write(Write::Forget { before_ms, limit }, 0).await?;
+        }
+        Ok(())
     }
 
     async fn recent_waits(

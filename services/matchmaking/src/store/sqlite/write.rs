@@ -20,6 +20,8 @@ const MATCH_TICKET: &str = include_str!("../../../sql/sqlite/match_ticket.sql");
 const COMPLETE: &str = include_str!("../../../sql/sqlite/complete.sql");
 const MEMBERS: &str = include_str!("../../../sql/sqlite/members.sql");
 const RENEW: &str = include_str!("../../../sql/sqlite/renew.sql");
+const FORGET_TICKETS: &str = include_str!("../../../sql/sqlite/forget_tickets.sql");
+const FORGET_MATCHES: &str = include_str!("../../../sql/sqlite/forget_matches.sql");
 const TOLD: &str = include_str!("../../../sql/sqlite/told.sql");
 pub(super) const GET: &str = include_str!("../../../sql/sqlite/get.sql");
 
@@ -32,6 +34,7 @@ pub(super) enum Write {
     Complete { match_id: String, room_id: String },
     Renew { ticket_id: String, lease_until: i64 },
     Told(Vec<String>),
+    Forget { before_ms: i64, limit: u32 },
 }
 
 /// What became of it.
@@ -76,6 +79,12 @@ async fn apply(tx: &mut SqliteConnection, write: &Write, now: i64) -> Result<Wri
         Write::Renew { ticket_id, lease_until } => {
             let query = sqlx::query(RENEW).bind(ticket_id).bind(lease_until);
             query.execute(tx).await?;
+            Ok(Written::Noted)
+        }
+        Write::Forget { before_ms, limit } => {
+            for statement in [FORGET_TICKETS, FORGET_MATCHES] {
+                sqlx::query(statement).bind(before_ms).bind(limit).execute(&mut *tx).await?;
+            }
             Ok(Written::Noted)
         }
         Write::Told(ticket_ids) => {

@@ -1,0 +1,8 @@
+-- ?1 ended before, ?2 limit. Outcomes that nobody took stay until they are told.
+delete from mm_tickets
+where ticket_id in (
+    select ticket_id from mm_tickets
+    where ended_at < ?1 and (state <> 'matched' or told = 1)
+    order by ended_at
+    limit ?2
+)
