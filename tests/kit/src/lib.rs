@@ -1,5 +1,5 @@
-//! What Mingle's tests share: waiting for a condition with a deadline, and
-//! running the `mingle` command as a child process.
+//! What Mingle's tests share: waiting for a condition with a deadline, running
+//! the `mingle` command as a child process, and the servers that it needs.
 //!
 //! Everything here fails the test that calls it, by panicking with a message
 //! that says what was expected and what was seen; nothing returns an error to
@@ -9,7 +9,9 @@ mod binary;
 mod eventually;
 mod log;
 mod mingle;
+mod server;
 
 pub use binary::binary;
 pub use eventually::{Outcome, eventually};
 pub use mingle::{Builder, Finished, Mingle};
+pub use server::{Server, free_port};

@@ -1,5 +1,7 @@
 //! The process harness, over a shell script in place of the command.
 
+mod server;
+
 use mingle_testkit::{Builder, Mingle};
 use std::{os::unix::process::ExitStatusExt as _, path::Path, time::Duration};
 
