@@ -11,7 +11,10 @@ use mingle_store::clock::ManualClock;
 
 use crate::{
     conformance::suite,
-    harness::world::{LIMITS, START, TERMS, World, claim, node},
+    harness::{
+        through,
+        world::{LIMITS, START, TERMS, World, claim, node},
+    },
 };
 
 async fn memory() -> World {
@@ -21,6 +24,13 @@ async fn memory() -> World {
 }
 
 suite!(memory);
+
+/// Not a backend of its own: the role over its store, by its RPCs.
+async fn grpc() -> World {
+    through::open().await
+}
+
+suite!(grpc);
 
 #[tokio::test]
 async fn a_session_in_memory_is_small() {

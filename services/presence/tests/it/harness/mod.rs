@@ -1,4 +1,8 @@
 //! What the tests stand on.
 
+mod apart;
+mod heard;
+pub(crate) mod through;
+mod translate;
 pub(crate) mod wire;
 pub(crate) mod world;

@@ -24,6 +24,17 @@ use super::world::START;
 /// Longer than anything that is still to come takes, under paused time.
 const QUIET: Duration = Duration::from_millis(600);
 
+/// A client of the role, bound over `backends`, behind the whole server stack.
+/// The role's work in the background begins in the runtime of the caller.
+pub(crate) async fn serve(
+    overrides: &str,
+    backends: Backends,
+) -> (PresenceServiceClient<Transport>, Context) {
+    let context = Context::for_test(&[Config::DEFAULTS], overrides);
+    let routes = bind(context.clone(), backends).await.unwrap().into_routes().unwrap();
+    (PresenceServiceClient::new(Transport::local(routes)), context)
+}
+
 /// The role, its client and its clock. Tokio's time stands still.
 pub(crate) struct Role {
     pub(crate) client: PresenceServiceClient<Transport>,
@@ -41,10 +52,8 @@ impl Role {
         let database = Sqlite::open(folder.path()).await.unwrap();
         // Not before: the database works in a thread that such time outruns.
         tokio::time::pause();
-        let context = Context::for_test(&[Config::DEFAULTS], overrides);
         let backends = Backends { database, bus: bus.clone(), clock: clock.clone() };
-        let routes = bind(context.clone(), backends).await.unwrap().into_routes().unwrap();
-        let client = PresenceServiceClient::new(Transport::local(routes));
+        let (client, context) = serve(overrides, backends).await;
         Self { client, bus, clock, _context: context, _folder: folder }
     }
 
