@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use dashmap::DashMap;
 use mingle_proto::chat::v1::{
     Events, Signal, SubscribeResponse, subscribe_response::Event as Told,
 };
-use mingle_store::{bus::Bus, clock::Clock};
+use mingle_store::{
+    bus::{Announcement, Bus},
+    clock::Clock,
+};
 use tokio::sync::mpsc;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use super::{
     envelope::{encode, topic},
@@ -21,6 +23,11 @@ use crate::{domain::Event, store::Announce, wire};
 /// Announcements that wait for the bus; beyond, they are dropped there, and
 /// other processes find the events when they compare heads.
 const QUEUE: usize = 4096;
+/// Announcements that go to the bus at once.
+const BATCH: usize = 256;
+
+/// What waits for the bus, and keeps the process's drain waiting for it.
+type Waiting = (Announcement, TaskTrackerToken);
 
 /// The followed rooms of one process, and the way to the others.
 #[derive(Clone)]
@@ -30,22 +37,21 @@ pub struct Board {
     /// Unlike any other process's.
     pub(super) origin: u64,
     clock: Arc<dyn Clock>,
-    queue: mpsc::Sender<(String, Bytes)>,
+    queue: mpsc::Sender<Waiting>,
+    tasks: TaskTracker,
 }
 
 impl Board {
-    /// An empty board; its way to the bus is one of `tasks` until `stop`.
-    pub fn start(
-        bus: Arc<dyn Bus>,
-        clock: Arc<dyn Clock>,
-        tasks: &TaskTracker,
-        stop: CancellationToken,
-    ) -> Self {
+    /// An empty board. What is put up on it is announced for as long as one
+    /// of its clones is left, also in the drain; each announcement that still
+    /// waits counts as one of `tasks`.
+    pub fn start(bus: Arc<dyn Bus>, clock: Arc<dyn Clock>, tasks: &TaskTracker) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tasks.spawn(publish(bus.clone(), waiting, stop));
+        tokio::spawn(publish(bus.clone(), waiting));
+        let tasks = tasks.clone();
         // Random bits of a fresh UUID: as good as unique among processes.
         let origin = uuid::Uuid::new_v4().as_u64_pair().1;
-        Self { rooms: Arc::default(), bus, origin, clock, queue }
+        Self { rooms: Arc::default(), bus, origin, clock, queue, tasks }
     }
 
     /// Announces a signal.
@@ -60,7 +66,8 @@ impl Board {
             traceparent: traceparent.to_owned(),
             published_at: Some(wire::timestamp(self.clock.now_ms())),
         };
-        if self.queue.try_send((topic(room_id), encode(self.origin, &response))).is_err() {
+        let announcement = Announcement::new(topic(room_id), encode(self.origin, &response));
+        if self.queue.try_send((announcement, self.tasks.token())).is_err() {
             metrics::counter!("mingle_chat_announcements_dropped_total").increment(1);
         }
         let follower = self.rooms.get(room_id).map(|follower| follower.clone());
@@ -78,25 +85,17 @@ impl Announce for Board {
     }
 }
 
-/// Takes announcements to the bus, one after the other, and at the end those
-/// that wait still. A bus that is away costs other processes time, not events.
-async fn publish(
-    bus: Arc<dyn Bus>,
-    mut waiting: mpsc::Receiver<(String, Bytes)>,
-    stop: CancellationToken,
-) {
-    loop {
-        let next = tokio::select! {
-            next = waiting.recv() => next,
-            () = stop.cancelled(), if !waiting.is_closed() => {
-                waiting.close();
-                continue;
-            }
-        };
-        let Some((topic, payload)) = next else { return };
-        if let Err(error) = bus.publish(&topic, payload).await {
-            tracing::debug!(%error, "announcement not published");
-            metrics::counter!("mingle_chat_publish_failures_total").increment(1);
+/// Takes announcements to the bus, those that gathered meanwhile at once. A bus
+/// that is away costs other processes time, not events.
+async fn publish(bus: Arc<dyn Bus>, mut queue: mpsc::Receiver<Waiting>) {
+    let mut gathered = Vec::new();
+    while queue.recv_many(&mut gathered, BATCH).await > 0 {
+        let (batch, waiting): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
+        if let Err(error) = bus.publish(&batch).await {
+            tracing::debug!(%error, announcements = batch.len(), "not published");
+            let failed = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            metrics::counter!("mingle_chat_publish_failures_total").increment(failed);
         }
+        drop(waiting);
     }
 }

@@ -3,10 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mingle_store::{
     Error, ErrorKind, Result,
-    bus::{Bus, Memory, Subscription},
+    bus::{Announcement, Bus, Memory, Subscription},
 };
 use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -15,7 +14,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 pub(crate) struct Rough {
     memory: Memory,
     rng: Mutex<StdRng>,
-    late: Mutex<Option<(String, Bytes)>>,
+    late: Mutex<Option<Announcement>>,
     deaf: bool,
     dropped: AtomicUsize,
     doubled: AtomicUsize,
@@ -40,16 +39,7 @@ impl Rough {
         Self { deaf: true, ..Self::new(0) }
     }
 
-    /// How many were dropped or refused, doubled, and overtaken.
-    pub(crate) fn mischief(&self) -> (usize, usize, usize) {
-        let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
-        (count(&self.dropped), count(&self.doubled), count(&self.reordered))
-    }
-}
-
-#[async_trait]
-impl Bus for Rough {
-    async fn publish(&self, topic: &str, payload: Bytes) -> Result<()> {
+    async fn mishandle(&self, one: Announcement) -> Result<()> {
         if self.deaf {
             self.dropped.fetch_add(1, Ordering::SeqCst);
             return Err(Error::new(ErrorKind::Unavailable, "deaf bus"));
@@ -59,23 +49,34 @@ impl Bus for Rough {
             0 | 1 => _ = self.dropped.fetch_add(1, Ordering::SeqCst),
             2 | 3 => {
                 self.doubled.fetch_add(1, Ordering::SeqCst);
-                self.memory.publish(topic, payload.clone()).await?;
-                self.memory.publish(topic, payload).await?;
+                self.memory.publish(&[one.clone(), one]).await?;
             }
             4 | 5 => {
                 self.reordered.fetch_add(1, Ordering::SeqCst);
-                let before = self.late.lock().replace((topic.to_owned(), payload));
-                if let Some((topic, payload)) = before {
-                    self.memory.publish(&topic, payload).await?;
-                }
+                let before = self.late.lock().replace(one);
+                self.memory.publish(before.as_slice()).await?;
             }
             _ => {
-                self.memory.publish(topic, payload).await?;
+                self.memory.publish(&[one]).await?;
                 let late = self.late.lock().take();
-                if let Some((topic, payload)) = late {
-                    self.memory.publish(&topic, payload).await?;
-                }
+                self.memory.publish(late.as_slice()).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// How many were dropped or refused, doubled, and overtaken.
+    pub(crate) fn mischief(&self) -> (usize, usize, usize) {
+        let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
+        (count(&self.dropped), count(&self.doubled), count(&self.reordered))
+    }
+}
+
+#[async_trait]
+impl Bus for Rough {
+    async fn publish(&self, batch: &[Announcement]) -> Result<()> {
+        for one in batch {
+            self.mishandle(one.clone()).await?;
         }
         Ok(())
     }
@@ -94,8 +95,8 @@ pub(crate) struct Counting {
 
 #[async_trait]
 impl Bus for Counting {
-    async fn publish(&self, topic: &str, payload: Bytes) -> Result<()> {
-        self.memory.publish(topic, payload).await
+    async fn publish(&self, batch: &[Announcement]) -> Result<()> {
+        self.memory.publish(batch).await
     }
 
     async fn subscribe(&self, topic: &str) -> Result<Subscription> {

@@ -17,7 +17,7 @@ use mingle_proto::chat::v1::{
     CreateRoomRequest, MarkReadRequest, RoomKind, SendRequest, SetTypingRequest, signal,
     subscribe_response::Event as Told,
 };
-use mingle_store::bus::{Delivery, Memory};
+use mingle_store::bus::{Announcement, Delivery, Memory};
 use mingle_testkit::eventually;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -192,12 +192,13 @@ async fn a_gap_of_the_bus_is_filled_from_the_store() {
     reader.follow(&room).await;
     say(&mut client, &room, "heard").await;
     let Some(Delivery::Message(copy)) = tap.recv().await else { panic!("an announcement") };
+    let copy = Announcement::new(&topic, copy);
     assert_eq!(reader.live_until(&room, 3).await.len(), 3);
     append(&*silent(&stage).await, &room, message("ann", "k", "unheard")).await;
     // Copies of what is known are no reason to read the store; more of them
     // at once than a subscription holds are a gap, which is one.
     for _ in 0..3000 {
-        stage.bus.publish(&topic, copy.clone()).await.unwrap();
+        stage.bus.publish(std::slice::from_ref(&copy)).await.unwrap();
     }
     assert_eq!(reader.live_until(&room, 4).await.len(), 4);
     assert_eq!(reader.gaps, 0, "the gap stayed here");

@@ -8,7 +8,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mingle_chat::{
     domain::{Bookmark, Kind, Membership, Position, Verdict, View, Wish},
     fanout::{Board, Bounds, Hub, Settings},
@@ -21,7 +20,7 @@ use mingle_proto::chat::v1::{
 use mingle_runtime::{Context, grpc::Transport};
 use mingle_store::{
     Result,
-    bus::{Bus, Memory, Subscription},
+    bus::{Announcement, Bus, Memory, Subscription},
 };
 use tonic::service::Routes;
 
@@ -65,8 +64,8 @@ struct Tardy {
 
 #[async_trait]
 impl Bus for Tardy {
-    async fn publish(&self, topic: &str, payload: Bytes) -> Result<()> {
-        self.memory.publish(topic, payload).await
+    async fn publish(&self, batch: &[Announcement]) -> Result<()> {
+        self.memory.publish(batch).await
     }
 
     async fn subscribe(&self, topic: &str) -> Result<Subscription> {
@@ -149,7 +148,7 @@ async fn what_is_said_before_the_bus_listens_is_before_the_head() {
 async fn what_is_said_while_the_head_is_read_follows_it() {
     let stage = Stage::new().await;
     let ctx = Context::for_test(&[], "");
-    let board = Board::start(stage.bus.clone(), stage.clock.clone(), &ctx.tasks, ctx.stop.clone());
+    let board = Board::start(stage.bus.clone(), stage.clock.clone(), &ctx.tasks);
     let store = stage.store_with(stage.clock.clone(), Arc::new(board.clone()), OPTIONS).await;
     let stale = Arc::new(Stale { store: store.clone(), interruption: Interruption::default() });
     let queue = Bounds { messages: 100, bytes: 100_000 };

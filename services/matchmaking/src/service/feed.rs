@@ -9,7 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use dashmap::{DashMap, Entry};
 use futures::{
     Stream, StreamExt as _,
@@ -18,7 +17,7 @@ use futures::{
 use mingle_proto::matchmaking::v1::Ticket as WireTicket;
 use mingle_store::{
     Result,
-    bus::{Bus, Delivery, Subscription},
+    bus::{Announcement, Bus, Delivery, Subscription},
 };
 use parking_lot::Mutex;
 use prost::Message as _;
@@ -74,8 +73,9 @@ impl Feed {
     /// Tells whoever follows `ticket`. A failure is no error: followers read
     /// the rows now and then.
     pub async fn announce(&self, ticket: &Ticket) {
-        let payload = Bytes::from(wire::settled(ticket).encode_to_vec());
-        if let Err(error) = self.bus.publish(&topic(&ticket.user_id), payload).await {
+        let payload = wire::settled(ticket).encode_to_vec();
+        let announcement = Announcement::new(topic(&ticket.user_id), payload);
+        if let Err(error) = self.bus.publish(&[announcement]).await {
             tracing::warn!(%error, ticket.id = ticket.ticket_id, "not announced");
         }
     }

@@ -8,11 +8,10 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use mingle_proto::matchmaking::v1::{TicketIds, TicketState, WatchRequest, watch_request::Action};
 use mingle_store::{
     Error, ErrorKind, Result,
-    bus::{Bus, Memory, Subscription},
+    bus::{Announcement, Bus, Memory, Subscription},
 };
 use tokio::sync::mpsc;
 
@@ -156,14 +155,14 @@ struct Lossy {
 
 #[async_trait::async_trait]
 impl Bus for Lossy {
-    async fn publish(&self, topic: &str, _: Bytes) -> Result<()> {
+    async fn publish(&self, batch: &[Announcement]) -> Result<()> {
         self.lost.fetch_add(1, Ordering::SeqCst);
         if !self.flood {
             return Err(Error::new(ErrorKind::Unavailable, "lost"));
         }
         // More than a subscriber can hold: what it is told is that there is a gap.
         for _ in 0..3_000 {
-            self.inner.publish(topic, Bytes::new()).await?;
+            self.inner.publish(batch).await?;
         }
         Ok(())
     }

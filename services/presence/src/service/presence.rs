@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use futures::Stream;
 use mingle_proto::presence::v1::{self, presence_service_server::PresenceService};
-use mingle_store::bus::Bus;
+use mingle_store::bus::{Announcement, Bus};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{topics, watch};
@@ -14,6 +14,9 @@ use crate::{
     store::{Connected, Registered, Set, Store, Stored},
     wire,
 };
+
+/// Announcements that go to the bus at once.
+const MAX_BATCH: usize = 256;
 
 /// Who is online.
 #[derive(Clone)]
@@ -51,9 +54,11 @@ impl Service {
             let topic = topics::of_node(&lost.node_id);
             (topic, topics::superseded(&wire::superseded(lost)))
         });
-        for (topic, payload) in lost.chain(topics::announcements(changed)) {
-            if let Err(error) = self.bus.publish(&topic, payload).await {
-                tracing::warn!(%topic, %error, "announcement may be lost");
+        let all = lost.chain(topics::announcements(changed));
+        let all: Vec<_> = all.map(|(topic, payload)| Announcement::new(topic, payload)).collect();
+        for batch in all.chunks(MAX_BATCH) {
+            if let Err(error) = self.bus.publish(batch).await {
+                tracing::warn!(%error, announcements = batch.len(), "may be lost");
             }
         }
     }

@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt as _;
 use mingle_proto::presence::v1::{
     DisconnectRequest, RegisterSessionsRequest, Session, SetStatusRequest, Status, Superseded,
     WatchGap, WatchNode, WatchUsers, watch_request::Action, watch_response::Event,
 };
 use mingle_runtime::status::Kind;
-use mingle_store::bus::Bus as _;
+use mingle_store::bus::{Announcement, Bus as _};
 use mingle_testkit::eventually;
 
 use crate::harness::wire::{Role, Watch, refusal};
@@ -208,7 +207,7 @@ async fn a_gap_is_told_and_all_states_again() {
     let topic = topic_of_connecting(&mut role, "ann").await;
     assert_eq!(watch.presence().await, is("ann", Status::Online));
     for _ in 0..3_000 {
-        role.bus.publish(&topic, Bytes::from_static(b"\x01someone")).await.unwrap();
+        role.bus.publish(&[Announcement::new(&topic, &b"\x01someone"[..])]).await.unwrap();
     }
     assert_eq!(watch.next().await.unwrap(), Some(Event::Gap(WatchGap {})));
     let mut again = [watch.presence().await, watch.presence().await];
@@ -216,7 +215,7 @@ async fn a_gap_is_told_and_all_states_again() {
     assert_eq!(again, [is("ann", Status::Online), is("bob", Status::Offline)]);
     watch.quiet().await;
     // A form that this version does not know may say anything.
-    role.bus.publish(&topic, Bytes::from_static(b"\x02news")).await.unwrap();
+    role.bus.publish(&[Announcement::new(&topic, &b"\x02news"[..])]).await.unwrap();
     assert_eq!(watch.next().await.unwrap(), Some(Event::Gap(WatchGap {})));
 }
 

@@ -1,12 +1,11 @@
 //! What the role announces, heard where it says it.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mingle_presence::domain::Lost;
 use mingle_proto::presence::v1::Superseded;
 use mingle_store::{
     Result,
-    bus::{Bus, Memory, Subscription},
+    bus::{Announcement, Bus, Memory, Subscription},
 };
 use parking_lot::Mutex;
 use prost::Message as _;
@@ -34,7 +33,19 @@ pub(crate) struct Heard(Mutex<Said>);
 
 #[async_trait]
 impl Bus for Heard {
-    async fn publish(&self, topic: &str, payload: Bytes) -> Result<()> {
+    async fn publish(&self, batch: &[Announcement]) -> Result<()> {
+        batch.iter().for_each(|said| self.hear(said));
+        Ok(())
+    }
+
+    /// Nobody listens: of a bus for itself.
+    async fn subscribe(&self, topic: &str) -> Result<Subscription> {
+        Memory::new().subscribe(topic).await
+    }
+}
+
+impl Heard {
+    fn hear(&self, Announcement { topic, payload }: &Announcement) {
         let payload = payload.strip_prefix(&[VERSION]).expect("an announcement of this version");
         let mut said = self.0.lock();
         if topic.starts_with("presence:user:") {
@@ -47,16 +58,8 @@ impl Bus for Heard {
                 Superseded::decode(payload).expect("a superseded socket");
             said.lost.push(Lost { node_id, session_id, generation, connection_id });
         }
-        Ok(())
     }
 
-    /// Nobody listens: of a bus for itself.
-    async fn subscribe(&self, topic: &str) -> Result<Subscription> {
-        Memory::new().subscribe(topic).await
-    }
-}
-
-impl Heard {
     /// The holder that lost `session_id`.
     pub(crate) fn lost(&self, session_id: &str) -> Option<Lost> {
         let lost = &mut self.0.lock().lost;
