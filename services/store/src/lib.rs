@@ -3,6 +3,8 @@
 //! - [`error`]: what a backend may answer, and whether to wait and try again.
 //! - [`clock`]: time as a parameter.
 //! - [`sqlite`]: the embedded database, one folder, one process.
+//! - [`mod@redis`]: the shared index and fast path, its connections, scripts and
+//!   fence.
 //! - [`bus`]: topics between processes; in memory here.
 //! - [`commit`]: group commit, many writers in one transaction.
 //! - [`breaker`], [`failover`]: a primary, a secondary, and the decision
@@ -14,6 +16,7 @@ pub mod clock;
 pub mod commit;
 pub mod error;
 pub mod failover;
+pub mod redis;
 pub mod sqlite;
 
 use std::sync::Arc;

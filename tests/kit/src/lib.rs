@@ -9,9 +9,11 @@ mod binary;
 mod eventually;
 mod log;
 mod mingle;
+mod redis;
 mod server;
 
 pub use binary::binary;
 pub use eventually::{Outcome, eventually};
 pub use mingle::{Builder, Finished, Mingle};
+pub use redis::Redis;
 pub use server::{Server, free_port};

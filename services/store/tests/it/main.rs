@@ -6,4 +6,5 @@ mod breaker;
 mod bus;
 mod commit;
 mod failover;
+mod redis;
 mod sqlite;

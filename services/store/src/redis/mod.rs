@@ -1,0 +1,69 @@
+//! The shared index and fast path: never the only place of a fact.
+//!
+//! # Connections
+//!
+//! bb8 owns them; callers never check one out. Two *slots*, for commands and
+//! for values over 16 KiB: a keeper leases one connection for each and
+//! publishes it, callers clone it without waiting. Whoever sees it closed, or
+//! silent three times in a row, empties the slot; until the keeper has leased
+//! another, which takes at most a second from when the server can be reached,
+//! calls fail at once. Each idle connection is asked for the server's time
+//! once a second, which finds a frozen server without traffic.
+//!
+//! Only after a connection was *closed* do callers wait for the first attempt
+//! at another, at most 50 ms after the loss: a killed connection costs the
+//! calls in flight and none after.
+//!
+//! # What a failure means
+//!
+//! | what happened | the call's error | was it executed? |
+//! | --- | --- | --- |
+//! | no connection | `Unavailable`, at once | no |
+//! | the connection closed while it waited | `Unavailable` | unknown |
+//! | no answer within the timeout | `Timeout` | unknown: also later, when a frozen server wakes |
+//! | the same, a script | `Timeout` | until its deadline or never: later it answers LATE, to nobody |
+//! | a script came too late | `Unavailable` | no |
+//! | the server refuses: LOADING, READONLY, OOM, BUSY, … | `Unavailable` | no; of a pipeline, some may be |
+//! | a value of another type than expected | `Corrupt` | a script until there |
+//! | other errors of the server: a script's fault, no permission | `Unsupported` | a script until there |
+//!
+//! An unknown outcome is retried by whoever holds the request key or the
+//! generation that makes the second run harmless: a call may have run twice.
+//! Nothing here retries, except that a script the server has forgotten (after
+//! a restart or SCRIPT FLUSH) is sent again with its text, having done
+//! nothing the first time.
+//!
+//! A deadline is translated to the server's clock by an offset measured on
+//! every connection and with each beat, rather early than late: by the round
+//! trip of the best measurement. Where a clock was set by less than a second's
+//! notice, deadlines are off by as much until the next beat.
+//!
+//! # Fence
+//!
+//! A server that restarted, was restored, or was promoted must not be believed
+//! as before. `<prefix>mingle:{fence}` holds `{run_id, generation}`; every new
+//! connection compares it with INFO before it is published, and a difference
+//! starts a new generation, told by [`Redis::fence`]. The key has no TTL: it
+//! lives exactly as long as the data beside it.
+
+mod client;
+mod fault;
+mod fence;
+mod link;
+mod manager;
+mod options;
+mod script;
+mod slot;
+
+pub use client::Redis;
+pub use fence::Generation;
+pub use options::{Options, OptionsError, Tls};
+pub use script::{Arg, Call, Script};
+
+/// A key, or the tag alone.
+fn key(prefix: &str, tag: &str, rest: Option<&str>) -> String {
+    match rest {
+        Some(rest) => format!("{prefix}mingle:{{{tag}}}:{rest}"),
+        None => format!("{prefix}mingle:{{{tag}}}"),
+    }
+}

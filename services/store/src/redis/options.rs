@@ -1,0 +1,143 @@
+//! Where the server is, and how to speak to it.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo as _, TlsCertificates,
+    io::tcp::TcpSettings,
+};
+
+/// How to reach a server. Printed without the URL, which may hold a password.
+#[derive(Clone)]
+pub struct Options {
+    /// `redis://` or `rediss://`, with user, password, port and database.
+    pub url: String,
+    /// Only for `rediss://`.
+    pub tls: Tls,
+    /// Stands before every key, in front of `mingle:`. Empty by default.
+    pub prefix: String,
+    /// What one call may take, connecting not included. 250 ms by default.
+    pub timeout: Duration,
+}
+
+/// How a server proves who it is, and how we do.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM of the authorities that may have signed the server's certificate;
+    /// the public ones when absent.
+    pub ca: Option<PathBuf>,
+    /// PEM of our certificate and what it is signed by; with `key`.
+    pub cert: Option<PathBuf>,
+    /// PEM of our key; with `cert`.
+    pub key: Option<PathBuf>,
+    /// False: any certificate is taken, which protects from listeners only,
+    /// not from impostors.
+    pub verify: bool,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { ca: None, cert: None, key: None, verify: true }
+    }
+}
+
+/// Why a server's options cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// The URL is none of a Redis server. Its text is not told: it may hold a
+    /// password.
+    #[error("redis url: expected redis://[user:password@]host[:port][/database] or rediss://…")]
+    Url,
+    /// TLS files for a connection without TLS.
+    #[error("redis {0}: needs a rediss:// url")]
+    NoTls(&'static str),
+    /// One of two that belong together.
+    #[error("redis {0}: is missing, the other of tls.cert and tls.key is there")]
+    Half(&'static str),
+    /// A file that cannot be read.
+    #[error("redis {field}: cannot read {path}")]
+    File {
+        /// The option.
+        field: &'static str,
+        /// Its value.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// Files that are no PEM of what they should be.
+    #[error("redis tls.ca, tls.cert or tls.key: {0}")]
+    Pem(String),
+}
+
+impl Options {
+    /// The defaults for this server.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            tls: Tls::default(),
+            prefix: String::new(),
+            timeout: Duration::from_millis(250),
+        }
+    }
+
+    /// A client that has checked and read everything but connected nowhere.
+    pub(super) fn client(&self) -> Result<Client, OptionsError> {
+        let mut info = self.url.as_str().into_connection_info().map_err(|_| OptionsError::Url)?;
+        // A request is one write: waiting for more to fill a packet only delays.
+        info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        match info.addr().clone() {
+            ConnectionAddr::TcpTls { host, port, tls_params, insecure } => {
+                let insecure = insecure || !self.tls.verify;
+                let addr = ConnectionAddr::TcpTls { host, port, insecure, tls_params };
+                let certificates = self.tls.read()?;
+                Client::build_with_tls(info.set_addr(addr), certificates)
+                    .map_err(|error| OptionsError::Pem(error.to_string()))
+            }
+            _ => match self.tls.first_file() {
+                Some(field) => Err(OptionsError::NoTls(field)),
+                None => Client::open(info).map_err(|_| OptionsError::Url),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("tls", &self.tls)
+            .field("prefix", &self.prefix)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    fn first_file(&self) -> Option<&'static str> {
+        [("tls.ca", &self.ca), ("tls.cert", &self.cert), ("tls.key", &self.key)]
+            .into_iter()
+            .find_map(|(field, path)| path.is_some().then_some(field))
+    }
+
+    fn read(&self) -> Result<TlsCertificates, OptionsError> {
+        let client_tls = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Some(ClientTlsConfig {
+                client_cert: read("tls.cert", cert)?,
+                client_key: read("tls.key", key)?,
+            }),
+            (None, None) => None,
+            (Some(_), None) => return Err(OptionsError::Half("tls.key")),
+            (None, Some(_)) => return Err(OptionsError::Half("tls.cert")),
+        };
+        let root_cert = self.ca.as_deref().map(|path| read("tls.ca", path)).transpose()?;
+        Ok(TlsCertificates { client_tls, root_cert })
+    }
+}
+
+fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, OptionsError> {
+    fs::read(path).map_err(|source| OptionsError::File { field, path: path.to_owned(), source })
+}

@@ -1,0 +1,142 @@
+//! Lua scripts: one atomic intent each, time and deadline given.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use redis::{Cmd, RedisWrite, ToRedisArgs};
+
+const PRELUDE: &str = include_str!("lua/prelude.lua");
+
+/// A script behind the prelude, which gives it `now_us()`, `now_ms()` and the
+/// deadline. Keep it in a `static`: what is sent is made once.
+#[derive(Debug)]
+pub struct Script {
+    name: &'static str,
+    source: &'static str,
+    made: OnceLock<redis::Script>,
+    text: OnceLock<String>,
+}
+
+impl Script {
+    /// `name` is the verb, as in traces; `source` the text of `lua/<verb>.lua`.
+    pub const fn new(name: &'static str, source: &'static str) -> Self {
+        Self { name, source, made: OnceLock::new(), text: OnceLock::new() }
+    }
+
+    /// Its verb.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What the server is sent when it does not know the script.
+    fn text(&self) -> &str {
+        self.text.get_or_init(|| format!("{PRELUDE}{}", self.source))
+    }
+
+    fn sha(&self) -> &str {
+        self.made.get_or_init(|| redis::Script::new(self.text())).get_hash()
+    }
+
+    pub(super) fn load(&self) -> Cmd {
+        let mut cmd = redis::cmd("SCRIPT");
+        cmd.arg("LOAD").arg(self.text());
+        cmd
+    }
+
+    pub(super) fn by_sha(&self, keys: &[String], args: &[Arg], stamp: &Stamp) -> Cmd {
+        call("EVALSHA", self.sha(), (keys, args), stamp)
+    }
+
+    pub(super) fn by_text(&self, keys: &[String], args: &[Arg], stamp: &Stamp) -> Cmd {
+        call("EVAL", self.text(), (keys, args), stamp)
+    }
+}
+
+fn call(verb: &str, script: &str, of: (&[String], &[Arg]), stamp: &Stamp) -> Cmd {
+    let mut cmd = redis::cmd(verb);
+    cmd.arg(script).arg(of.0.len()).arg(of.0).arg(of.1);
+    cmd.arg(stamp.not_after_ms).arg(stamp.now_us.as_deref().unwrap_or_default());
+    cmd
+}
+
+/// What the prelude takes.
+#[derive(Debug)]
+pub(super) struct Stamp {
+    /// Milliseconds of the server's clock.
+    pub(super) not_after_ms: i64,
+    /// Microseconds since 1970 where a test owns the time.
+    pub(super) now_us: Option<String>,
+}
+
+/// One run of a script among several.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// `KEYS`, all of one slot tag.
+    pub keys: Vec<String>,
+    /// `ARGV`.
+    pub args: Vec<Arg>,
+}
+
+impl Call {
+    /// Bytes that it is going to be on the wire, about.
+    pub(super) fn size(keys: &[String], args: &[Arg]) -> usize {
+        keys.iter().map(String::len).chain(args.iter().map(Arg::size)).sum()
+    }
+}
+
+/// One of a script's `ARGV`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arg {
+    /// A whole number, in decimal.
+    Int(i64),
+    /// A text.
+    Text(String),
+    /// Bytes as they are.
+    Bytes(Bytes),
+}
+
+impl Arg {
+    fn size(&self) -> usize {
+        match self {
+            Self::Int(_) => size_of::<i64>(),
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
+impl ToRedisArgs for Arg {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        match self {
+            Self::Int(number) => number.write_redis_args(out),
+            Self::Text(text) => out.write_arg(text.as_bytes()),
+            Self::Bytes(bytes) => out.write_arg(bytes),
+        }
+    }
+}
+
+macro_rules! arg_from {
+    ($($from:ty => $make:expr),* $(,)?) => {
+        $(impl From<$from> for Arg {
+            fn from(value: $from) -> Self {
+                $make(value)
+            }
+        })*
+    };
+}
+
+arg_from! {
+    i64 => Self::Int,
+    i32 => |number| Self::Int(i64::from(number)),
+    u32 => |number| Self::Int(i64::from(number)),
+    u8 => |number| Self::Int(i64::from(number)),
+    // Above 2^63 as text, which is the same to the server.
+    u64 => |number: u64| Self::Text(number.to_string()),
+    usize => |number: usize| Self::Text(number.to_string()),
+    bool => |yes| Self::Int(i64::from(yes)),
+    String => Self::Text,
+    &String => |text: &String| Self::Text(text.clone()),
+    &str => |text: &str| Self::Text(text.to_owned()),
+    Vec<u8> => |bytes: Vec<u8>| Self::Bytes(bytes.into()),
+    Bytes => Self::Bytes,
+}

@@ -1,0 +1,163 @@
+//! A place for one connection, which callers find full or empty and which a
+//! keeper fills.
+
+use std::{sync::Arc, time::Duration};
+
+use bb8_redis::bb8::Pool;
+use redis::RedisError;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    fault::{self, Verdict},
+    link::Link,
+    manager::{Backoff, Manager},
+};
+use crate::Result;
+
+/// A closed connection is usually replaced within a few round trips: for this
+/// long callers wait for the first attempt, so that a killed connection costs
+/// no more than the calls in flight. Once, not per caller: when the attempt
+/// fails, or this has passed since the loss, nobody waits.
+const MENDING: Duration = Duration::from_millis(50);
+/// Between two questions of the server's time on an idle connection.
+const BEAT: Duration = Duration::from_secs(1);
+/// Connections that break sooner than this, several in a row, are not replaced
+/// at once: something breaks them.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+const SHORT_LIVES: u32 = 3;
+
+enum State {
+    Live(Arc<Link>),
+    Away { mending: Option<Instant> },
+}
+
+/// See the module.
+pub(super) struct Slot {
+    name: &'static str,
+    state: watch::Sender<State>,
+}
+
+impl Slot {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self { name, state: watch::Sender::new(State::Away { mending: None }) }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        matches!(*self.state.borrow(), State::Live(_))
+    }
+
+    /// The connection. Waits only for a mending, see [`MENDING`].
+    ///
+    /// **Errors**: Unavailable, at once.
+    pub(super) async fn link(&self, deadline: Instant) -> Result<Arc<Link>> {
+        let until = match &*self.state.borrow() {
+            State::Live(link) => return Ok(link.clone()),
+            State::Away { mending: Some(until) } if Instant::now() < *until => *until,
+            State::Away { .. } => return Err(fault::away()),
+        };
+        let mut changes = self.state.subscribe();
+        let mended = changes.wait_for(|state| !matches!(state, State::Away { mending: Some(_) }));
+        match timeout_at(until.min(deadline), mended).await {
+            Ok(Ok(state)) => match &*state {
+                State::Live(link) => Ok(link.clone()),
+                State::Away { .. } => Err(fault::away()),
+            },
+            Ok(Err(_)) | Err(_) => Err(fault::away()),
+        }
+    }
+
+    /// Takes note of what a call on `link` came to.
+    pub(super) fn judge<T>(&self, link: &Arc<Link>, outcome: &Result<T, RedisError>) {
+        match outcome {
+            Ok(_) => link.heard(),
+            Err(error) => match fault::verdict(error) {
+                Verdict::Answers => link.heard(),
+                Verdict::Lost => self.empty(link, error, Some(Instant::now() + MENDING)),
+                // A frozen server takes connections and says nothing on them:
+                // there is nothing to wait for.
+                Verdict::Silent if link.silent() => self.empty(link, error, None),
+                Verdict::Silent => {}
+            },
+        }
+    }
+
+    /// The attempt that callers waited for has failed.
+    pub(super) fn give_up(&self) {
+        self.state.send_if_modified(|state| match state {
+            State::Away { mending } => mending.take().is_some(),
+            State::Live(_) => false,
+        });
+    }
+
+    fn empty(&self, link: &Arc<Link>, why: &RedisError, mending: Option<Instant>) {
+        let emptied = self.state.send_if_modified(|state| {
+            let held = matches!(state, State::Live(held) if Arc::ptr_eq(held, link));
+            if held {
+                *state = State::Away { mending };
+            }
+            held
+        });
+        link.broken.cancel();
+        if emptied {
+            warn!(slot = self.name, error = %why, "redis connection lost");
+        }
+    }
+
+    /// Fills the slot again and again, until `stop`. What is in it then stays
+    /// in use.
+    pub(super) async fn keep(
+        self: Arc<Self>,
+        pool: Pool<Manager>,
+        timeout: Duration,
+        stop: CancellationToken,
+    ) {
+        let mut short_lives = 0;
+        let mut backoff = Backoff::new();
+        loop {
+            // A lease that is not there in bb8's time is asked for again: the
+            // attempts themselves go on meanwhile.
+            let leased = tokio::select! {
+                () = stop.cancelled() => return,
+                leased = pool.get_owned() => leased,
+            };
+            let Ok(leased) = leased else { continue };
+            let link = Arc::clone(&leased);
+            let begin = Instant::now();
+            self.state.send_replace(State::Live(link.clone()));
+            info!(slot = self.name, "redis connected");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = link.broken.cancelled() => {}
+                () = self.beat(&link, timeout) => {}
+            }
+            short_lives = if begin.elapsed() < SHORT_LIFE { short_lives + 1 } else { 0 };
+            if short_lives > SHORT_LIVES {
+                sleep(backoff.next()).await;
+            } else {
+                backoff = Backoff::new();
+            }
+        }
+    }
+
+    /// Beats until the link breaks; ends never by itself.
+    async fn beat(&self, link: &Arc<Link>, timeout: Duration) {
+        let mut silent = false;
+        loop {
+            // After a silence at once, to know soon.
+            if !silent {
+                sleep(BEAT).await;
+            }
+            let outcome = link.beat(timeout).await;
+            silent = outcome.as_ref().is_err_and(RedisError::is_timeout);
+            self.judge(link, &outcome);
+            if link.broken.is_cancelled() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A Redis server of one's own, with its faults.
+
+use std::{ffi::OsString, process::Command, time::Duration};
+
+use crate::{Server, eventually, free_port};
+
+const READY: Duration = Duration::from_secs(20);
+
+/// A running `redis-server` on a free port of 127.0.0.1, ended with this value
+/// or with the test process.
+///
+/// It keeps what it acknowledged over [`Redis::restart`] (append-only file).
+#[derive(Debug)]
+pub struct Redis {
+    server: Server,
+    port: u16,
+    arguments: Vec<OsString>,
+    password: Option<String>,
+}
+
+impl Redis {
+    /// Starts one and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// When `redis-server` is not installed or does not answer in time.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more settings, each by its name in `redis.conf`. Relative
+    /// paths are below [`Redis::folder`].
+    ///
+    /// # Panics
+    ///
+    /// When `redis-server` is not installed or does not answer in time.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let server = Server::prepare("redis", "TERM");
+        let port = free_port();
+        let own = port.to_string();
+        let mut all = vec![
+            ("port", own.as_str()),
+            ("bind", "127.0.0.1"),
+            ("save", ""),
+            ("appendonly", "yes"),
+            // Its own death is all that it must survive here.
+            ("appendfsync", "no"),
+        ];
+        all.extend_from_slice(settings);
+        let arguments = all
+            .iter()
+            .flat_map(|(name, value)| [format!("--{name}").into(), (*value).into()])
+            .collect();
+        let password = settings.iter().find(|(name, _)| *name == "requirepass");
+        let password = password.map(|(_, value)| (*value).to_owned());
+        let redis = Self { server, port, arguments, password };
+        redis.run().await;
+        redis
+    }
+
+    /// `redis://` with the password, if there is one.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.password {
+            Some(password) => format!("redis://:{password}@127.0.0.1:{}", self.port),
+            None => format!("redis://127.0.0.1:{}", self.port),
+        }
+    }
+
+    /// The process behind it.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What `redis-cli` prints for this command, without the last line's end:
+    /// another way to the server than the code under test. Blocks, so not
+    /// while the server is frozen.
+    ///
+    /// # Panics
+    ///
+    /// When `redis-cli` cannot reach the server.
+    #[must_use]
+    pub fn cli(&self, command: &[&str]) -> String {
+        match self.try_cli(command) {
+            Some(answer) => answer,
+            None => panic!("redis-cli {command:?}: no server"),
+        }
+    }
+
+    /// Stops the process (SIGSTOP): connections stay open, new ones are taken
+    /// by the kernel, and nothing answers.
+    pub fn freeze(&self) {
+        self.server.freeze();
+    }
+
+    /// Ends what [`Redis::freeze`] began: what was sent meanwhile is executed.
+    pub fn thaw(&self) {
+        self.server.thaw();
+    }
+
+    /// Kills the process. Its port refuses from then on.
+    pub fn kill(&self) {
+        self.server.kill();
+    }
+
+    /// Kills the process if it runs, and starts it on the same port with the
+    /// data that it had.
+    pub async fn restart(&self) {
+        self.server.kill();
+        self.run().await;
+    }
+
+    /// The same without any data.
+    ///
+    /// # Panics
+    ///
+    /// When the data cannot be removed.
+    pub async fn restart_empty(&self) {
+        self.server.kill();
+        let data = self.server.folder().join("appendonlydir");
+        if let Err(error) = std::fs::remove_dir_all(&data) {
+            panic!("{}: {error}", data.display());
+        }
+        self.run().await;
+    }
+
+    async fn run(&self) {
+        self.server.start("redis-server".as_ref(), &self.arguments);
+        eventually(READY, "redis-server to answer", async || {
+            self.try_cli(&["PING"]).is_some_and(|answer| answer == "PONG")
+        })
+        .await;
+    }
+
+    /// `None` when the server cannot be reached.
+    fn try_cli(&self, command: &[&str]) -> Option<String> {
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-h", "127.0.0.1", "-p"]).arg(self.port.to_string()).args(command);
+        if let Some(password) = &self.password {
+            cli.env("REDISCLI_AUTH", password);
+        }
+        let answer = match cli.output() {
+            Ok(answer) => answer,
+            Err(error) => panic!("redis-cli could not be started: {error}"),
+        };
+        let text = String::from_utf8_lossy(&answer.stdout).trim_end_matches('\n').to_owned();
+        answer.status.success().then_some(text)
+    }
+}
