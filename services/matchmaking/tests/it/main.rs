@@ -17,6 +17,7 @@ mod lifetime;
 mod plans;
 mod queue;
 mod restart;
+mod through;
 mod tickets;
 mod watch;
 mod world;

@@ -9,7 +9,12 @@ use mingle_matchmaking::{
 };
 use tokio::task::JoinSet;
 
-const POOL: &str = "test";
+use crate::through::open_grpc;
+
+pub(crate) const POOL: &str = "test";
+/// The rules of the bodies' pools.
+pub(crate) const TTL_MS: i64 = 10_000;
+pub(crate) const LEASE_MS: i64 = 500;
 const NOW: i64 = 1_000_000;
 
 macro_rules! suite {
@@ -43,6 +48,7 @@ macro_rules! suite {
 type Store = Arc<dyn Tickets>;
 
 suite!(sqlite, open_sqlite());
+suite!(grpc, open_grpc());
 
 async fn open_sqlite() -> (Store, Box<dyn Any>) {
     let dir = tempfile::tempdir().unwrap();
@@ -55,23 +61,29 @@ fn ticket(id: &str, user: &str, created_at: i64) -> Ticket {
         ticket_id: id.into(),
         user_id: user.into(),
         pool: POOL.into(),
-        content: content("female", &[]),
+        content: content("female", &["male"]),
         state: State::Waiting,
         liveness: Liveness::Presence,
         lease_until: None,
         created_at,
-        expires_at: created_at + 10_000,
+        expires_at: created_at + TTL_MS,
         ended_at: None,
         of: None,
         told: false,
     }
 }
 
+fn leased(ticket: Ticket) -> Ticket {
+    let lease_until = Some(ticket.created_at + LEASE_MS);
+    Ticket { liveness: Liveness::Lease, lease_until, ..ticket }
+}
+
 fn content(gender: &str, wants: &[&str]) -> Content {
-    let wants = wants.iter().map(|&value| value.to_owned()).collect();
+    let values = wants.iter().map(|&value| value.to_owned()).collect();
+    let wants = (!wants.is_empty()).then_some(("gender".to_owned(), values));
     Content {
         attributes: [("gender".to_owned(), gender.to_owned())].into(),
-        wants: [("gender".to_owned(), wants)].into(),
+        wants: wants.into_iter().collect(),
     }
 }
 
@@ -106,23 +118,18 @@ async fn a_user_has_one_active_ticket_per_pool(store: &Store) {
     let created = store.create(again.clone(), NOW + 1).await.unwrap();
     assert_eq!(created, Created::Existing(Box::new(first)));
     for (content, differs) in [
-        (content("male", &[]), Differs::Attributes),
-        (content("female", &["male"]), Differs::Wants),
+        (content("male", &["male"]), Differs::Attributes),
+        (content("female", &[]), Differs::Wants),
     ] {
         let other = Ticket { content, ..again.clone() };
         assert_eq!(store.create(other, NOW).await.unwrap(), Created::Other { differs });
     }
     made(store, &Ticket { pool: "elsewhere".into(), ..again.clone() }).await;
     made(store, &ticket("3", "bob", NOW)).await;
-    let adopting = Ticket {
-        ticket_id: "4".into(),
-        liveness: Liveness::Lease,
-        lease_until: Some(NOW + 500),
-        ..again
-    };
-    store.create(adopting, NOW).await.unwrap();
+    let adopting = leased(Ticket { ticket_id: "4".into(), ..again });
+    store.create(adopting.clone(), NOW + 1).await.unwrap();
     let adopted = read(store, "1").await;
-    assert_eq!((adopted.liveness, adopted.lease_until), (Liveness::Lease, Some(NOW + 500)));
+    assert_eq!((adopted.liveness, adopted.lease_until), (Liveness::Lease, adopting.lease_until));
 }
 
 async fn an_overdue_ticket_makes_way(store: &Store) {
@@ -218,19 +225,14 @@ async fn a_match_stands_until_its_owner_was_told(store: &Store) {
 }
 
 async fn a_lease_moves_only_on(store: &Store) {
-    let lease = |until| Ticket {
-        liveness: Liveness::Lease,
-        lease_until: Some(until),
-        ..ticket("1", "ann", NOW)
-    };
-    made(store, &lease(NOW + 100)).await;
-    for (until, expected) in [(NOW + 300, NOW + 300), (NOW + 200, NOW + 300)] {
+    made(store, &leased(ticket("1", "ann", NOW))).await;
+    for (until, expected) in [(NOW + 700, NOW + 700), (NOW + 600, NOW + 700)] {
         store.renew("1", until).await.unwrap();
         assert_eq!(read(store, "1").await.lease_until, Some(expected));
     }
-    let early = store.end("1", None, End::Overdue, NOW + 299).await.unwrap().unwrap();
+    let early = store.end("1", None, End::Overdue, NOW + 699).await.unwrap().unwrap();
     assert!(!early.changed);
-    let ended = store.end("1", None, End::Overdue, NOW + 300).await.unwrap().unwrap();
+    let ended = store.end("1", None, End::Overdue, NOW + 700).await.unwrap().unwrap();
     assert_eq!((ended.changed, ended.ticket.state), (true, State::Expired));
 }
 
@@ -270,13 +272,8 @@ async fn waiting_tickets_are_paged_by_age(store: &Store) {
 }
 
 async fn what_is_over_is_found(store: &Store) {
+    made(store, &leased(ticket("leased", "bob", NOW + 5_000 - LEASE_MS))).await;
     made(store, &ticket("old", "ann", NOW)).await;
-    let leased = Ticket {
-        liveness: Liveness::Lease,
-        lease_until: Some(NOW + 5_000),
-        ..ticket("leased", "bob", NOW + 2_000)
-    };
-    made(store, &leased).await;
     made(store, &ticket("young", "eve", NOW + 2_000)).await;
     assert!(store.overdue(NOW + 4_999, 10).await.unwrap().is_empty());
     assert_eq!(store.overdue(NOW + 5_000, 10).await.unwrap(), ["leased"]);
