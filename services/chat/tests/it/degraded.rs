@@ -7,17 +7,13 @@ use mingle_proto::chat::v1::{
     CreateRoomRequest, HistoryRequest, RoomIds, RoomKind, SendRequest, SetTypingRequest,
     SubscribeRequest, subscribe_request::Action, subscribe_response::Event as Told,
 };
-use mingle_runtime::{
-    config::Mode,
-    status::{Described, Kind},
-    telemetry,
-};
+use mingle_runtime::status::{Described, Kind};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 
 use crate::{
     conformance::new_room,
-    stage::{Client, Stage},
+    stage::{Client, Stage, traced},
 };
 
 async fn pair(client: &mut Client) -> String {
@@ -85,7 +81,7 @@ async fn without_the_database_calls_are_unavailable_and_streams_stay() {
 
 #[tokio::test]
 async fn the_trace_of_a_send_is_answered_kept_and_told() {
-    telemetry::init(Mode::Development, "off,mingle_runtime::grpc=info");
+    traced();
     let stage = Stage::new().await;
     let mut client = stage.serve("").await.client;
     let room = pair(&mut client).await;

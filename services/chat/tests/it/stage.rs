@@ -1,13 +1,19 @@
 //! A chat with a clock and a folder of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use mingle_chat::{
     Config, bind,
     store::{Announce, Nobody, Options, Sqlite, Store},
 };
 use mingle_proto::chat::v1::chat_service_client::ChatServiceClient;
-use mingle_runtime::{Context, config::Section as _, grpc::Transport, status::Described};
+use mingle_runtime::{
+    Context,
+    config::{Mode, Section as _},
+    grpc::Transport,
+    status::Described,
+    telemetry,
+};
 use mingle_store::{
     Backends,
     bus::{Bus, Memory},
@@ -79,6 +85,13 @@ impl Stage {
         connection.close().await.unwrap();
         number
     }
+}
+
+/// From here on requests have traces, in all tests of the process.
+pub(crate) fn traced() {
+    // Who comes second waits until it is so.
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| telemetry::init(Mode::Development, "off,mingle_runtime::grpc=info"));
 }
 
 pub(crate) struct Process {

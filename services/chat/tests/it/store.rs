@@ -2,4 +2,5 @@
 
 use crate::conformance::suite;
 
-suite!(sqlite, crate::conformance::Subject::sqlite());
+suite!(sqlite, Subject::sqlite());
+suite!(grpc, Subject::grpc(), validated);

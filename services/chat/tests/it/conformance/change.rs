@@ -5,7 +5,8 @@ use mingle_chat::domain::{Change, Intent, Kind, Message, Refusal};
 use super::{Subject, at, body, delete, edit};
 
 async fn message(s: &Subject, room: &str, seq: u64) -> Message {
-    let page = s.store.range(room, seq - 1, 1).await.unwrap();
+    let page = s.store.history(room, seq + 1, 1).await.unwrap();
+    assert_eq!(page.events[0].seq, seq);
     match &page.events[0].change {
         Change::Message(message) => message.clone(),
         other => panic!("{other:?}"),
@@ -22,6 +23,7 @@ pub(crate) async fn an_edit_replaces_what_is_read_and_is_told(s: Subject) {
     assert_eq!((reads.body.as_str(), reads.edited_at), ("hello", Some(first.sent_at + 500)));
     assert_eq!(reads.metadata["tone"], "calm");
     let told = s.log(&room).await.pop().unwrap();
+    assert_eq!(edited.events, std::slice::from_ref(&told));
     let expected = Change::Edited {
         message_id: first.position.id.clone(),
         message_seq: first.position.seq,
@@ -50,6 +52,7 @@ pub(crate) async fn a_delete_takes_the_content_everywhere(s: Subject) {
     s.write(&room, edit("ann", &kept, "kept too")).await.unwrap();
     let deleted = s.write(&room, delete("ann", &first)).await.unwrap();
     let log = s.log(&room).await;
+    assert_eq!(deleted.events, log[7..]);
     let bodies: Vec<_> = log[2..].iter().map(body).collect();
     assert_eq!(bodies, ["", "", "", "kept too", "kept too", ""]);
     let gone = message(&s, &room, first.position.seq).await;
@@ -61,7 +64,7 @@ pub(crate) async fn a_delete_takes_the_content_everywhere(s: Subject) {
     assert_eq!(refused, Refusal::MessageDeleted);
     // The key still answers, and still knows its content.
     assert_eq!(s.say(&room, "ann", "k", "secret one").await.unwrap(), first);
-    assert_eq!(s.say(&room, "ann", "k", "").await, Err(Refusal::KeyReused));
+    assert_eq!(s.say(&room, "ann", "k", "secret three").await, Err(Refusal::KeyReused));
 }
 
 pub(crate) async fn only_the_sender_changes_a_message(s: Subject) {

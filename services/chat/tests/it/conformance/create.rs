@@ -1,17 +1,9 @@
 //! Making rooms.
 
 use futures::future::join_all;
-use mingle_chat::domain::{Answer, Change, Intent, Kind, Refusal, Verdict};
+use mingle_chat::domain::{Answer, Change, Intent, Kind, Refusal};
 
 use super::{Subject, new_room};
-
-/// The id of the room answered, and whether it is new.
-fn made(verdict: Verdict) -> (String, bool) {
-    match verdict.unwrap().answer {
-        Answer::Room { view, new } => (view.room.room_id, new),
-        other => panic!("{other:?}"),
-    }
-}
 
 pub(crate) async fn a_new_room_tells_its_members_in_order(s: Subject) {
     let room = s.room(Kind::Direct, &["ann", "bob", "cem"]).await;
@@ -35,28 +27,32 @@ pub(crate) async fn a_room_is_not_made_fuller_than_it_may_be(s: Subject) {
 }
 
 pub(crate) async fn an_external_id_makes_creation_idempotent(s: Subject) {
-    let create = |id: &'static str, members: &'static [&'static str]| {
-        s.write(id, Intent::Create(new_room(Kind::Pair, members, Some("match-1"))))
-    };
-    assert_eq!(made(create("room-1", &["ann", "bob"]).await), ("room-1".to_owned(), true));
-    assert_eq!(made(create("room-2", &["ann", "bob"]).await), ("room-1".to_owned(), false));
-    assert_eq!(create("room-3", &["ann", "cem"]).await.unwrap_err(), Refusal::ExternalIdReused);
-    let other_kind = new_room(Kind::Direct, &["ann", "bob"], Some("match-1"));
-    let refused = s.write("room-4", Intent::Create(other_kind)).await.unwrap_err();
-    assert_eq!(refused, Refusal::ExternalIdReused);
-    assert_eq!(s.log("room-1").await.len(), 2);
-    assert!(s.store.view("room-2", "ann").await.unwrap().is_none());
+    for (kind, other_kind) in [(Kind::Pair, None), (Kind::Direct, Some(Kind::Channel))] {
+        let external_id = format!("{kind:?}");
+        let new = |kind, members: &[&str]| new_room(kind, members, Some(external_id.as_str()));
+        let (room, is_new) = s.made(&format!("{kind:?}-1"), new(kind, &["ann", "bob"])).await;
+        assert!(is_new);
+        let again = format!("{kind:?}-2");
+        assert_eq!(s.made(&again, new(kind, &["ann", "bob"])).await, (room.clone(), false));
+        assert!(s.store.view(&again, "ann").await.unwrap().is_none());
+        let other_members = Some(new(kind, &["ann", "cem"]));
+        let other_kind = other_kind.map(|kind| new(kind, &["ann", "bob"]));
+        for other in [other_members, other_kind].into_iter().flatten() {
+            let refused = s.write("another", Intent::Create(other)).await.unwrap_err();
+            assert_eq!(refused, Refusal::ExternalIdReused);
+        }
+        assert_eq!(s.log(&room).await.len(), 2);
+    }
 }
 
 pub(crate) async fn an_external_id_is_one_room_also_within_a_batch(s: Subject) {
     let ids: Vec<_> = (0..50).map(|n| format!("room-{n}")).collect();
-    let new = || Intent::Create(new_room(Kind::Direct, &["ann", "bob"], Some("same")));
-    let made: Vec<_> =
-        join_all(ids.iter().map(|id| s.write(id, new()))).await.into_iter().map(made).collect();
+    let new = || new_room(Kind::Direct, &["ann", "bob"], Some("same"));
+    let made = join_all(ids.iter().map(|id| s.made(id, new()))).await;
     assert_eq!(made.iter().filter(|(_, new)| *new).count(), 1);
     assert!(made.iter().all(|(id, _)| *id == made[0].0));
     // The creator's own view comes along also when the room was there.
-    let again = s.write("room-x", new()).await.unwrap();
+    let again = s.write("room-x", Intent::Create(new())).await.unwrap();
     let Answer::Room { view, new: false } = again.answer else { panic!("{again:?}") };
     assert!(view.is_member());
 }

@@ -1,5 +1,6 @@
 //! What every store of chat must do. A backend runs all of it by one line:
-//! `suite!(name, constructor)`.
+//! `suite!(name, constructor)`; one behind the service, which validates
+//! requests, runs all but [`unvalidated`].
 
 pub(crate) mod change;
 pub(crate) mod create;
@@ -7,7 +8,9 @@ pub(crate) mod members;
 pub(crate) mod read;
 pub(crate) mod replay;
 pub(crate) mod send;
+mod through;
 pub(crate) mod time;
+pub(crate) mod unvalidated;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,30 +23,66 @@ use mingle_chat::{
 };
 use mingle_store::clock::ManualClock;
 
+use self::through::Through;
 use crate::stage::Stage;
+
+/// The trace of every wish, as W3C has it.
+pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// Who chooses the id of a new room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ids {
+    /// The caller, in the wish.
+    Asked,
+    /// The backend: it answers with a UUIDv7 of its own.
+    Made,
+}
 
 /// A store under test, whose rooms hold at most 5 members.
 pub(crate) struct Subject {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<ManualClock>,
+    ids: Ids,
     _stage: Stage,
 }
 
 impl Subject {
     pub(crate) async fn sqlite() -> Self {
         let stage = Stage::new().await;
-        Self { store: stage.store().await, clock: stage.clock.clone(), _stage: stage }
+        let store = stage.store().await;
+        Self { store, clock: stage.clock.clone(), ids: Ids::Asked, _stage: stage }
+    }
+
+    /// SQLite again, behind the service.
+    pub(crate) async fn grpc() -> Self {
+        let stage = Stage::new().await;
+        let store = Arc::new(Through::new(&stage).await);
+        Self { store, clock: stage.clock.clone(), ids: Ids::Made, _stage: stage }
     }
 
     pub(crate) async fn write(&self, room_id: &str, intent: Intent) -> Verdict {
-        let wish = Wish { room_id: room_id.to_owned(), intent, trace_id: "trace".to_owned() };
+        let wish = Wish { room_id: room_id.to_owned(), intent, trace_id: TRACE.to_owned() };
         self.store.write(wish, String::new()).await.unwrap()
     }
 
     pub(crate) async fn room(&self, kind: Kind, members: &[&str]) -> String {
-        let room_id = uuid::Uuid::now_v7().to_string();
-        self.write(&room_id, Intent::Create(new_room(kind, members, None))).await.unwrap();
+        let asked = uuid::Uuid::now_v7().to_string();
+        let (room_id, is_new) = self.made(&asked, new_room(kind, members, None)).await;
+        assert!(is_new);
         room_id
+    }
+
+    /// Has a room made, with the id asked for where that is the caller's to
+    /// choose. The id answered, and whether the room is new.
+    pub(crate) async fn made(&self, asked: &str, new: NewRoom) -> (String, bool) {
+        let written = self.write(asked, Intent::Create(new)).await.unwrap();
+        let Answer::Room { view, new } = written.answer else { panic!("{written:?}") };
+        let room_id = view.room.room_id;
+        match self.ids {
+            Ids::Asked => assert!(!new || room_id == asked),
+            Ids::Made => assert_eq!(uuid::Uuid::parse_str(&room_id).unwrap().get_version_num(), 7),
+        }
+        (room_id, new)
     }
 
     pub(crate) async fn send(&self, room: &str, user: &str, key: &str) -> Result<First, Refusal> {
@@ -79,7 +118,7 @@ impl Subject {
         self.store.view(room, user).await.unwrap().unwrap()
     }
 
-    /// The whole log, proved to be without a hole.
+    /// The whole log, proved to be without a hole and replayed the same.
     pub(crate) async fn log(&self, room: &str) -> Vec<Event> {
         let mut log: Vec<Event> = Vec::new();
         loop {
@@ -92,6 +131,10 @@ impl Subject {
         }
         let seqs: Vec<_> = log.iter().map(|event| event.seq).collect();
         assert_eq!(seqs, (1..=log.len() as u64).collect::<Vec<_>>());
+        let replay = self.store.replay(room, &Position::default(), 200).await.unwrap().unwrap();
+        assert!(replay.proved.is_ok());
+        let told = replay.page.events;
+        assert_eq!((&log[..told.len()], told.len() < log.len()), (&told[..], replay.page.has_more));
         log
     }
 }
@@ -149,9 +192,20 @@ pub(crate) fn body(event: &Event) -> &str {
     }
 }
 
-/// Stamps the suite for one backend.
+/// Stamps the suite for one backend; `validated` leaves out what the service
+/// refuses before its store is asked, each with its reason in [`unvalidated`].
 macro_rules! suite {
     ($name:ident, $subject:expr) => {
+        $crate::conformance::suite!(all $name, $subject;
+            unvalidated: a_deleted_message_is_not_an_empty_one
+                a_key_of_controls_comes_back
+                an_external_id_is_one_whoever_asks,
+        );
+    };
+    ($name:ident, $subject:expr, validated) => {
+        $crate::conformance::suite!(all $name, $subject;);
+    };
+    (all $name:ident, $subject:expr; $($more:tt)*) => {
         $crate::conformance::suite!(@ $name, $subject;
             create: a_new_room_tells_its_members_in_order
                 a_room_is_not_made_fuller_than_it_may_be
@@ -185,11 +239,14 @@ macro_rules! suite {
             time: only_silent_open_pairs_are_idle
                 old_events_go_from_the_beginning
                 a_log_that_was_emptied_goes_on,
+            $($more)*
         );
     };
     (@ $name:ident, $subject:expr; $($module:ident: $($test:ident)*,)*) => {
         mod $name {$(
-            mod $module {$(
+            mod $module {
+                use $crate::conformance::Subject;
+                $(
                 #[tokio::test]
                 async fn $test() {
                     $crate::conformance::$module::$test($subject.await).await;
