@@ -5,6 +5,8 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+
 /// A backend's answer.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -77,6 +79,7 @@ impl From<sqlx::Error> for Error {
             // Nothing was begun: the outcome is known.
             E::PoolTimedOut => (ErrorKind::Unavailable, "database pool"),
             E::Io(_)
+            | E::Protocol(_)
             | E::BeginFailed
             | E::InvalidSavePointStatement
             | E::PoolClosed
@@ -85,7 +88,7 @@ impl From<sqlx::Error> for Error {
             E::Database(db) if db.is_unique_violation() => {
                 (ErrorKind::Conflict, "database constraint")
             }
-            E::Database(db) => (database_kind(db.code().as_deref()), "database statement"),
+            E::Database(db) => (database_kind(&**db), "database statement"),
             E::ColumnDecode { .. } | E::Decode(_) | E::ColumnNotFound(_) | E::RowNotFound => {
                 (ErrorKind::Corrupt, "database row")
             }
@@ -97,8 +100,12 @@ impl From<sqlx::Error> for Error {
 
 /// SQLite's primary result codes that pass by themselves: busy (5), locked
 /// (6), out of memory (7), I/O (10), full (13), cannot open (14).
-fn database_kind(code: Option<&str>) -> ErrorKind {
-    let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
+fn database_kind(error: &dyn DatabaseError) -> ErrorKind {
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        return crate::postgres::kind(error.code());
+    }
+    let code = error.code();
+    let primary = code.as_deref().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
     match primary {
         Some(5 | 6 | 7 | 10 | 13 | 14) => ErrorKind::Unavailable,
         Some(11 | 26) => ErrorKind::Corrupt,

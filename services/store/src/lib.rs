@@ -3,8 +3,10 @@
 //! - [`error`]: what a backend may answer, and whether to wait and try again.
 //! - [`clock`]: time as a parameter.
 //! - [`sqlite`]: the embedded database, one folder, one process.
+//! - [`postgres`]: the database of many processes.
 //! - [`mod@redis`]: the shared index and fast path, its connections, scripts and
 //!   fence.
+//! - [`sql`]: one statement in the words of both.
 //! - [`bus`]: topics between processes; in memory here.
 //! - [`commit`]: group commit, many writers in one transaction.
 //! - [`breaker`], [`failover`]: a primary, a secondary, and the decision
@@ -16,12 +18,23 @@ pub mod clock;
 pub mod commit;
 pub mod error;
 pub mod failover;
+pub mod postgres;
 pub mod redis;
+pub mod sql;
 pub mod sqlite;
 
 use std::sync::Arc;
 
 pub use error::{Error, ErrorKind, Result};
+
+/// The truth, wherever it is.
+#[derive(Clone)]
+pub enum Database {
+    /// Embedded: of this process alone.
+    Sqlite(sqlite::Sqlite),
+    /// A server, shared by many processes.
+    Postgres(postgres::Postgres),
+}
 
 /// The backends of one process, opened once by the composition root and
 /// shared by its roles.

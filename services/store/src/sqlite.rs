@@ -121,6 +121,12 @@ impl Sqlite {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
+    /// Begins a transaction that reads what was committed before its first
+    /// statement, and nothing later.
+    pub async fn snapshot(&self) -> Result<Transaction<'static, Driver>> {
+        Ok(self.readers.begin().await?)
+    }
+
     /// Brings the tables of `owner` to the newest version, in one transaction.
     ///
     /// **Errors**: `Corrupt` when the database is newer than this program.

@@ -9,11 +9,13 @@ mod binary;
 mod eventually;
 mod log;
 mod mingle;
+mod postgres;
 mod redis;
 mod server;
 
 pub use binary::binary;
 pub use eventually::{Outcome, eventually};
 pub use mingle::{Builder, Finished, Mingle};
+pub use postgres::{Postgres, TestDatabase};
 pub use redis::Redis;
 pub use server::{Server, free_port};

@@ -12,11 +12,15 @@ use std::{
     ffi::{OsStr, OsString},
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
+    ops::Range,
     os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -26,6 +30,8 @@ const KEEPER: &str = include_str!("keeper.sh");
 const TAIL: usize = 60;
 /// A signal that has no effect for this long never will.
 const SIGNAL: Duration = Duration::from_secs(30);
+/// Below those that Linux gives to outgoing connections.
+const PORTS: Range<u16> = 20_000..32_000;
 
 /// A server process with a folder of its own and its faults.
 ///
@@ -213,15 +219,27 @@ impl Drop for Server {
     }
 }
 
-/// A TCP port of 127.0.0.1 that nothing listens on at the moment.
+/// A TCP port of 127.0.0.1 that nothing listens on at the moment, another one
+/// at each call. It is none of those that the kernel gives to connections, so
+/// that a server can be started on it again later.
 ///
 /// # Panics
 ///
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = must(TcpListener::bind(("127.0.0.1", 0)), "a free port");
-    must(listener.local_addr(), "its address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that test at the same time begin at different places.
+    let begin = std::process::id().wrapping_mul(61);
+    let free = (0..PORTS.len()).find_map(|_| {
+        let next = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + u16::try_from(next % u32::from(PORTS.end - PORTS.start)).ok()?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(port)
+    });
+    match free {
+        Some(port) => port,
+        None => panic!("no port of {PORTS:?} is free"),
+    }
 }
 
 /// A word that a shell reads as itself.
@@ -270,9 +288,17 @@ fn send(pid: Pid, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
 
+/// Runs a command to its end and returns what it printed on stdout.
+pub(crate) fn succeed(mut command: Command) -> String {
+    let done = must(command.output(), &format!("{command:?}"));
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {}: {errors}", done.status);
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
 /// The value, or the failure of the test with what was wanted.
 #[track_caller]
-fn must<T, E: std::fmt::Display>(result: Result<T, E>, what: &str) -> T {
+pub(crate) fn must<T, E: std::fmt::Display>(result: Result<T, E>, what: &str) -> T {
     match result {
         Ok(value) => value,
         Err(error) => panic!("{what}: {error}"),

@@ -6,5 +6,6 @@ mod breaker;
 mod bus;
 mod commit;
 mod failover;
+mod postgres;
 mod redis;
 mod sqlite;

@@ -1,0 +1,76 @@
+//! Tables brought to the newest version, by one process at a time.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _};
+use tokio::time::timeout;
+
+use super::Postgres;
+use crate::{Error, ErrorKind, Result, sqlite::Migration};
+
+/// How long a process waits for another that migrates, and then for itself.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Of the advisory lock that all owners share: "mingle" in ASCII.
+const LOCK: i64 = 0x6d69_6e67_6c65;
+/// What another process committed while this waited for its turn is seen.
+const BEGIN: &str = "begin isolation level read committed read write";
+
+impl Postgres {
+    /// Brings the tables of `owner` to the newest version, in one transaction
+    /// on the direct connection. Processes that do so at once take turns.
+    ///
+    /// **Errors**: `Corrupt` when the database is newer than this program;
+    /// `Unavailable` when another process holds the turn for 60 s; `Timeout`.
+    pub async fn migrate(&self, owner: &str, steps: &'static [Migration]) -> Result<()> {
+        let late = |_| Error::new(ErrorKind::Timeout, "database migration");
+        let patience = PATIENCE.as_millis().to_string();
+        let settings = [("lock_timeout", patience.as_str()), ("client_min_messages", "warning")];
+        let options = self.direct().options(settings);
+        let mut session =
+            timeout(self.options.acquire, options.connect()).await.map_err(late)??;
+        let migrated = timeout(PATIENCE * 2, step_up(&mut session, owner, steps)).await;
+        migrated.map_err(late)??;
+        // What it was asked is committed: how it ends does not matter.
+        let _ = timeout(self.options.answer, session.close()).await;
+        Ok(())
+    }
+}
+
+async fn step_up(
+    session: &mut PgConnection,
+    owner: &str,
+    steps: &'static [Migration],
+) -> Result<()> {
+    let mut tx = session.begin_with(BEGIN).await?;
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+    sqlx::raw_sql(
+        "create table if not exists schema_version
+         (owner text primary key, version bigint not null)",
+    )
+    .execute(&mut *tx)
+    .await?;
+    let row = sqlx::query("select version from schema_version where owner = $1")
+        .bind(owner)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let current: i64 = row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
+    let newest = steps.last().map_or(0, |step| step.version);
+    if current > newest {
+        return Err(Error::new(ErrorKind::Corrupt, "the database is newer than this program"));
+    }
+    if current == newest {
+        return Ok(());
+    }
+    for step in steps.iter().filter(|step| step.version > current) {
+        sqlx::raw_sql(AssertSqlSafe(step.sql)).execute(&mut *tx).await?;
+    }
+    sqlx::query(
+        "insert into schema_version (owner, version) values ($1, $2)
+         on conflict (owner) do update set version = excluded.version",
+    )
+    .bind(owner)
+    .bind(newest)
+    .execute(&mut *tx)
+    .await?;
+    Ok(tx.commit().await?)
+}

@@ -1,0 +1,30 @@
+//! PostgreSQL: the truth of a deployment of many processes.
+//!
+//! One pool per process. Each session says `synchronous_commit=on` and that it
+//! is no standby before it is used, so that a fail-over to a server that
+//! acknowledges too early is noticed and not only a start on one.
+//!
+//! | what happens | what a call gets |
+//! | --- | --- |
+//! | server away, refusing, starting, a standby, out of connections | `Unavailable` within [`Options::acquire`] |
+//! | no connection free within [`Options::acquire`] | `Unavailable`; nothing was begun |
+//! | a connection breaks under a statement | `Unavailable`; after a COMMIT it is unknown whether it happened |
+//! | a statement runs for 9/10 of [`Options::answer`] | `Timeout`, cancelled by the server |
+//! | the server is frozen or out of reach | `Timeout` after [`Options::answer`]; what it has in its socket it executes when it wakes |
+//! | a serialization failure, deadlock, lock timeout | `Unavailable`; rolled back |
+//! | a unique constraint | `Conflict` |
+//! | a value that does not fit, another constraint, damage | `Corrupt` |
+//! | a statement or login the server does not accept | `Unsupported` |
+//!
+//! A broken connection costs the call that finds it; one idle for a second is
+//! tested before it is used. Nothing is retried here: what is safe to repeat
+//! is the caller's knowledge.
+
+mod code;
+mod migrate;
+mod options;
+mod pool;
+
+pub(crate) use code::kind;
+pub use options::Options;
+pub use pool::{Postgres, within};

@@ -1,0 +1,185 @@
+//! The pool: connections that are tested, transactions that are bounded.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgPool, Transaction,
+    pool::PoolConnectionMetadata,
+    postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::options::{Options, Ways, check};
+use crate::{Error, ErrorKind, Result};
+
+/// How long [`Postgres::connect`] waits for a server that is away.
+const START: Duration = Duration::from_secs(30);
+const BACK_OFF: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(30);
+/// A connection unused for longer is tested before it is used.
+const FRESH: Duration = Duration::from_secs(1);
+
+const WRITE: &str = "begin isolation level read committed read write";
+const SNAPSHOT: &str = "begin isolation level repeatable read read only";
+
+/// A server and a pool of connections to it. Cheap to clone.
+#[derive(Clone)]
+pub struct Postgres {
+    pub(super) options: Arc<Options>,
+    pub(super) ways: Arc<Ways>,
+    pool: PgPool,
+}
+
+impl Postgres {
+    /// Reaches the server and asks whether it may be trusted. Waits up to 30 s
+    /// for one that is away, with a line in the log per try.
+    ///
+    /// **Errors**: `Unavailable` when it stays away; at once `Unsupported` when
+    /// the URL or the login is wrong, when it is older than 15, or when it has
+    /// `synchronous_commit=off`.
+    pub async fn connect(options: Options) -> Result<Self> {
+        let ways = options.ways()?;
+        let end = Instant::now() + START;
+        while let Err(error) = greet(&ways.pooled, options.acquire).await {
+            if !error.is_transient() {
+                return Err(error);
+            }
+            let (host, port) = (ways.pooled.get_host(), ways.pooled.get_port());
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(host, port, %error, source, "postgres is away, trying again");
+            if Instant::now() + BACK_OFF >= end {
+                return Err(error);
+            }
+            sleep(BACK_OFF).await;
+        }
+        let pool = pool(&options).connect_lazy_with(ways.pooled.clone());
+        Ok(Self { options: Arc::new(options), ways: Arc::new(ways), pool })
+    }
+
+    /// The pool, for statements that only read, each in its own snapshot. They
+    /// are the caller's to bound: see [`within`].
+    pub fn readers(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Begins a transaction that writes, `READ COMMITTED`. Dropped, it rolls
+    /// back.
+    ///
+    /// **Errors**: `Unavailable`, also when no connection is free in time;
+    /// `Timeout`. Nothing was begun then.
+    pub async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>> {
+        self.transaction(WRITE).await
+    }
+
+    /// Begins a transaction that reads what was committed before its first
+    /// statement, and nothing later.
+    ///
+    /// **Errors**: as [`Postgres::begin`].
+    pub async fn snapshot(&self) -> Result<Transaction<'static, sqlx::Postgres>> {
+        self.transaction(SNAPSHOT).await
+    }
+
+    /// The way past a pooler, for LISTEN and session locks: a connection of the
+    /// caller's own, with no bound on its statements.
+    pub fn direct(&self) -> PgConnectOptions {
+        self.ways.direct.clone()
+    }
+
+    /// How long a statement may take: the bound for [`within`].
+    pub fn answer(&self) -> Duration {
+        self.options.answer
+    }
+
+    /// Closes the connections. Those that do not come back in time are left to
+    /// the end of the process.
+    pub async fn close(&self) {
+        let _ = timeout(self.options.answer, self.pool.close()).await;
+    }
+
+    async fn transaction(
+        &self,
+        begin: &'static str,
+    ) -> Result<Transaction<'static, sqlx::Postgres>> {
+        let mut sql = begin.to_owned();
+        if self.ways.is_pooler {
+            for (name, value) in self.options.settings() {
+                sql.push_str(&format!("; set local {name} = {value}"));
+            }
+        }
+        let pool = self.pool.clone();
+        // In a task, because a BEGIN must not be dropped half way: the driver
+        // would put the connection back with a transaction that it does not
+        // know of, and the next statement would run in it, uncommitted.
+        let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(sql)).await });
+        let bound = self.options.acquire + self.options.answer;
+        match timeout(bound, begun).await {
+            Ok(Ok(begun)) => Ok(begun?),
+            Ok(Err(_)) => Err(Error::new(ErrorKind::Unavailable, "database transaction")),
+            Err(_) => Err(Error::new(ErrorKind::Timeout, "database transaction")),
+        }
+    }
+}
+
+/// Awaits what a database was asked, for so long at most. What is dropped then
+/// may still be executed, and its connection is not used again before the
+/// server has answered.
+///
+/// **Errors**: those of `work`; `Timeout` when `bound` has passed.
+pub async fn within<T>(bound: Duration, work: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    match timeout(bound, work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Error::new(ErrorKind::Timeout, "database answer")),
+    }
+}
+
+/// One connection, asked and closed.
+async fn greet(options: &PgConnectOptions, bound: Duration) -> Result<()> {
+    let greeting = async {
+        let mut session = options.connect().await?;
+        check(&mut session).await?;
+        // It has said what was asked: how it ends does not matter.
+        let _ = session.close().await;
+        Ok(())
+    };
+    match timeout(bound, greeting).await {
+        Ok(greeted) => greeted,
+        Err(_) => Err(Error::new(ErrorKind::Timeout, "database connection")),
+    }
+}
+
+fn pool(options: &Options) -> PgPoolOptions {
+    let (answer, acquire) = (options.answer, options.acquire);
+    PgPoolOptions::new()
+        .max_connections(options.max_connections.max(1))
+        .acquire_timeout(acquire)
+        .idle_timeout(IDLE)
+        .test_before_acquire(false)
+        .after_connect(|session, _| Box::pin(trusted(session)))
+        .before_acquire(|session, used| Box::pin(sound(session, used)))
+        .after_release(move |session, _| settled(session, answer))
+}
+
+async fn trusted(session: &mut PgConnection) -> sqlx::Result<()> {
+    check(session).await.map_err(|error| sqlx::Error::Configuration(Box::new(error)))
+}
+
+async fn sound(session: &mut PgConnection, used: PoolConnectionMetadata) -> sqlx::Result<bool> {
+    if used.idle_for > FRESH {
+        timeout(FRESH, session.ping()).await.map_err(elapsed)??;
+    }
+    Ok(true)
+}
+
+/// Reads what a dropped statement or rollback has still to answer, if there is
+/// any: a server that never does must not hold a place in the pool.
+fn settled(session: &mut PgConnection, bound: Duration) -> BoxFuture<'_, sqlx::Result<bool>> {
+    Box::pin(async move {
+        timeout(bound, session.flush()).await.map_err(elapsed)??;
+        Ok(true)
+    })
+}
+
+fn elapsed(_: tokio::time::error::Elapsed) -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
+}

@@ -1,0 +1,243 @@
+//! A PostgreSQL of the machine's own package, in a temporary folder.
+
+use crate::{
+    Server, eventually, free_port,
+    server::{must, succeed},
+};
+use std::{
+    ffi::{OsStr, OsString},
+    fmt::Write as _,
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long a start, or the recovery after a crash, may take on a busy machine.
+const START: Duration = Duration::from_secs(60);
+/// Of Debian's package; the server refuses to run as root.
+const USER: &str = "postgres";
+/// Durable as in production, and small.
+const CONFIG: &str = "
+listen_addresses = '127.0.0.1'
+max_connections = 200
+shared_buffers = '16MB'
+fsync = on
+log_min_messages = warning
+";
+
+/// A cluster with its server: user `postgres`, no password, 127.0.0.1.
+#[derive(Debug)]
+pub struct Postgres {
+    server: Server,
+    programs: PathBuf,
+    port: u16,
+    databases: AtomicU32,
+}
+
+/// An empty database of its own for one test.
+#[derive(Clone, Debug)]
+pub struct TestDatabase {
+    /// Its `postgres://` address.
+    pub url: String,
+}
+
+impl Postgres {
+    /// The server that all tests of this process share: each takes a
+    /// [`Postgres::database`], and none does anything to the server.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        // The first caller starts it and the others wait, on threads: their
+        // runtimes end with their tests, and the server does not.
+        let shared = tokio::task::spawn_blocking(|| SHARED.get_or_init(Self::boot));
+        let shared = must(shared.await, "the shared postgres");
+        shared.ready().await;
+        shared
+    }
+
+    /// A server of this test's own, to be frozen, killed and set.
+    ///
+    /// # Panics
+    ///
+    /// When PostgreSQL is not installed, or is not ready within 60 s.
+    pub async fn start() -> Self {
+        let postgres = must(tokio::task::spawn_blocking(Self::boot).await, "a postgres");
+        postgres.ready().await;
+        postgres
+    }
+
+    /// Makes an empty database.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not.
+    pub async fn database(&self) -> TestDatabase {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        self.sql("postgres", &format!("create database {name}"));
+        TestDatabase { url: format!("postgres://{USER}@127.0.0.1:{}/{name}", self.port) }
+    }
+
+    /// Runs SQL as superuser, beside the code under test, and returns what psql
+    /// prints: fields parted by `|`, a row a line. Blocks.
+    ///
+    /// # Panics
+    ///
+    /// When a statement fails.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1"]).args([
+            "-U",
+            USER,
+            "-p",
+            &self.port.to_string(),
+            "-d",
+            database,
+            "-c",
+            sql,
+        ]);
+        succeed(psql).trim_end().to_owned()
+    }
+
+    /// The port of 127.0.0.1, the same after every restart.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process, with its faults.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Stops the whole server: connections stay open and nothing answers.
+    pub fn freeze(&self) {
+        self.server.freeze();
+    }
+
+    /// Ends what [`Postgres::freeze`] began.
+    pub fn thaw(&self) {
+        self.server.thaw();
+    }
+
+    /// Crashes the server: every process of it is killed.
+    pub fn kill(&self) {
+        self.server.kill();
+    }
+
+    /// Starts the server again on the same port, with what it had on disk;
+    /// kills it first when it runs.
+    ///
+    /// # Panics
+    ///
+    /// When it is not ready within 60 s.
+    pub async fn restart(&self) {
+        self.server.kill();
+        self.run();
+        self.ready().await;
+    }
+
+    fn boot() -> Self {
+        let server = Server::prepare("postgres", "QUIT");
+        let (programs, port) = (programs(), free_port());
+        let postgres = Self { server, programs, port, databases: AtomicU32::new(0) };
+        if is_root() {
+            let id = |kind| {
+                let mut id = Command::new("id");
+                id.args([kind, USER]);
+                must(succeed(id).trim().parse().map(Some), "the id of the user postgres")
+            };
+            must(chown(postgres.server.folder(), id("-u"), id("-g")), "the folder");
+        }
+        let data = postgres.data();
+        let mut initdb = postgres.command("initdb");
+        initdb.arg("-D").arg(&data).args(["-U", USER, "-A", "trust", "-E", "UTF8"]);
+        initdb.args(["--locale=C", "--no-sync", "--no-instructions"]);
+        succeed(initdb);
+        let mut config = CONFIG.to_owned();
+        let folder = postgres.server.folder().display();
+        must(write!(config, "port = {port}\nunix_socket_directories = '{folder}'\n"), "settings");
+        let file = fs::File::options().append(true).open(data.join("postgresql.conf"));
+        must(must(file, "postgresql.conf").write_all(config.as_bytes()), "postgresql.conf");
+        postgres.run();
+        postgres
+    }
+
+    fn run(&self) {
+        let mut postgres = self.command("postgres");
+        postgres.arg("-D").arg(self.data());
+        let args: Vec<OsString> = postgres.get_args().map(OsStr::to_owned).collect();
+        self.server.start(postgres.get_program(), &args);
+    }
+
+    fn data(&self) -> PathBuf {
+        self.server.folder().join("data")
+    }
+
+    /// One of the cluster's programs, which refuse root.
+    fn command(&self, program: &str) -> Command {
+        let program = self.programs.join(program);
+        if !is_root() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]).arg(program);
+        command.current_dir(self.server.folder());
+        command
+    }
+
+    async fn ready(&self) {
+        eventually(START, "postgres is ready", async || {
+            assert!(self.server.is_running(), "postgres ended: {}", self.server.log());
+            accepts(self.port).unwrap_or(false)
+        })
+        .await;
+    }
+}
+
+/// True when the server asks for no password: it let the user in, which it
+/// does not while it starts or recovers.
+fn accepts(port: u16) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    // A startup message, protocol 3.0: its length, the version, pairs of texts.
+    let mut message = vec![0, 0, 0, 0, 0, 3, 0, 0];
+    message.extend_from_slice(b"user\0postgres\0database\0postgres\0\0");
+    message[3] = must(u8::try_from(message.len()), "a short message");
+    stream.write_all(&message)?;
+    let mut kind = [0];
+    stream.read_exact(&mut kind)?;
+    Ok(kind == *b"R")
+}
+
+/// The folder of the newest server installed: Debian keeps one per version,
+/// outside the path.
+///
+/// # Panics
+///
+/// When there is none.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debian = versions
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .max()
+        .map(|version| Path::new("/usr/lib/postgresql").join(version.to_string()).join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).find(|folder| folder.join("initdb").exists());
+    match debian.filter(|folder| folder.join("initdb").exists()).or(in_path) {
+        Some(folder) => folder,
+        None => panic!("PostgreSQL is not installed: ./tests/run installs it"),
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
