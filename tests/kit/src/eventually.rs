@@ -70,6 +70,21 @@ pub fn eventually<O: Outcome>(
     }
 }
 
+/// Asks `probe` each millisecond until it answers `true`, for callers that may
+/// not await: a drop, a constructor. Blocks.
+///
+/// # Panics
+///
+/// When `deadline` has passed: the message holds `what` and the caller's line.
+#[track_caller]
+pub(crate) fn eventually_blocking(deadline: Duration, what: &str, mut probe: impl FnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !probe() {
+        assert!(begin.elapsed() < deadline, "not within {deadline:?}: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@
 //! folder. The keeper is the server's parent and never reaps it while the pipe
 //! is open, so the server's process id belongs to no other process meanwhile.
 
+use crate::eventually::eventually_blocking;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::{OsStr, OsString},
@@ -22,7 +23,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const KEEPER: &str = include_str!("keeper.sh");
@@ -143,7 +144,8 @@ impl Server {
         let server = self.process();
         assert!(self.is_running(), "{} is gone", self.name);
         // The server first, so that it starts no child meanwhile.
-        self.until("stands still", || {
+        let what = format!("{} stands still", self.name);
+        eventually_blocking(SIGNAL, &what, || {
             let still = family(server).into_iter().filter(|process| {
                 let stands = matches!(process.state, b'T' | b'Z' | b'X');
                 if !stands {
@@ -173,7 +175,10 @@ impl Server {
             for process in family.iter().rev() {
                 send(process.pid, Signal::KILL);
             }
-            self.until("is gone", || family.iter().all(|process| is_gone(process.pid)));
+            let what = format!("{} is gone", self.name);
+            eventually_blocking(SIGNAL, &what, || {
+                family.iter().all(|process| is_gone(process.pid))
+            });
         }
     }
 
@@ -193,14 +198,6 @@ impl Server {
         match self.kept().pid {
             Some(pid) => pid,
             None => panic!("{} was not started", self.name),
-        }
-    }
-
-    fn until(&self, what: &str, probe: impl Fn() -> bool) {
-        let begin = Instant::now();
-        while !probe() {
-            assert!(begin.elapsed() < SIGNAL, "not within {SIGNAL:?}: {} {what}", self.name);
-            thread::sleep(Duration::from_millis(1));
         }
     }
 }
