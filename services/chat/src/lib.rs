@@ -20,17 +20,17 @@ pub use config::Config;
 use crate::{
     fanout::{Board, Bounds, Hub, Settings},
     service::{Chat, Sweep, sweep},
-    store::{Options, Sqlite, Store},
+    store::{Options, SqlStore, Store},
 };
 
 /// Binds chat: configuration, store, service, background tasks, server.
 pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     let config: Config = ctx.config.read()?;
 
-    let Backends { database, bus, clock } = backends;
+    let Backends { database, bus, clock, .. } = backends;
     let board = Board::start(bus, clock.clone(), &ctx.tasks);
     let options = Options { append_batch: config.append_batch, max_members: config.max_members };
-    let store = Sqlite::open(database, clock.clone(), Arc::new(board.clone()), options).await?;
+    let store = SqlStore::open(database, clock.clone(), Arc::new(board.clone()), options).await?;
     let store: Arc<dyn Store> = Arc::new(store);
 
     let settings = settings(&config);

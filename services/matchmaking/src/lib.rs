@@ -18,7 +18,7 @@ pub use config::Config;
 pub use error::Error;
 
 use service::{Feed, Matcher, Rooms, Service, Sweep, matcher::Parts, rooms::Limits};
-use store::{Tickets, memory::Memory, sqlite::SqliteTickets};
+use store::{Tickets, memory::Memory, sql::SqlTickets};
 
 /// Binds the role: rows in the database, the index in memory, built from the
 /// rows before the first call is answered.
@@ -37,7 +37,7 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
 pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<Matcher>, Config)> {
     let config: Config = ctx.config.read()?;
     let pools = config.pools();
-    let tickets: Arc<dyn Tickets> = Arc::new(SqliteTickets::open(backends.database).await?);
+    let tickets: Arc<dyn Tickets> = Arc::new(SqlTickets::open(backends.database).await?);
     let feed = Feed::start(backends.bus, &ctx.tasks, ctx.stop.clone()).await?;
     let limits =
         Limits { call: Duration::from_millis(config.call_ms), max_rooms: config.max_rooms };

@@ -30,7 +30,7 @@ pub(crate) async fn run(config: Config, roles: &[Role]) -> anyhow::Result<()> {
     let clock = Arc::new(SystemClock);
     let node_id = format!("mingle-{}", Uuid::new_v4().simple());
     let mut process = Process::new(config, roles, &node_id, clock.now_ms())?;
-    let backends = Backends { database, bus: Arc::new(Memory::new()), clock };
+    let backends = Backends { database: database.into(), redis: None, bus: Arc::new(Memory::new()), clock };
     declare(process.diagnostics(), &data.dir);
     bind(&mut process, &backends).await?;
 

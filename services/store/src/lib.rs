@@ -36,12 +36,26 @@ pub enum Database {
     Postgres(postgres::Postgres),
 }
 
+impl From<sqlite::Sqlite> for Database {
+    fn from(database: sqlite::Sqlite) -> Self {
+        Self::Sqlite(database)
+    }
+}
+
+impl From<postgres::Postgres> for Database {
+    fn from(database: postgres::Postgres) -> Self {
+        Self::Postgres(database)
+    }
+}
+
 /// The backends of one process, opened once by the composition root and
 /// shared by its roles.
 #[derive(Clone)]
 pub struct Backends {
     /// The truth: messages, tickets, matches.
-    pub database: sqlite::Sqlite,
+    pub database: Database,
+    /// The shared index and fast path; `None` where memory stands for it.
+    pub redis: Option<redis::Redis>,
     /// The way between processes.
     pub bus: Arc<dyn bus::Bus>,
     /// The time.

@@ -141,8 +141,8 @@ impl Follower {
     }
 
     /// The last event passed on; `None` before the room is open.
-    pub(super) fn last_seq(&self) -> Option<u64> {
-        self.state.lock().sequencer.as_ref().map(|sequencer| sequencer.last().seq)
+    pub(super) fn last(&self) -> Option<Position> {
+        self.state.lock().sequencer.as_ref().map(|sequencer| sequencer.last().clone())
     }
 
     /// Asks for a read of the store.
@@ -161,16 +161,23 @@ impl Follower {
         }
     }
 
-    /// A read of the store begins: what is asked from now on needs another.
+    /// A read of the store to its end begins: what is asked from now on needs
+    /// another.
     pub(super) fn begin_repair(&self) {
-        self.state.lock().repair = false;
+        let mut state = self.state.lock();
+        state.repair = false;
+        if let Some(sequencer) = &mut state.sequencer {
+            sequencer.forget_dropped();
+        }
     }
 
-    /// The store was read to the end of the log.
-    pub(super) fn caught_up(&self) {
-        if let Some(sequencer) = &mut self.state.lock().sequencer {
-            sequencer.caught_up();
-        }
+    /// The store no longer has what was passed on last: it was put back to an
+    /// older state. Every stream is told of the gap, and the room goes on at
+    /// its head.
+    pub(super) fn start_over(&self, head: Position) {
+        let mut state = self.state.lock();
+        state.sequencer = Some(Sequencer::new(head));
+        state.streams.iter().for_each(|(_, outbox)| outbox.gap(&self.room_id));
     }
 
     /// Retention took what is before `next`: every stream is told of the gap.

@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use mingle_store::{
     Result,
     bus::{Delivery, Subscription},
+    commit::{Batch, Lanes, MAX_BATCH},
 };
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -21,7 +23,7 @@ use super::{
     follower::{Follower, Need, SessionId},
     outbox::{Bounds, Outbox},
 };
-use crate::{store::Store, wire};
+use crate::{domain::Position, store::Store, wire};
 
 /// Events read from the store at once.
 const PAGE: usize = 200;
@@ -51,6 +53,7 @@ pub struct Hub {
     pub(super) stop: CancellationToken,
     board: Board,
     store: Arc<dyn Store>,
+    heads: Lanes<Heads>,
     next_session: Arc<AtomicU64>,
 }
 
@@ -64,7 +67,8 @@ impl Hub {
         stop: CancellationToken,
     ) -> Self {
         let next_session = Arc::default();
-        let hub = Self { settings, tasks, stop, board, store, next_session };
+        let heads = Lanes::start(Arc::new(Heads(store.clone())), 1, MAX_BATCH);
+        let hub = Self { settings, tasks, stop, board, store, heads, next_session };
         hub.tasks.spawn(compare_heads(hub.clone()));
         hub
     }
@@ -140,15 +144,30 @@ async fn listen(hub: &Hub, follower: &Arc<Follower>) {
 /// event is either up to the head or announced. `None`: there is no such room.
 async fn subscribe(hub: &Hub, follower: &Follower) -> Result<Option<Subscription>> {
     let subscription = hub.board.bus.subscribe(&topic(&follower.room_id)).await?;
-    if follower.last_seq().is_some() {
+    if follower.last().is_some() {
         follower.ask_repair();
         return Ok(Some(subscription));
     }
-    let heads = hub.store.heads(std::slice::from_ref(&follower.room_id)).await?;
-    Ok(heads.get(&follower.room_id).map(|head| {
-        follower.open(wire::position(head));
+    let head = hub.heads.submit("", follower.room_id.clone()).await?;
+    Ok(head.map(|head| {
+        follower.open(wire::position(&head));
         subscription
     }))
+}
+
+/// Rooms that are opened at the same time share one read of their heads: a
+/// gateway that comes back names thousands at once.
+struct Heads(Arc<dyn Store>);
+
+#[async_trait]
+impl Batch for Heads {
+    type Item = String;
+    type Outcome = Option<Position>;
+
+    async fn run(&self, room_ids: &[String]) -> Result<Vec<Option<Position>>> {
+        let heads = self.0.heads(room_ids).await?;
+        Ok(room_ids.iter().map(|room_id| heads.get(room_id).cloned()).collect())
+    }
 }
 
 /// Passes on what the bus brings, and reads what it does not.
@@ -197,15 +216,14 @@ async fn until(moment: Option<Instant>) {
 /// Reads what is missing, to the end of the log.
 async fn repair(hub: &Hub, follower: &Follower) -> Result<()> {
     follower.begin_repair();
-    while let Some(last) = follower.last_seq() {
-        let page = hub.store.range(&follower.room_id, last, PAGE).await?;
+    while let Some(last) = follower.last() {
+        let page = hub.store.range(&follower.room_id, last.seq, PAGE).await?;
         if let Some(first) = page.events.first() {
             follower.skip_to(first.seq);
         }
         let events = page.events.iter().map(wire::event).collect();
         follower.pass(events, String::new(), None);
         if !page.has_more {
-            follower.caught_up();
             break;
         }
     }
@@ -233,11 +251,31 @@ async fn compare_heads(hub: Hub) {
             };
             for (room_id, head) in heads {
                 let follower = hub.board.rooms.get(&room_id).map(|follower| follower.clone());
-                let Some(follower) = follower else { continue };
-                if follower.last_seq().is_some_and(|last| last < head.seq) {
-                    follower.ask_repair();
+                if let Some(follower) = follower {
+                    compare_head(&hub, &follower, head).await;
                 }
             }
         }
+    }
+}
+
+async fn compare_head(hub: &Hub, follower: &Follower, head: Position) {
+    let Some(last) = follower.last() else { return };
+    if last.seq < head.seq {
+        return follower.ask_repair();
+    }
+    if last.seq == head.seq && last.id == head.id {
+        return;
+    }
+    // Either the head was read before the last event was committed, or the
+    // store was put back: the event itself tells.
+    let last = Position { seq: last.seq, id: last.id };
+    match hub.store.replay(&follower.room_id, &last, 1).await {
+        Ok(Some(replay)) if replay.proved.is_err() => {
+            tracing::warn!(room = follower.room_id, seq = last.seq, "the log went back");
+            follower.start_over(wire::position(&replay.room.head));
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "head not compared"),
     }
 }

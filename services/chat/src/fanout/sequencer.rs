@@ -61,8 +61,9 @@ impl Sequencer {
         !self.held.is_empty() || self.dropped
     }
 
-    /// The store was read to its end: nothing is missing that is not held.
-    pub(super) fn caught_up(&mut self) {
+    /// The store will be read to its end: what was let go until now comes with
+    /// it, what is let go from now on may be younger.
+    pub(super) fn forget_dropped(&mut self) {
         self.dropped = false;
     }
 
@@ -111,7 +112,7 @@ mod tests {
         assert!(sequencer.is_waiting(), "the rest was let go");
         let rest: Vec<_> = (due.len() as u64 + 6..2000).map(event).collect();
         assert_eq!(sequencer.offer(rest).last().map(|e| e.seq), Some(1999));
-        sequencer.caught_up();
+        sequencer.forget_dropped();
         assert!(!sequencer.is_waiting());
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Once};
 
 use mingle_chat::{
     Config, bind,
-    store::{Announce, Nobody, Options, Sqlite, Store},
+    store::{Announce, Nobody, Options, SqlStore, Store},
 };
 use mingle_proto::chat::v1::chat_service_client::ChatServiceClient;
 use mingle_runtime::{
@@ -55,8 +55,8 @@ impl Stage {
         announce: Arc<dyn Announce>,
         options: Options,
     ) -> Arc<dyn Store> {
-        let database = self.database.clone();
-        Arc::new(Sqlite::open(database, clock, announce, options).await.unwrap())
+        let database = self.database.clone().into();
+        Arc::new(SqlStore::open(database, clock, announce, options).await.unwrap())
     }
 
     /// One process's chat, reached as its callers reach it.
@@ -71,7 +71,7 @@ impl Stage {
         overrides: &str,
     ) -> Process {
         let ctx = Context::for_test(&[Config::DEFAULTS], overrides);
-        let backends = Backends { database: self.database.clone(), bus, clock };
+        let backends = Backends { database: self.database.clone().into(), redis: None, bus, clock };
         let bound = bind(ctx.clone(), backends).await.unwrap();
         let client = ChatServiceClient::new(Transport::local(bound.into_routes().unwrap()));
         Process { client, ctx }

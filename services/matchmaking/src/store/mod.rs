@@ -3,7 +3,7 @@
 //! two; the conformance suite holds it to what is written here.
 
 pub mod memory;
-pub mod sqlite;
+pub mod sql;
 
 use async_trait::async_trait;
 use mingle_store::Result;

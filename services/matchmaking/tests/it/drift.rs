@@ -2,7 +2,7 @@
 
 use mingle_matchmaking::{
     domain::{Content, Liveness, State, Ticket},
-    store::{Created, End, Tickets, sqlite::SqliteTickets},
+    store::{Created, End, Tickets, sql::SqlTickets},
 };
 use mingle_proto::matchmaking::v1::TicketState;
 use tokio::task::JoinSet;
@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use crate::world::{Around, POOL, START, World, get, request};
 
 /// Another process that writes the same rows.
-async fn elsewhere(world: &World) -> SqliteTickets {
-    SqliteTickets::open(world.database.clone()).await.unwrap()
+async fn elsewhere(world: &World) -> SqlTickets {
+    SqlTickets::open(world.database.clone().into()).await.unwrap()
 }
 
 #[tokio::test]

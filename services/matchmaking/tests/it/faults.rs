@@ -18,6 +18,13 @@ async fn one_room_per_match_in_the_end(mood: Mood) {
         tickets.push(world.join(&format!("one-{pair}"), "female", &["male"]).await);
         tickets.push(world.join(&format!("two-{pair}"), "male", &["female"]).await);
     }
+    for ticket in &tickets {
+        eventually(PATIENCE, "every pair to be matched", async || {
+            let now = world.get(&ticket.user_id, &ticket.ticket_id).await.unwrap();
+            now.state() == TicketState::Matched
+        })
+        .await;
+    }
     for round in 1..=3 {
         world.pass(1_001).await;
         eventually(PATIENCE, "every match to be tried again", async || {

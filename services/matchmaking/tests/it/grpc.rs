@@ -215,7 +215,8 @@ async fn the_role_binds_with_nothing_but_its_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::for_test(&[Config::DEFAULTS], "");
     let backends = Backends {
-        database: database(dir.path()).await,
+        database: database(dir.path()).await.into(),
+        redis: None,
         bus: std::sync::Arc::new(Memory::new()),
         clock: std::sync::Arc::new(SystemClock),
     };

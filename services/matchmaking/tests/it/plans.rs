@@ -21,8 +21,8 @@ const PLANS: &[(&str, &[&str])] = plans! {
     "members" uses "SEARCH mm_matches USING PRIMARY KEY";
     "partners" uses "mm_tickets_partners (pool=? AND user_id=? AND ended_at>?)";
     "waiting" uses "COVERING INDEX mm_tickets_waiting (pool=? AND";
-    "overdue_time" uses "mm_tickets_expires (expires_at<?)";
-    "overdue_lease" uses "COVERING INDEX mm_tickets_lease (lease_until>? AND lease_until<?)";
+    "overdue" uses "mm_tickets_expires (expires_at<?)",
+        "COVERING INDEX mm_tickets_lease (lease_until>? AND lease_until<?)";
     "roomless" uses "mm_matches_roomless (";
     "untold" uses "mm_tickets_untold (pool=? AND ended_at<?)";
     "ended" uses "mm_tickets_ended (ended_at<?)";
@@ -45,7 +45,9 @@ async fn every_statement_finds_its_rows_by_an_index_and_sorts_nothing() {
             assert!(plan.contains(index), "{statement}\n{plan}");
         }
         assert!(!plan.contains("SCAN mm_") && !plan.contains("SCAN t"), "{statement}\n{plan}");
-        assert!(!plan.contains("TEMP B-TREE"), "{statement}\n{plan}");
+        // Two orders of at most one page each are merged by sorting them.
+        let merges = statement.contains("union all");
+        assert!(merges || !plan.contains("TEMP B-TREE"), "{statement}\n{plan}");
     }
 }
 

@@ -37,7 +37,7 @@ use std::{any::Any, collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use mingle_matchmaking::{
     domain::{Match, Position, State, Ticket},
-    store::{Created, End, Ended, Paired, Pairing, Tickets, sqlite::SqliteTickets},
+    store::{Created, End, Ended, Paired, Pairing, Tickets, sql::SqlTickets},
 };
 use mingle_proto::matchmaking::v1::{
     Ticket as WireTicket, TicketIds, TicketState, watch_request::Action,
@@ -70,7 +70,7 @@ pub(crate) async fn open_grpc() -> (Arc<dyn Tickets>, Box<dyn Any>) {
     let through = Through {
         client: world.client.clone(),
         clock: world.around.clock.clone(),
-        rows: Arc::new(SqliteTickets::open(world.database.clone()).await.unwrap()),
+        rows: Arc::new(SqlTickets::open(world.database.clone().into()).await.unwrap()),
         names: Names::default(),
     };
     (Arc::new(through), Box::new(world))
@@ -79,7 +79,7 @@ pub(crate) async fn open_grpc() -> (Arc<dyn Tickets>, Box<dyn Any>) {
 struct Through {
     client: Client,
     clock: Arc<ManualClock>,
-    rows: Arc<SqliteTickets>,
+    rows: Arc<SqlTickets>,
     names: Names,
 }
 

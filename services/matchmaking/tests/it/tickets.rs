@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 
 use mingle_matchmaking::{
     domain::{Content, Liveness, Position, State, Ticket},
-    store::{Created, Differs, End, Paired, Pairing, Tickets, sqlite::SqliteTickets},
+    store::{Created, Differs, End, Paired, Pairing, Tickets, sql::SqlTickets},
 };
 use tokio::task::JoinSet;
 
@@ -53,7 +53,7 @@ suite!(grpc, open_grpc());
 async fn open_sqlite() -> (Store, Box<dyn Any>) {
     let dir = tempfile::tempdir().unwrap();
     let database = crate::world::database(dir.path()).await;
-    (Arc::new(SqliteTickets::open(database).await.unwrap()), Box::new(dir))
+    (Arc::new(SqlTickets::open(database.into()).await.unwrap()), Box::new(dir))
 }
 
 fn ticket(id: &str, user: &str, created_at: i64) -> Ticket {
@@ -272,12 +272,13 @@ async fn waiting_tickets_are_paged_by_age(store: &Store) {
 }
 
 async fn what_is_over_is_found(store: &Store) {
-    made(store, &leased(ticket("leased", "bob", NOW + 5_000 - LEASE_MS))).await;
+    made(store, &leased(ticket("x-leased", "bob", NOW + 5_000 - LEASE_MS))).await;
     made(store, &ticket("old", "ann", NOW)).await;
     made(store, &ticket("young", "eve", NOW + 2_000)).await;
     assert!(store.overdue(NOW + 4_999, 10).await.unwrap().is_empty());
-    assert_eq!(store.overdue(NOW + 5_000, 10).await.unwrap(), ["leased"]);
-    assert_eq!(store.overdue(NOW + 10_000, 10).await.unwrap(), ["leased", "old"]);
+    assert_eq!(store.overdue(NOW + 5_000, 10).await.unwrap(), ["x-leased"]);
+    assert_eq!(store.overdue(NOW + 10_000, 10).await.unwrap(), ["x-leased", "old"]);
+    assert_eq!(store.overdue(NOW + 12_000, 2).await.unwrap(), ["x-leased", "old"]);
     assert_eq!(store.overdue(NOW + 12_000, 10).await.unwrap().len(), 3);
 }
 

@@ -166,7 +166,12 @@ async fn assemble(around: &Around, database: Sqlite) -> (Context, Arc<Matcher>, 
     ctx.peers.set(Role::Chat, Transport::local(chat));
     let presence = Routes::new(PresenceServiceServer::new(around.presence.clone()));
     ctx.peers.set(Role::Presence, Transport::local(presence));
-    let backends = Backends { database, bus: around.bus.clone(), clock: around.clock.clone() };
+    let backends = Backends {
+        database: database.into(),
+        redis: None,
+        bus: around.bus.clone(),
+        clock: around.clock.clone(),
+    };
     let (matcher, config) = mingle_matchmaking::assemble(&ctx, backends).await.unwrap();
     (ctx, matcher, config)
 }

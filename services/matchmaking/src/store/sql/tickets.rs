@@ -1,12 +1,13 @@
-//! `Tickets` on SQLite.
+//! `Tickets` on a database.
 
 use async_trait::async_trait;
 use mingle_store::{
-    Error, ErrorKind, Result,
+    Database, Error, ErrorKind, Result,
     commit::{Lanes, MAX_BATCH},
-    sqlite::{Migration, Sqlite},
+    sql,
+    sql::{Migrations, Row, Sql},
+    sqlite::Migration,
 };
-use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{
     rows,
@@ -17,46 +18,51 @@ use crate::{
     store::{Created, End, Ended, Paired, Pairing, Tickets},
 };
 
-const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, sql: include_str!("../../../migrations/sqlite/0001_tickets.sql") },
-    Migration { version: 2, sql: include_str!("../../../migrations/sqlite/0002_retention.sql") },
-];
-const PARTNERS: &str = include_str!("../../../sql/sqlite/partners.sql");
-const WAITING: &str = include_str!("../../../sql/sqlite/waiting.sql");
-const OVERDUE_TIME: &str = include_str!("../../../sql/sqlite/overdue_time.sql");
-const OVERDUE_LEASE: &str = include_str!("../../../sql/sqlite/overdue_lease.sql");
-const ROOMLESS: &str = include_str!("../../../sql/sqlite/roomless.sql");
-const ENDED: &str = include_str!("../../../sql/sqlite/ended.sql");
-const UNTOLD: &str = include_str!("../../../sql/sqlite/untold.sql");
-const RECENT_WAITS: &str = include_str!("../../../sql/sqlite/recent_waits.sql");
+const MIGRATIONS: Migrations = Migrations {
+    sqlite: &[
+        Migration { version: 1, sql: include_str!("../../../migrations/sqlite/0001_tickets.sql") },
+        Migration {
+            version: 2,
+            sql: include_str!("../../../migrations/sqlite/0002_retention.sql"),
+        },
+    ],
+    postgres: &[Migration {
+        version: 1,
+        sql: include_str!("../../../migrations/postgres/0001_tickets.sql"),
+    }],
+};
+const PARTNERS: Sql = sql!("partners");
+const WAITING: Sql = sql!("waiting");
+const OVERDUE: Sql = sql!("overdue");
+const ROOMLESS: Sql = sql!("roomless");
+const ENDED: Sql = sql!("ended");
+const UNTOLD: Sql = sql!("untold");
+const PROBE: Sql = sql!("probe");
+const RECENT_WAITS: Sql = sql!("recent_waits");
 
-/// The rows in the embedded database.
-pub struct SqliteTickets {
-    database: Sqlite,
+/// The rows in a database.
+pub struct SqlTickets {
+    database: Database,
     lanes: Lanes<Writer>,
 }
 
-impl SqliteTickets {
+impl SqlTickets {
     /// Brings the tables to the newest version and starts the writer.
-    pub async fn open(database: Sqlite) -> Result<Self> {
+    pub async fn open(database: Database) -> Result<Self> {
         database.migrate("matchmaking", MIGRATIONS).await?;
         let writer = std::sync::Arc::new(Writer(database.clone()));
         Ok(Self { database, lanes: Lanes::start(writer, 1, MAX_BATCH) })
     }
 
-    /// SQLite has one writer, so there is one lane and the key does not matter.
+    /// There is one lane, so the key does not matter: SQLite has one writer, and
+    /// what a batch locks in PostgreSQL another batch of it would wait for.
     async fn write(&self, write: Write, now_ms: i64) -> Result<Written> {
         self.lanes.submit("", (write, now_ms)).await
-    }
-
-    async fn overdue_by(&self, sql: &'static str, now_ms: i64, limit: u32) -> Result<Vec<String>> {
-        let query = sqlx::query(sql).bind(now_ms).bind(limit);
-        ids(&query.fetch_all(self.database.readers()).await?)
     }
 }
 
 #[async_trait]
-impl Tickets for SqliteTickets {
+impl Tickets for SqlTickets {
     async fn create(&self, ticket: Ticket, now_ms: i64) -> Result<Created> {
         match self.write(Write::Create(Box::new(ticket)), now_ms).await? {
             Written::Created(created) => Ok(created),
@@ -103,15 +109,15 @@ impl Tickets for SqliteTickets {
     }
 
     async fn get(&self, ticket_ids: &[String]) -> Result<Vec<Ticket>> {
-        let query = sqlx::query(GET).bind(rows::text(&ticket_ids)?);
-        let found = query.fetch_all(self.database.readers()).await?;
+        let query = GET.bind(rows::text(&ticket_ids)?);
+        let found = query.all(&self.database).await?;
         found.iter().map(rows::ticket).collect()
     }
 
     async fn partners(&self, pool: &str, user_id: &str, since_ms: i64) -> Result<Vec<String>> {
-        let query = sqlx::query(PARTNERS).bind(pool).bind(user_id).bind(since_ms);
+        let query = PARTNERS.bind(pool).bind(user_id).bind(since_ms);
         let mut partners: Vec<String> = Vec::new();
-        for row in query.fetch_all(self.database.readers()).await? {
+        for row in query.all(&self.database).await? {
             for user in rows::json::<Vec<String>>(&row, "user_ids")? {
                 if user != user_id && !partners.contains(&user) {
                     partners.push(user);
@@ -131,21 +137,17 @@ impl Tickets for SqliteTickets {
         let (at, id) = after.map_or((i64::MIN, String::new()), |position| {
             (position.created_at, position.ticket_id.to_string())
         });
-        let query = sqlx::query(WAITING).bind(pool).bind(at).bind(id).bind(before_ms).bind(limit);
-        let found = query.fetch_all(self.database.readers()).await?;
-        let position = |row: &SqliteRow| -> Result<Position> {
-            let ticket_id: &str = row.try_get("ticket_id")?;
-            Ok(Position { created_at: row.try_get("created_at")?, ticket_id: ticket_id.into() })
+        let query = WAITING.bind(pool).bind(at).bind(id).bind(before_ms).bind(limit);
+        let found = query.all(&self.database).await?;
+        let position = |row: &Row| -> Result<Position> {
+            let ticket_id: &str = row.get("ticket_id")?;
+            Ok(Position { created_at: row.get("created_at")?, ticket_id: ticket_id.into() })
         };
         found.iter().map(position).collect()
     }
 
     async fn overdue(&self, now_ms: i64, limit: u32) -> Result<Vec<String>> {
-        let mut found = self.overdue_by(OVERDUE_TIME, now_ms, limit).await?;
-        found.extend(self.overdue_by(OVERDUE_LEASE, now_ms, limit).await?);
-        found.sort();
-        found.dedup();
-        Ok(found)
+        ids(&OVERDUE.bind(now_ms).bind(limit).all(&self.database).await?)
     }
 
     async fn roomless(
@@ -155,20 +157,20 @@ impl Tickets for SqliteTickets {
         limit: u32,
     ) -> Result<Vec<Match>> {
         let (at, id) = after.unwrap_or((i64::MIN, String::new()));
-        let query = sqlx::query(ROOMLESS).bind(at).bind(id).bind(before_ms).bind(limit);
-        let found = query.fetch_all(self.database.readers()).await?;
+        let query = ROOMLESS.bind(at).bind(id).bind(before_ms).bind(limit);
+        let found = query.all(&self.database).await?;
         found.iter().map(rows::of).collect()
     }
 
     async fn untold(&self, pool: &str, before_ms: i64, limit: u32) -> Result<Vec<String>> {
-        let query = sqlx::query(UNTOLD).bind(pool).bind(before_ms).bind(limit);
-        ids(&query.fetch_all(self.database.readers()).await?)
+        let query = UNTOLD.bind(pool).bind(before_ms).bind(limit);
+        ids(&query.all(&self.database).await?)
     }
 
     async fn forget(&self, before_ms: i64, limit: u32) -> Result<()> {
         // Mostly there is nothing, and then nothing is written.
-        let ended = sqlx::query(ENDED).bind(before_ms);
-        if ended.fetch_optional(self.database.readers()).await?.is_some() {
+        let ended = ENDED.bind(before_ms);
+        if ended.optional(&self.database).await?.is_some() {
             self.write(Write::Forget { before_ms, limit }, 0).await?;
         }
         Ok(())
@@ -180,22 +182,21 @@ impl Tickets for SqliteTickets {
         since_ms: i64,
         limit: u32,
     ) -> Result<Vec<(String, i64, i64)>> {
-        let query = sqlx::query(RECENT_WAITS).bind(pool).bind(since_ms).bind(limit);
-        let found = query.fetch_all(self.database.readers()).await?;
-        let wait = |row: &SqliteRow| -> Result<(String, i64, i64)> {
-            Ok((row.try_get("match_id")?, row.try_get("ended_at")?, row.try_get("waited")?))
+        let query = RECENT_WAITS.bind(pool).bind(since_ms).bind(limit);
+        let found = query.all(&self.database).await?;
+        let wait = |row: &Row| -> Result<(String, i64, i64)> {
+            Ok((row.get("match_id")?, row.get("ended_at")?, row.get("waited")?))
         };
         found.iter().rev().map(wait).collect()
     }
 
     async fn probe(&self) -> Result<()> {
-        sqlx::query("select 1").execute(self.database.readers()).await?;
-        Ok(())
+        PROBE.query().optional(&self.database).await.map(drop)
     }
 }
 
-fn ids(rows: &[SqliteRow]) -> Result<Vec<String>> {
-    rows.iter().map(|row| Ok(row.try_get("ticket_id")?)).collect()
+fn ids(rows: &[Row]) -> Result<Vec<String>> {
+    rows.iter().map(|row| row.get("ticket_id")).collect()
 }
 
 fn mixed() -> Error {

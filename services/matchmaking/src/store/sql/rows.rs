@@ -1,44 +1,43 @@
 //! Rows to values and back. What is in the database and cannot be read is
 //! `Corrupt`, never a guess.
 
-use mingle_store::{Error, ErrorKind, Result};
+use mingle_store::{Error, ErrorKind, Result, sql::Row};
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{Row as _, sqlite::SqliteRow};
 
 use crate::domain::{Content, Liveness, Match, State, Ticket};
 
-pub(super) fn ticket(row: &SqliteRow) -> Result<Ticket> {
-    let match_id: Option<String> = row.try_get("match_id")?;
-    let pool: String = row.try_get("pool")?;
+pub(super) fn ticket(row: &Row) -> Result<Ticket> {
+    let match_id: Option<String> = row.get("match_id")?;
+    let pool: String = row.get("pool")?;
     Ok(Ticket {
-        ticket_id: row.try_get("ticket_id")?,
-        user_id: row.try_get("user_id")?,
+        ticket_id: row.get("ticket_id")?,
+        user_id: row.get("user_id")?,
         content: Content { attributes: json(row, "attributes")?, wants: json(row, "wants")? },
-        state: state(row.try_get("state")?)?,
-        liveness: liveness(row.try_get("liveness")?)?,
-        lease_until: row.try_get("lease_until")?,
-        created_at: row.try_get("created_at")?,
-        expires_at: row.try_get("expires_at")?,
-        ended_at: row.try_get("ended_at")?,
+        state: state(row.get("state")?)?,
+        liveness: liveness(row.get("liveness")?)?,
+        lease_until: row.get("lease_until")?,
+        created_at: row.get("created_at")?,
+        expires_at: row.get("expires_at")?,
+        ended_at: row.get("ended_at")?,
         of: match_id.map(|_| of(row)).transpose()?,
-        told: row.try_get::<i64, _>("told")? != 0,
+        told: row.get("told")?,
         pool,
     })
 }
 
-pub(super) fn of(row: &SqliteRow) -> Result<Match> {
+pub(super) fn of(row: &Row) -> Result<Match> {
     Ok(Match {
-        match_id: row.try_get("match_id")?,
-        pool: row.try_get("pool")?,
+        match_id: row.get("match_id")?,
+        pool: row.get("pool")?,
         ticket_ids: json(row, "ticket_ids")?,
         user_ids: json(row, "user_ids")?,
-        created_at: row.try_get("matched_at")?,
-        room_id: row.try_get("room_id")?,
+        created_at: row.get("matched_at")?,
+        room_id: row.get("room_id")?,
     })
 }
 
-pub(super) fn json<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T> {
-    let text: &str = row.try_get(column)?;
+pub(super) fn json<T: DeserializeOwned>(row: &Row, column: &str) -> Result<T> {
+    let text: &str = row.get(column)?;
     serde_json::from_str(text)
         .map_err(|error| Error::with_source(ErrorKind::Corrupt, "ticket row", error))
 }

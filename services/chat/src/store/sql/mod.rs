@@ -1,4 +1,5 @@
-//! Chat in SQLite: tables in `migrations/sqlite`, statements in `sql/sqlite`.
+//! Chat in a database: tables in `migrations`, statements in `sql`, each in
+//! the words of PostgreSQL and of SQLite.
 
 mod append;
 mod read;
@@ -9,18 +10,26 @@ mod rows;
 use std::sync::Arc;
 
 use mingle_store::{
-    Result,
-    clock::Clock,
-    commit::Lanes,
-    sqlite::{Migration, Sqlite as Database},
+    Database, Result, clock::Clock, commit::Lanes, sql::Migrations, sqlite::Migration,
 };
 
 use self::append::{Append, Item};
 use super::Announce;
 use crate::domain::{Verdict, Wish};
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, sql: include_str!("../../../migrations/sqlite/0001_rooms.sql") }];
+const MIGRATIONS: Migrations = Migrations {
+    sqlite: &[Migration {
+        version: 1,
+        sql: include_str!("../../../migrations/sqlite/0001_rooms.sql"),
+    }],
+    postgres: &[Migration {
+        version: 1,
+        sql: include_str!("../../../migrations/postgres/0001_rooms.sql"),
+    }],
+};
+/// Transactions of PostgreSQL that write at the same time; rooms never share
+/// a row, and one fsync serves several.
+const LANES: usize = 4;
 
 /// What a store is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +40,13 @@ pub struct Options {
     pub max_members: u32,
 }
 
-/// Rooms in the embedded database.
-pub struct Sqlite {
+/// Rooms in a database.
+pub struct SqlStore {
     database: Database,
     lanes: Lanes<Append>,
 }
 
-impl Sqlite {
+impl SqlStore {
     /// Brings the tables up to date and starts the write path. What is
     /// committed here is told to `announce`.
     pub async fn open(
@@ -50,7 +59,8 @@ impl Sqlite {
         let max_members = options.max_members;
         let append = Append { database: database.clone(), clock, announce, max_members };
         // SQLite has one writer: more lanes would only wait for each other.
-        let lanes = Lanes::start(Arc::new(append), 1, options.append_batch);
+        let lanes = if matches!(database, Database::Sqlite(_)) { 1 } else { LANES };
+        let lanes = Lanes::start(Arc::new(append), lanes, options.append_batch);
         Ok(Self { database, lanes })
     }
 

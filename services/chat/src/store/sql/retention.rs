@@ -2,19 +2,18 @@
 //! a log has no hole.
 
 use futures::TryStreamExt as _;
-use mingle_store::Result;
-use sqlx::{Row as _, SqliteConnection};
+use mingle_store::{Result, sql, sql::Tx};
 
-use super::Sqlite;
+use super::SqlStore;
 
 /// Rooms looked at in one transaction at most.
 const ROOMS: i64 = 64;
 
-impl Sqlite {
+impl SqlStore {
     /// One bounded transaction; others write between two of them.
     pub(super) async fn take_expired(&self, before: i64, limit: usize) -> Result<u64> {
-        let query = sqlx::query(include_str!("../../../sql/sqlite/expired_rooms.sql"));
-        let rooms = query.bind(before).bind(ROOMS).fetch_all(self.database.readers()).await?;
+        let query = sql!("expired_rooms").query();
+        let rooms = query.bind(before).bind(ROOMS).all(&self.database).await?;
         if rooms.is_empty() {
             return Ok(0);
         }
@@ -25,7 +24,7 @@ impl Sqlite {
             if left == 0 {
                 break;
             }
-            let room_id: String = row.try_get("room_id")?;
+            let room_id: String = row.get("room_id")?;
             let gone = take(&mut tx, &room_id, before, left).await?;
             taken += gone.unsigned_abs();
             left -= gone;
@@ -36,24 +35,26 @@ impl Sqlite {
 }
 
 /// Takes at most `limit` rows of one room.
-async fn take(tx: &mut SqliteConnection, room_id: &str, before: i64, limit: i64) -> Result<i64> {
-    let query = sqlx::query(include_str!("../../../sql/sqlite/expired_rows.sql"));
+async fn take(tx: &mut Tx, room_id: &str, before: i64, limit: i64) -> Result<i64> {
+    // Nobody appends meanwhile to the log whose beginning moves.
+    sql!("lock").bind(room_id).execute(&mut *tx).await?;
+    let query = sql!("expired_rows").query();
     let mut last = None;
     let mut gone = 0;
     // One row at a time: most rooms end at their first.
-    let mut rows = query.bind(room_id).bind(limit).fetch(&mut *tx);
+    let mut rows = query.bind(room_id).bind(limit).stream(&mut *tx);
     while let Some(row) = rows.try_next().await? {
-        if row.try_get::<i64, _>("sent_at")? >= before {
+        if row.get::<i64>("sent_at")? >= before {
             break;
         }
-        last = Some((row.try_get::<i64, _>("seq")?, row.try_get::<String, _>("id")?));
+        last = Some((row.get::<i64>("seq")?, row.get::<String>("id")?));
         gone += 1;
     }
     drop(rows);
     if let Some((seq, id)) = last {
-        let query = sqlx::query(include_str!("../../../sql/sqlite/expire.sql"));
+        let query = sql!("expire").query();
         query.bind(room_id).bind(seq).execute(&mut *tx).await?;
-        let query = sqlx::query(include_str!("../../../sql/sqlite/begin_at.sql"));
+        let query = sql!("begin_at").query();
         query.bind(room_id).bind(seq).bind(id).execute(&mut *tx).await?;
     }
     Ok(gone)

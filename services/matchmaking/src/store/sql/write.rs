@@ -1,9 +1,14 @@
 //! Every change, as items of one group commit. Each item reads and writes in
-//! the one write transaction, so what it reads is what it changes.
+//! one transaction that holds the rows it is about, so what it reads is what
+//! it changes.
 
 use async_trait::async_trait;
-use mingle_store::{Error, ErrorKind, Result, commit::Batch, sqlite::Sqlite};
-use sqlx::SqliteConnection;
+use mingle_store::{
+    Database, Error, ErrorKind, Result,
+    commit::Batch,
+    sql,
+    sql::{Sql, Tx},
+};
 
 use super::rows;
 use crate::{
@@ -11,19 +16,20 @@ use crate::{
     store::{Created, Differs, End, Ended, Paired, Pairing},
 };
 
-const CREATE: &str = include_str!("../../../sql/sqlite/create.sql");
-const ACTIVE: &str = include_str!("../../../sql/sqlite/active.sql");
-const ADOPT: &str = include_str!("../../../sql/sqlite/adopt.sql");
-const END: &str = include_str!("../../../sql/sqlite/end.sql");
-const MATCH: &str = include_str!("../../../sql/sqlite/match.sql");
-const MATCH_TICKET: &str = include_str!("../../../sql/sqlite/match_ticket.sql");
-const COMPLETE: &str = include_str!("../../../sql/sqlite/complete.sql");
-const MEMBERS: &str = include_str!("../../../sql/sqlite/members.sql");
-const RENEW: &str = include_str!("../../../sql/sqlite/renew.sql");
-const FORGET_TICKETS: &str = include_str!("../../../sql/sqlite/forget_tickets.sql");
-const FORGET_MATCHES: &str = include_str!("../../../sql/sqlite/forget_matches.sql");
-const TOLD: &str = include_str!("../../../sql/sqlite/told.sql");
-pub(super) const GET: &str = include_str!("../../../sql/sqlite/get.sql");
+const LOCK: Sql = sql!("lock");
+const CREATE: Sql = sql!("create");
+const ACTIVE: Sql = sql!("active");
+const ADOPT: Sql = sql!("adopt");
+const END: Sql = sql!("end");
+const MATCH: Sql = sql!("match");
+const MATCH_TICKET: Sql = sql!("match_ticket");
+const COMPLETE: Sql = sql!("complete");
+const MEMBERS: Sql = sql!("members");
+const RENEW: Sql = sql!("renew");
+const FORGET_TICKETS: Sql = sql!("forget_tickets");
+const FORGET_MATCHES: Sql = sql!("forget_matches");
+const TOLD: Sql = sql!("told");
+pub(super) const GET: Sql = sql!("get");
 
 /// One writer's wish.
 #[derive(Debug)]
@@ -48,7 +54,7 @@ pub(super) enum Written {
 }
 
 /// The writer's side of the lane. An item carries the time it was wished at.
-pub(super) struct Writer(pub(super) Sqlite);
+pub(super) struct Writer(pub(super) Database);
 
 #[async_trait]
 impl Batch for Writer {
@@ -57,16 +63,55 @@ impl Batch for Writer {
 
     async fn run(&self, items: &[Self::Item]) -> Result<Vec<Written>> {
         let mut tx = self.0.begin().await?;
+        lock(&mut tx, items).await?;
+        let mut order: Vec<_> = items.iter().enumerate().collect();
+        order.sort_by_key(|(_, (write, _))| write.rank());
         let mut outcomes = Vec::with_capacity(items.len());
-        for (write, now) in items {
-            outcomes.push(apply(&mut tx, write, *now).await?);
+        for (at, (write, now)) in order {
+            outcomes.push((at, apply(&mut tx, write, *now).await?));
         }
         tx.commit().await?;
-        Ok(outcomes)
+        outcomes.sort_by_key(|(at, _)| *at);
+        Ok(outcomes.into_iter().map(|(_, written)| written).collect())
     }
 }
 
-async fn apply(tx: &mut SqliteConnection, write: &Write, now: i64) -> Result<Written> {
+impl Write {
+    /// Batches of two processes come to the rows that they do not lock before
+    /// in one order, so that they never wait for each other.
+    fn rank(&self) -> (u8, &str, &str) {
+        match self {
+            Self::Create(ticket) => (0, &ticket.pool, &ticket.user_id),
+            Self::Complete { match_id, .. } => (1, match_id, ""),
+            _ => (2, "", ""),
+        }
+    }
+}
+
+/// Holds every ticket that the batch is about, in the order of their ids.
+async fn lock(tx: &mut Tx, items: &[(Write, i64)]) -> Result<()> {
+    let mut tickets: Vec<&str> = Vec::new();
+    let mut users: Vec<(&str, &str)> = Vec::new();
+    for (write, _) in items {
+        match write {
+            Write::Create(ticket) => users.push((&ticket.pool, &ticket.user_id)),
+            Write::End { ticket_id, .. } | Write::Renew { ticket_id, .. } => {
+                tickets.push(ticket_id)
+            }
+            Write::Pair(Pairing { ticket_ids, .. }) | Write::Told(ticket_ids) => {
+                tickets.extend(ticket_ids.iter().map(String::as_str));
+            }
+            Write::Complete { .. } | Write::Forget { .. } => {}
+        }
+    }
+    if tickets.is_empty() && users.is_empty() {
+        return Ok(());
+    }
+    LOCK.bind(rows::text(&tickets)?).bind(rows::text(&users)?).execute(tx).await?;
+    Ok(())
+}
+
+async fn apply(tx: &mut Tx, write: &Write, now: i64) -> Result<Written> {
     match write {
         Write::Create(ticket) => Ok(Written::Created(create(tx, ticket, now).await?)),
         Write::End { ticket_id, owner, end } => {
@@ -77,29 +122,32 @@ async fn apply(tx: &mut SqliteConnection, write: &Write, now: i64) -> Result<Wri
             Ok(Written::Completed(complete(tx, match_id, room_id, now).await?))
         }
         Write::Renew { ticket_id, lease_until } => {
-            let query = sqlx::query(RENEW).bind(ticket_id).bind(lease_until);
+            let query = RENEW.bind(ticket_id).bind(*lease_until);
             query.execute(tx).await?;
             Ok(Written::Noted)
         }
         Write::Forget { before_ms, limit } => {
             for statement in [FORGET_TICKETS, FORGET_MATCHES] {
-                sqlx::query(statement).bind(before_ms).bind(limit).execute(&mut *tx).await?;
+                statement.bind(*before_ms).bind(*limit).execute(&mut *tx).await?;
             }
             Ok(Written::Noted)
         }
         Write::Told(ticket_ids) => {
-            sqlx::query(TOLD).bind(rows::text(ticket_ids)?).execute(tx).await?;
+            TOLD.bind(rows::text(ticket_ids)?).execute(tx).await?;
             Ok(Written::Noted)
         }
     }
 }
 
-async fn create(tx: &mut SqliteConnection, ticket: &Ticket, now: i64) -> Result<Created> {
+async fn create(tx: &mut Tx, ticket: &Ticket, now: i64) -> Result<Created> {
     if insert(tx, ticket).await? {
         return Ok(Created::New { overdue: None });
     }
-    let row = sqlx::query(ACTIVE).bind(&ticket.pool).bind(&ticket.user_id);
-    let active = rows::ticket(&row.fetch_one(&mut *tx).await?)?;
+    let query = ACTIVE.bind(&ticket.pool).bind(&ticket.user_id);
+    let Some(row) = query.optional(&mut *tx).await? else {
+        return Err(Error::new(ErrorKind::Conflict, "a ticket that ended meanwhile"));
+    };
+    let active = rows::ticket(&row)?;
     if active.state == State::Matched {
         return Ok(Created::Existing(Box::new(active)));
     }
@@ -117,7 +165,7 @@ async fn create(tx: &mut SqliteConnection, ticket: &Ticket, now: i64) -> Result<
     if active.content.wants != ticket.content.wants {
         return Ok(Created::Other { differs: Differs::Wants });
     }
-    let query = sqlx::query(ADOPT)
+    let query = ADOPT
         .bind(&active.ticket_id)
         .bind(rows::liveness_text(ticket.liveness))
         .bind(ticket.lease_until);
@@ -130,8 +178,8 @@ async fn create(tx: &mut SqliteConnection, ticket: &Ticket, now: i64) -> Result<
     Ok(Created::Existing(Box::new(adopted)))
 }
 
-async fn insert(tx: &mut SqliteConnection, ticket: &Ticket) -> Result<bool> {
-    let query = sqlx::query(CREATE)
+async fn insert(tx: &mut Tx, ticket: &Ticket) -> Result<bool> {
+    let query = CREATE
         .bind(&ticket.ticket_id)
         .bind(&ticket.user_id)
         .bind(&ticket.pool)
@@ -141,11 +189,11 @@ async fn insert(tx: &mut SqliteConnection, ticket: &Ticket) -> Result<bool> {
         .bind(ticket.lease_until)
         .bind(ticket.created_at)
         .bind(ticket.expires_at);
-    Ok(query.execute(tx).await?.rows_affected() == 1)
+    Ok(query.execute(tx).await? == 1)
 }
 
 async fn finish(
-    tx: &mut SqliteConnection,
+    tx: &mut Tx,
     ticket_id: &str,
     owner: Option<&str>,
     end: End,
@@ -170,7 +218,7 @@ async fn finish(
     Ok(Some(Ended { ticket, changed: true }))
 }
 
-async fn pair(tx: &mut SqliteConnection, pairing: &Pairing, now: i64) -> Result<Paired> {
+async fn pair(tx: &mut Tx, pairing: &Pairing, now: i64) -> Result<Paired> {
     let ids: Vec<&str> = pairing.ticket_ids.iter().map(String::as_str).collect();
     let mut tickets = get(tx, &ids).await?;
     tickets.retain(|it| it.state == State::Waiting && !is_overdue(it, now));
@@ -181,7 +229,7 @@ async fn pair(tx: &mut SqliteConnection, pairing: &Pairing, now: i64) -> Result<
     }
     let mut user_ids: Vec<String> = tickets.iter().map(|it| it.user_id.clone()).collect();
     user_ids.sort();
-    let query = sqlx::query(MATCH)
+    let query = MATCH
         .bind(&pairing.match_id)
         .bind(&pairing.pool)
         .bind(rows::text(&pairing.ticket_ids)?)
@@ -189,8 +237,8 @@ async fn pair(tx: &mut SqliteConnection, pairing: &Pairing, now: i64) -> Result<
         .bind(now);
     query.execute(&mut *tx).await?;
     for id in &ids {
-        let query = sqlx::query(MATCH_TICKET).bind(id).bind(&pairing.match_id).bind(now);
-        if query.execute(&mut *tx).await?.rows_affected() != 1 {
+        let query = MATCH_TICKET.bind(*id).bind(&pairing.match_id).bind(now);
+        if query.execute(&mut *tx).await? != 1 {
             return Err(Error::new(ErrorKind::Corrupt, "ticket left the queue while it was held"));
         }
     }
@@ -206,29 +254,24 @@ async fn pair(tx: &mut SqliteConnection, pairing: &Pairing, now: i64) -> Result<
     Ok(Paired::Matched(of, waits))
 }
 
-async fn complete(
-    tx: &mut SqliteConnection,
-    match_id: &str,
-    room_id: &str,
-    now: i64,
-) -> Result<Vec<Ticket>> {
-    let query = sqlx::query(COMPLETE).bind(match_id).bind(room_id).bind(now);
+async fn complete(tx: &mut Tx, match_id: &str, room_id: &str, now: i64) -> Result<Vec<Ticket>> {
+    let query = COMPLETE.bind(match_id).bind(room_id).bind(now);
     query.execute(&mut *tx).await?;
-    let Some(row) = sqlx::query(MEMBERS).bind(match_id).fetch_optional(&mut *tx).await? else {
+    let Some(row) = MEMBERS.bind(match_id).optional(&mut *tx).await? else {
         return Ok(Vec::new());
     };
     let ids: Vec<String> = rows::json(&row, "ticket_ids")?;
     get(tx, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await
 }
 
-async fn get(tx: &mut SqliteConnection, ticket_ids: &[&str]) -> Result<Vec<Ticket>> {
-    let found = sqlx::query(GET).bind(rows::text(&ticket_ids)?).fetch_all(tx).await?;
+async fn get(tx: &mut Tx, ticket_ids: &[&str]) -> Result<Vec<Ticket>> {
+    let found = GET.bind(rows::text(&ticket_ids)?).all(tx).await?;
     found.iter().map(rows::ticket).collect()
 }
 
-async fn set(tx: &mut SqliteConnection, ticket_id: &str, state: &str, now: i64) -> Result<bool> {
-    let query = sqlx::query(END).bind(ticket_id).bind(state).bind(now);
-    Ok(query.execute(tx).await?.rows_affected() == 1)
+async fn set(tx: &mut Tx, ticket_id: &str, state: &str, now: i64) -> Result<bool> {
+    let query = END.bind(ticket_id).bind(state).bind(now);
+    Ok(query.execute(tx).await? == 1)
 }
 
 fn is_overdue(ticket: &Ticket, now: i64) -> bool {

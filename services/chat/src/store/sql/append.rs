@@ -3,8 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
-use mingle_store::{Result, clock::Clock, commit::Batch, sqlite::Sqlite as Database};
-use sqlx::{Sqlite, SqliteConnection, Transaction, sqlite::SqliteRow};
+use mingle_store::{
+    Database, Result,
+    clock::Clock,
+    commit::Batch,
+    sql,
+    sql::{Row, Sql, Tx},
+};
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
@@ -72,30 +77,28 @@ impl Append {
 
     /// The rooms first, then what the wishes name in them: under the lock of
     /// the rooms nothing of it can change before the commit.
-    async fn read(&self, tx: &mut Transaction<'_, Sqlite>, items: &[Item]) -> Result<Ledger> {
+    async fn read(&self, tx: &mut Tx, items: &[Item]) -> Result<Ledger> {
         let wanted = Wanted::of(items);
         let mut ledger = Ledger::new(self.max_members);
-        let rooms = sqlx::query(include_str!("../../../sql/sqlite/rooms.sql"))
-            .bind(json(&wanted.rooms)?)
-            .bind(json(&wanted.external)?);
-        for row in rooms.fetch_all(&mut **tx).await? {
+        let rooms = sql!("rooms").bind(json(&wanted.rooms)?).bind(json(&wanted.external)?);
+        for row in rooms.all(&mut *tx).await? {
             ledger.open(rows::room(&row)?);
         }
         read_members(tx, &wanted, &mut ledger).await?;
-        let sql = include_str!("../../../sql/sqlite/keys.sql");
+        let sql = sql!("keys");
         for row in fetch(tx, sql, &wanted.keys).await? {
             if let Some(account) = account(&mut ledger, &row)? {
-                let (sender, key) = (column(&row, "actor")?, column(&row, "client_msg_id")?);
+                let (sender, key) = (row.get("actor")?, row.get("client_msg_id")?);
                 account.add_key(sender, key, rows::first(&row)?);
             }
         }
-        let sql = include_str!("../../../sql/sqlite/targets.sql");
+        let sql = sql!("targets");
         for row in fetch(tx, sql, &wanted.targets).await? {
             if let Some(account) = account(&mut ledger, &row)? {
                 account.add_target(rows::target(&row)?);
             }
         }
-        let sql = include_str!("../../../sql/sqlite/counts.sql");
+        let sql = sql!("counts");
         for row in fetch(tx, sql, &wanted.counts).await? {
             if let Some(account) = account(&mut ledger, &row)? {
                 let message_no = rows::unsigned(&row, "message_no")?;
@@ -108,11 +111,7 @@ impl Append {
 
 /// A creation that names a room by external id may find another one than
 /// its own id; the creator's place in that one is read as well.
-async fn read_members(
-    tx: &mut SqliteConnection,
-    wanted: &Wanted<'_>,
-    ledger: &mut Ledger,
-) -> Result<()> {
+async fn read_members(tx: &mut Tx, wanted: &Wanted<'_>, ledger: &mut Ledger) -> Result<()> {
     let found: Vec<_> = ledger
         .accounts()
         .filter_map(|account| Some((account.room.external_id.as_deref()?, account)))
@@ -123,7 +122,7 @@ async fn read_members(
         .collect();
     let named = wanted.members.iter().map(|(room, user)| ((*room).to_owned(), *user));
     let all: BTreeSet<_> = named.chain(found).collect();
-    for row in fetch(tx, include_str!("../../../sql/sqlite/memberships.sql"), &all).await? {
+    for row in fetch(tx, sql!("memberships"), &all).await? {
         if let Some(account) = account(ledger, &row)? {
             account.add_member(rows::membership(&row)?);
         }
@@ -133,25 +132,21 @@ async fn read_members(
 
 /// Runs a statement over what is wanted; nothing wanted costs nothing.
 async fn fetch<T: serde::Serialize>(
-    tx: &mut SqliteConnection,
-    sql: &'static str,
+    tx: &mut Tx,
+    sql: Sql,
     wanted: &BTreeSet<T>,
-) -> Result<Vec<SqliteRow>> {
+) -> Result<Vec<Row>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(sqlx::query(sql).bind(json(wanted)?).fetch_all(tx).await?)
+    sql.bind(json(wanted)?).all(tx).await
 }
 
 fn account<'a>(
     ledger: &'a mut Ledger,
-    row: &SqliteRow,
+    row: &Row,
 ) -> Result<Option<&'a mut crate::domain::Account>> {
-    Ok(ledger.account(&column(row, "room_id")?))
-}
-
-fn column(row: &SqliteRow, name: &str) -> Result<String> {
-    Ok(sqlx::Row::try_get(row, name)?)
+    Ok(ledger.account(row.get("room_id")?))
 }
 
 /// What the wishes of a batch name.
@@ -208,42 +203,38 @@ impl<'a> Wanted<'a> {
 }
 
 /// Writes what the batch made of its rooms, each table in one statement.
-async fn write(tx: &mut SqliteConnection, ledger: &Ledger) -> Result<()> {
+async fn write(tx: &mut Tx, ledger: &Ledger) -> Result<()> {
     let accounts: Vec<_> = ledger.accounts().collect();
     let changed = accounts.iter().copied().filter(|account| account.is_changed());
     let rooms: Vec<_> = changed.clone().map(RoomRecord::from).collect();
-    put(tx, include_str!("../../../sql/sqlite/put_rooms.sql"), &rooms).await?;
+    put(tx, sql!("put_rooms"), &rooms).await?;
     let members: Vec<_> = accounts
         .iter()
         .flat_map(|account| account.changed_members().map(|m| MemberRecord::new(account, m)))
         .collect();
-    put(tx, include_str!("../../../sql/sqlite/put_members.sql"), &members).await?;
+    put(tx, sql!("put_members"), &members).await?;
     let over = changed.clone().filter(|account| is_over(account));
     let over: Vec<_> = over.map(|account| account.room.room_id.as_str()).collect();
-    put(tx, include_str!("../../../sql/sqlite/over.sql"), &over).await?;
+    put(tx, sql!("over"), &over).await?;
     let entries = changed.flat_map(|account| account.entries());
     let entries = entries.map(LogRecord::new).collect::<Result<Vec<_>>>()?;
-    put(tx, include_str!("../../../sql/sqlite/append.sql"), &entries).await?;
+    put(tx, sql!("append"), &entries).await?;
     let targets: Vec<_> = accounts
         .iter()
         .flat_map(|account| account.changed_targets().map(move |target| (*account, target)))
         .collect();
     let records: Vec<_> =
         targets.iter().map(|(account, target)| TargetRecord::new(account, target)).collect();
-    put(tx, include_str!("../../../sql/sqlite/rewrite.sql"), &records).await?;
+    put(tx, sql!("rewrite"), &records).await?;
     let gone = targets.iter().filter(|(_, target)| target.deleted);
     let gone: Vec<_> =
         gone.map(|(account, target)| (&account.room.room_id, target.position.seq)).collect();
-    put(tx, include_str!("../../../sql/sqlite/erase.sql"), &gone).await
+    put(tx, sql!("erase"), &gone).await
 }
 
-async fn put<T: serde::Serialize>(
-    tx: &mut SqliteConnection,
-    sql: &'static str,
-    records: &[T],
-) -> Result<()> {
+async fn put<T: serde::Serialize>(tx: &mut Tx, sql: Sql, records: &[T]) -> Result<()> {
     if !records.is_empty() {
-        sqlx::query(sql).bind(json(&records)?).execute(tx).await?;
+        sql.bind(json(&records)?).execute(tx).await?;
     }
     Ok(())
 }

@@ -1,0 +1,2 @@
+-- Answers when rows can be read.
+select 1
