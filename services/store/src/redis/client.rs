@@ -61,8 +61,8 @@ impl Redis {
         let unusable = |error| Error::with_source(ErrorKind::Unsupported, "redis options", error);
         let client = options.client().map_err(unusable)?;
         let stop = stop.child_token();
-        let commands = Arc::new(Slot::new("commands"));
-        let values = Arc::new(Slot::new("values"));
+        let commands = Arc::new(Slot::new("commands", options.timeout));
+        let values = Arc::new(Slot::new("values", options.timeout));
         let slots = vec![commands.clone(), values.clone()];
         let Options { prefix, timeout, .. } = options;
         let manager = Manager::new(&client, &prefix, timeout, slots.clone(), stop.clone())
@@ -70,7 +70,7 @@ impl Redis {
         let fence = manager.fence();
         let pool = manager.pool();
         for slot in slots {
-            tokio::spawn(slot.keep(pool.clone(), timeout, stop.clone()));
+            tokio::spawn(slot.keep(pool.clone(), stop.clone()));
         }
         let _keepers = stop.drop_guard();
         let shared = Shared { client, prefix, commands, values, fence, _keepers };
@@ -227,8 +227,9 @@ fn span(script: &Script) -> tracing::Span {
 }
 
 async fn ask(slot: &Slot, link: &Arc<Link>, deadline: Instant, cmd: &Cmd) -> RedisResult<Value> {
+    let sent = Instant::now();
     let answer = cmd.query_async(&mut link.until(deadline)).await;
-    slot.judge(link, &answer);
+    slot.judge(link, sent, &answer);
     answer
 }
 
@@ -238,8 +239,9 @@ async fn ask_all(
     deadline: Instant,
     pipe: &Pipeline,
 ) -> RedisResult<Value> {
+    let sent = Instant::now();
     let answer = pipe.query_async(&mut link.until(deadline)).await;
-    slot.judge(link, &answer);
+    slot.judge(link, sent, &answer);
     answer
 }
 

@@ -1,7 +1,7 @@
 //! One connection, and what is known about it.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Link {
     /// Set once, when no more is expected of it.
     pub(super) broken: CancellationToken,
     silences: AtomicU32,
+    /// It has answered a call, not only the first questions.
+    served: AtomicBool,
     clock: Mutex<Offset>,
     begin: Instant,
 }
@@ -61,6 +63,7 @@ impl Link {
             connection,
             broken: CancellationToken::new(),
             silences: AtomicU32::new(0),
+            served: AtomicBool::new(false),
             clock: Mutex::new(Offset::measured(microseconds(time), 0, received)),
             begin: sent,
         }
@@ -95,10 +98,18 @@ impl Link {
 
     /// It answered.
     pub(super) fn heard(&self) {
-        // Only written when there is something to forget: all callers share it.
+        // Only written when something changes: all callers share it.
+        if !self.has_served() {
+            self.served.store(true, Ordering::Relaxed);
+        }
         if self.silences.load(Ordering::Relaxed) != 0 {
             self.silences.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// True when it was of use.
+    pub(super) fn has_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// It did not answer in time. True when that was once too often.

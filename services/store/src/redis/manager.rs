@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     fence::{self, Generation},
@@ -109,6 +109,7 @@ impl Manager {
         self.fence.send_if_modified(|held| {
             let new = held.as_ref() != Some(&generation);
             if new {
+                info!(server = self.server, %generation, "redis data of this generation");
                 *held = Some(generation);
             }
             new

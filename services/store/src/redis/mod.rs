@@ -11,8 +11,8 @@
 //! once a second, which finds a frozen server without traffic.
 //!
 //! Only after a connection was *closed* do callers wait for the first attempt
-//! at another, at most 50 ms after the loss: a killed connection costs the
-//! calls in flight and none after.
+//! at another, until half the timeout after the loss: a killed connection
+//! costs the calls in flight, or the next one, and none after.
 //!
 //! # What a failure means
 //!
@@ -35,8 +35,8 @@
 //!
 //! A deadline is translated to the server's clock by an offset measured on
 //! every connection and with each beat, rather early than late: by the round
-//! trip of the best measurement. Where a clock was set by less than a second's
-//! notice, deadlines are off by as much until the next beat.
+//! trip of the best measurement. When one of the two clocks is set, deadlines are
+//! off by as much until the next beat.
 //!
 //! # Fence
 //!

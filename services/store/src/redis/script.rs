@@ -13,14 +13,21 @@ const PRELUDE: &str = include_str!("lua/prelude.lua");
 pub struct Script {
     name: &'static str,
     source: &'static str,
-    made: OnceLock<redis::Script>,
-    text: OnceLock<String>,
+    made: OnceLock<Made>,
+}
+
+#[derive(Debug)]
+struct Made {
+    /// What the server is sent when it does not know the script.
+    text: String,
+    /// What it knows it by.
+    sha: String,
 }
 
 impl Script {
     /// `name` is the verb, as in traces; `source` the text of `lua/<verb>.lua`.
     pub const fn new(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, made: OnceLock::new(), text: OnceLock::new() }
+        Self { name, source, made: OnceLock::new() }
     }
 
     /// Its verb.
@@ -28,27 +35,26 @@ impl Script {
         self.name
     }
 
-    /// What the server is sent when it does not know the script.
-    fn text(&self) -> &str {
-        self.text.get_or_init(|| format!("{PRELUDE}{}", self.source))
-    }
-
-    fn sha(&self) -> &str {
-        self.made.get_or_init(|| redis::Script::new(self.text())).get_hash()
+    fn made(&self) -> &Made {
+        self.made.get_or_init(|| {
+            let text = format!("{PRELUDE}{}", self.source);
+            let sha = redis::Script::new(&text).get_hash().to_owned();
+            Made { text, sha }
+        })
     }
 
     pub(super) fn load(&self) -> Cmd {
         let mut cmd = redis::cmd("SCRIPT");
-        cmd.arg("LOAD").arg(self.text());
+        cmd.arg("LOAD").arg(&self.made().text);
         cmd
     }
 
     pub(super) fn by_sha(&self, keys: &[String], args: &[Arg], stamp: &Stamp) -> Cmd {
-        call("EVALSHA", self.sha(), (keys, args), stamp)
+        call("EVALSHA", &self.made().sha, (keys, args), stamp)
     }
 
     pub(super) fn by_text(&self, keys: &[String], args: &[Arg], stamp: &Stamp) -> Cmd {
-        call("EVAL", self.text(), (keys, args), stamp)
+        call("EVAL", &self.made().text, (keys, args), stamp)
     }
 }
 

@@ -19,39 +19,38 @@ use super::{
 };
 use crate::Result;
 
-/// A closed connection is usually replaced within a few round trips: for this
-/// long callers wait for the first attempt, so that a killed connection costs
-/// no more than the calls in flight. Once, not per caller: when the attempt
-/// fails, or this has passed since the loss, nobody waits.
-const MENDING: Duration = Duration::from_millis(50);
 /// Between two questions of the server's time on an idle connection.
 const BEAT: Duration = Duration::from_secs(1);
-/// Connections that break sooner than this, several in a row, are not replaced
-/// at once: something breaks them.
-const SHORT_LIFE: Duration = Duration::from_secs(1);
-const SHORT_LIVES: u32 = 3;
 
 enum State {
     Live(Arc<Link>),
-    Away { mending: Option<Instant> },
+    /// A closed connection is usually replaced within a few round trips: until
+    /// `mending` callers wait for the first attempt, so that a killed
+    /// connection costs no more than the calls in flight. When the attempt has
+    /// failed, or the time has passed, nobody waits.
+    Away {
+        mending: Option<Instant>,
+    },
 }
 
 /// See the module.
 pub(super) struct Slot {
     name: &'static str,
     state: watch::Sender<State>,
+    /// What a call and a beat wait for an answer.
+    timeout: Duration,
 }
 
 impl Slot {
-    pub(super) fn new(name: &'static str) -> Self {
-        Self { name, state: watch::Sender::new(State::Away { mending: None }) }
+    pub(super) fn new(name: &'static str, timeout: Duration) -> Self {
+        Self { name, state: watch::Sender::new(State::Away { mending: None }), timeout }
     }
 
     pub(super) fn is_live(&self) -> bool {
         matches!(*self.state.borrow(), State::Live(_))
     }
 
-    /// The connection. Waits only for a mending, see [`MENDING`].
+    /// The connection. Waits only for a mending, see [`State::Away`].
     ///
     /// **Errors**: Unavailable, at once.
     pub(super) async fn link(&self, deadline: Instant) -> Result<Arc<Link>> {
@@ -71,13 +70,21 @@ impl Slot {
         }
     }
 
-    /// Takes note of what a call on `link` came to.
-    pub(super) fn judge<T>(&self, link: &Arc<Link>, outcome: &Result<T, RedisError>) {
+    /// Takes note of what a call on `link` came to that was sent at `sent`.
+    pub(super) fn judge<T>(
+        &self,
+        link: &Arc<Link>,
+        sent: Instant,
+        outcome: &Result<T, RedisError>,
+    ) {
         match outcome {
             Ok(_) => link.heard(),
             Err(error) => match fault::verdict(error) {
                 Verdict::Answers => link.heard(),
-                Verdict::Lost => self.empty(link, error, Some(Instant::now() + MENDING)),
+                // The other half of the timeout is for the call itself.
+                Verdict::Lost => self.empty(link, error, Some(Instant::now() + self.timeout / 2)),
+                // Impatience of one caller says nothing about the server.
+                Verdict::Silent if sent.elapsed() < self.timeout / 2 => {}
                 // A frozen server takes connections and says nothing on them:
                 // there is nothing to wait for.
                 Verdict::Silent if link.silent() => self.empty(link, error, None),
@@ -110,13 +117,7 @@ impl Slot {
 
     /// Fills the slot again and again, until `stop`. What is in it then stays
     /// in use.
-    pub(super) async fn keep(
-        self: Arc<Self>,
-        pool: Pool<Manager>,
-        timeout: Duration,
-        stop: CancellationToken,
-    ) {
-        let mut short_lives = 0;
+    pub(super) async fn keep(self: Arc<Self>, pool: Pool<Manager>, stop: CancellationToken) {
         let mut backoff = Backoff::new();
         loop {
             // A lease that is not there in bb8's time is asked for again: the
@@ -127,34 +128,34 @@ impl Slot {
             };
             let Ok(leased) = leased else { continue };
             let link = Arc::clone(&leased);
-            let begin = Instant::now();
             self.state.send_replace(State::Live(link.clone()));
             info!(slot = self.name, "redis connected");
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = link.broken.cancelled() => {}
-                () = self.beat(&link, timeout) => {}
+                () = self.beat(&link) => {}
             }
-            short_lives = if begin.elapsed() < SHORT_LIFE { short_lives + 1 } else { 0 };
-            if short_lives > SHORT_LIVES {
-                sleep(backoff.next()).await;
-            } else {
+            if link.has_served() {
                 backoff = Backoff::new();
+            } else {
+                // Something takes connections and breaks them.
+                sleep(backoff.next()).await;
             }
         }
     }
 
     /// Beats until the link breaks; ends never by itself.
-    async fn beat(&self, link: &Arc<Link>, timeout: Duration) {
+    async fn beat(&self, link: &Arc<Link>) {
         let mut silent = false;
         loop {
             // After a silence at once, to know soon.
             if !silent {
                 sleep(BEAT).await;
             }
-            let outcome = link.beat(timeout).await;
+            let sent = Instant::now();
+            let outcome = link.beat(self.timeout).await;
             silent = outcome.as_ref().is_err_and(RedisError::is_timeout);
-            self.judge(link, &outcome);
+            self.judge(link, sent, &outcome);
             if link.broken.is_cancelled() {
                 return;
             }

@@ -1,6 +1,11 @@
 //! The connections to Redis, on servers of their own.
 
 mod calls;
+mod faults;
+mod fence;
+mod log;
+mod refusals;
+mod tls;
 
 use std::time::Duration;
 
@@ -8,11 +13,13 @@ use mingle_store::redis::{Options, Redis};
 use mingle_testkit::{Redis as Server, eventually};
 use tokio_util::sync::CancellationToken;
 
-/// For what must happen at all; what must happen soon is measured by itself.
+/// For what must happen at all.
 const SOON: Duration = Duration::from_secs(20);
+/// A call's timeout where nothing should time out, on however slow a machine.
+const PATIENT: Duration = Duration::from_secs(10);
 
 async fn connect(server: &Server) -> Redis {
-    connect_with(Options::new(server.url())).await
+    connect_with(Options { timeout: PATIENT, ..Options::new(server.url()) }).await
 }
 
 async fn connect_with(options: Options) -> Redis {
@@ -21,6 +28,32 @@ async fn connect_with(options: Options) -> Redis {
     redis
 }
 
+/// Waits until both slots are full: a large value goes through the second.
 async fn connected(redis: &Redis) {
-    eventually(SOON, "a connection", async || redis.is_connected()).await;
+    eventually(SOON, "both connections", async || {
+        redis.query::<String>(&small()).await.is_ok()
+            && redis.query::<String>(&large()).await.is_ok()
+    })
+    .await;
+    assert!(redis.is_connected());
+}
+
+fn small() -> redis::Cmd {
+    let mut cmd = redis::cmd("ECHO");
+    cmd.arg("small");
+    cmd
+}
+
+fn large() -> redis::Cmd {
+    let mut cmd = redis::cmd("ECHO");
+    cmd.arg("x".repeat(20_000));
+    cmd
+}
+
+/// Commands of this name that the server has executed.
+fn executed(server: &Server, command: &str) -> u64 {
+    let stats = server.cli(&["INFO", "commandstats"]);
+    let head = format!("cmdstat_{command}:calls=");
+    let line = stats.lines().find_map(|line| line.strip_prefix(&head));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }

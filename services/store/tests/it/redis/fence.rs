@@ -1,0 +1,71 @@
+//! Which restarts start a new generation.
+
+use mingle_store::redis::{Generation, Options, Redis};
+use mingle_testkit::{Redis as Server, eventually};
+
+use super::{SOON, connect, connect_with, connected};
+
+fn generation(redis: &Redis) -> Generation {
+    redis.fence().borrow().clone().expect("connected")
+}
+
+async fn next(redis: &Redis, before: &Generation) -> Generation {
+    let mut fence = redis.fence();
+    let other = fence.wait_for(|held| held.as_ref() != Some(before));
+    tokio::time::timeout(SOON, other).await.expect("a new one").unwrap().clone().unwrap()
+}
+
+#[tokio::test]
+async fn a_restart_starts_a_generation_and_a_reconnect_does_not() {
+    let server = Server::start().await;
+    let redis = connect(&server).await;
+    let first = generation(&redis);
+    assert_eq!(server.cli(&["HGET", "mingle:{fence}", "generation"]), first.as_str());
+    assert_eq!(server.cli(&["TTL", "mingle:{fence}"]), "-1");
+
+    assert_eq!(server.cli(&["CLIENT", "KILL", "TYPE", "normal"]), "2");
+    connected(&redis).await;
+    let connections = server.cli(&["INFO", "commandstats"]);
+    assert!(connections.contains("cmdstat_info:calls=4"), "both are new: {connections}");
+    assert_eq!(generation(&redis), first);
+
+    server.restart_empty().await;
+    let second = next(&redis, &first).await;
+    connected(&redis).await;
+    assert_eq!(generation(&redis), second, "one for both connections");
+    assert_eq!(server.cli(&["HGET", "mingle:{fence}", "generation"]), second.as_str());
+
+    // Its tail may be gone: it cannot tell.
+    server.restart().await;
+    let third = next(&redis, &second).await;
+    assert_ne!(third, first);
+
+    // The data was taken away under a server that lives on.
+    assert_eq!(server.cli(&["DEL", "mingle:{fence}"]), "1");
+    let _ = server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+    next(&redis, &third).await;
+}
+
+#[tokio::test]
+async fn processes_agree_on_the_generation_unless_their_prefixes_differ() {
+    let server = Server::start().await;
+    let options = |prefix: &str| Options { prefix: prefix.into(), ..Options::new(server.url()) };
+    let (one, two, apart) = tokio::join!(
+        connect_with(options("a:")),
+        connect_with(options("a:")),
+        connect_with(options("b:"))
+    );
+    assert_eq!(generation(&one), generation(&two));
+    assert_ne!(generation(&one), generation(&apart));
+    assert_eq!(one.key("x", "y"), "a:mingle:{x}:y");
+    let mut keys: Vec<String> = server.cli(&["KEYS", "*"]).lines().map(str::to_owned).collect();
+    keys.sort();
+    assert_eq!(keys, ["a:mingle:{fence}", "b:mingle:{fence}"]);
+
+    server.restart_empty().await;
+    let first = generation(&apart);
+    eventually(SOON, "one new generation for both", async || {
+        generation(&one) == generation(&two) && generation(&apart) != first
+    })
+    .await;
+}

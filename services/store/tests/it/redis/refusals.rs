@@ -1,0 +1,125 @@
+//! What the server refuses, and options that cannot be used.
+
+use std::{error::Error as _, path::PathBuf, sync::Arc};
+
+use mingle_store::{
+    ErrorKind, Result,
+    redis::{Options, Redis, Script, Tls},
+};
+use mingle_testkit::{Redis as Server, eventually};
+use tokio_util::sync::CancellationToken;
+
+use super::{SOON, connect, connected, executed, log::Log, small};
+
+static PUSH: Script = Script::new("push", "return redis.call('RPUSH', KEYS[1], 'x')");
+
+fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+    result.unwrap_err().kind()
+}
+
+#[tokio::test]
+async fn faults_of_data_and_of_callers_are_not_transient() {
+    let server = Server::start().await;
+    let redis = connect(&server).await;
+    let key = redis.key("r", "text");
+    assert_eq!(server.cli(&["SET", &key, "text"]), "OK");
+    let get = redis::cmd("GET").arg(&key).to_owned();
+    let push = redis::cmd("RPUSH").arg(&key).arg("x").to_owned();
+    assert_eq!(kind(redis.query::<i64>(&get).await), ErrorKind::Corrupt);
+    assert_eq!(kind(redis.query::<i64>(&push).await), ErrorKind::Corrupt);
+    assert_eq!(kind(redis.run::<i64>(&PUSH, &[key.clone()], &[]).await), ErrorKind::Corrupt);
+    assert_eq!(kind(redis.query::<()>(&redis::cmd("NOSUCH")).await), ErrorKind::Unsupported);
+    let mut pipe = redis::pipe();
+    pipe.add_command(get).add_command(push);
+    assert_eq!(kind(redis.pipeline::<()>(&pipe).await), ErrorKind::Corrupt);
+    assert_eq!(executed(&server, "info"), 2, "no connection was given up");
+}
+
+#[tokio::test]
+async fn a_server_without_memory_or_time_is_unavailable() {
+    let server = Server::start().await;
+    let redis = connect(&server).await;
+    let set = redis::cmd("SET").arg("k").arg("v").to_owned();
+    assert_eq!(server.cli(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
+    assert_eq!(kind(redis.query::<()>(&set).await), ErrorKind::Unavailable);
+    assert_eq!(kind(redis.run::<i64>(&PUSH, &["l".into()], &[]).await), ErrorKind::Unavailable);
+    assert_eq!(server.cli(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
+    redis.query::<()>(&set).await.unwrap();
+
+    assert_eq!(server.cli(&["CONFIG", "SET", "busy-reply-threshold", "1"]), "OK");
+    let (server, stuck) = (Arc::new(server), "while true do end");
+    let asks = server.clone();
+    let stuck = tokio::task::spawn_blocking(move || asks.cli(&["EVAL", stuck, "0"]));
+    eventually(SOON, "BUSY", async || {
+        redis.query::<()>(&set).await.is_err_and(|error| {
+            let source = error.source().map(ToString::to_string).unwrap_or_default();
+            error.kind() == ErrorKind::Unavailable && source.contains("BUSY")
+        })
+    })
+    .await;
+    assert_eq!(server.cli(&["SCRIPT", "KILL"]), "OK");
+    assert!(stuck.await.unwrap().contains("Script killed"));
+    redis.query::<()>(&set).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_is_left_until_it_takes_writes() {
+    let server = Server::start().await;
+    let redis = connect(&server).await;
+    let set = redis::cmd("SET").arg("k").arg("v").to_owned();
+    assert_eq!(server.cli(&["REPLICAOF", "127.0.0.1", "1"]), "OK");
+    assert_eq!(kind(redis.query::<()>(&set).await), ErrorKind::Unavailable);
+    eventually(SOON, "its refusal", async || !redis.is_connected()).await;
+    assert_eq!(server.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    connected(&redis).await;
+    redis.query::<()>(&set).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_without_it() {
+    let (log, _guard) = Log::keep();
+    let server = Server::start_with(&[("requirepass", "right-secret")]).await;
+    let url = server.url().replace("right-secret", "wrong-secret");
+    let options = Options::new(url);
+    assert!(!format!("{options:?}").contains("secret"));
+    let redis = Redis::start(options, CancellationToken::new()).await.unwrap();
+    eventually(SOON, "the log", async || log.text().contains("redis cannot be reached")).await;
+    let error = redis.query::<String>(&small()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(log.text().contains("authentication failed"), "{}", log.text());
+
+    assert_eq!(server.cli(&["CONFIG", "SET", "requirepass", "wrong-secret"]), "OK");
+    connected(&redis).await;
+    assert!(!log.text().contains("secret"), "{}", log.text());
+    let told = log.text().matches("redis cannot be reached").count();
+    assert_eq!(told, 1, "each trouble is told once: {}", log.text());
+}
+
+#[tokio::test]
+async fn unusable_options_are_named() {
+    let told = async |options: Options| {
+        let error = Redis::start(options, CancellationToken::new()).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        error.source().unwrap().to_string()
+    };
+    let missing = Some(PathBuf::from("/nowhere/at.all"));
+    for url in ["", "localhost", "http://localhost", "redis://:secret@host:no"] {
+        let text = told(Options::new(url)).await;
+        assert!(text.starts_with("redis url: ") && !text.contains("secret"), "{text}");
+    }
+    let with = |url: &str, tls: Tls| Options { tls, ..Options::new(url) };
+    let tls = Tls { ca: missing.clone(), ..Tls::default() };
+    assert_eq!(
+        told(with("redis://localhost", tls.clone())).await,
+        "redis tls.ca: needs a rediss:// url"
+    );
+    assert_eq!(
+        told(with("rediss://localhost", tls)).await,
+        "redis tls.ca: cannot read /nowhere/at.all"
+    );
+    let tls = Tls { cert: missing, ..Tls::default() };
+    assert!(told(with("rediss://localhost", tls)).await.starts_with("redis tls.key: is missing"));
+    let tls = Tls { ca: Some(file!().into()), ..Tls::default() };
+    let text = told(with("rediss://localhost", tls)).await;
+    assert!(text.starts_with("redis tls.ca"), "{text}");
+}
