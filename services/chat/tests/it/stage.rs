@@ -15,10 +15,11 @@ use mingle_runtime::{
     telemetry,
 };
 use mingle_store::{
-    Backends,
+    Backends, Database,
     bus::{Bus, Memory},
     clock::{Clock, ManualClock},
-    sqlite::{FILE, Sqlite as Database},
+    postgres::{self, Postgres},
+    sqlite::{FILE, Sqlite},
 };
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
@@ -31,7 +32,7 @@ pub(crate) type Client = ChatServiceClient<Transport>;
 
 pub(crate) struct Stage {
     pub(crate) folder: TempDir,
-    pub(crate) database: Database,
+    pub(crate) database: Sqlite,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) bus: Arc<dyn Bus>,
 }
@@ -39,14 +40,13 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(folder.path()).await.unwrap();
+        let database = Sqlite::open(folder.path()).await.unwrap();
         let clock = Arc::new(ManualClock::at(NEW_YEAR));
         Self { folder, database, clock, bus: Arc::new(Memory::new()) }
     }
 
     pub(crate) async fn store(&self) -> Arc<dyn Store> {
-        let options = Options { append_batch: 256, max_members: 5 };
-        self.store_with(self.clock.clone(), Arc::new(Nobody), options).await
+        open(self.database.clone().into(), self.clock.clone(), Arc::new(Nobody)).await
     }
 
     pub(crate) async fn store_with(
@@ -85,6 +85,23 @@ impl Stage {
         connection.close().await.unwrap();
         number
     }
+}
+
+/// A store whose rooms hold at most 5 members.
+pub(crate) async fn open(
+    database: Database,
+    clock: Arc<dyn Clock>,
+    announce: Arc<dyn Announce>,
+) -> Arc<dyn Store> {
+    let options = Options { append_batch: 256, max_members: 5 };
+    Arc::new(SqlStore::open(database, clock, announce, options).await.unwrap())
+}
+
+/// A fresh database of this process's server.
+pub(crate) async fn postgres() -> Database {
+    let fresh = mingle_testkit::Postgres::shared().await.database().await;
+    let options = postgres::Options { max_connections: 6, ..postgres::Options::new(&fresh.url) };
+    Postgres::connect(options).await.unwrap().into()
 }
 
 /// From here on requests have traces, in all tests of the process.

@@ -3,4 +3,5 @@
 use crate::conformance::suite;
 
 suite!(sqlite, Subject::sqlite());
+suite!(postgres, Subject::postgres());
 suite!(grpc, Subject::grpc(), validated);

@@ -48,12 +48,18 @@ macro_rules! suite {
 type Store = Arc<dyn Tickets>;
 
 suite!(sqlite, open_sqlite());
+suite!(postgres, open_postgres());
 suite!(grpc, open_grpc());
 
 async fn open_sqlite() -> (Store, Box<dyn Any>) {
     let dir = tempfile::tempdir().unwrap();
     let database = crate::world::database(dir.path()).await;
     (Arc::new(SqlTickets::open(database.into()).await.unwrap()), Box::new(dir))
+}
+
+async fn open_postgres() -> (Store, Box<dyn Any>) {
+    let database = crate::world::postgres().await;
+    (Arc::new(SqlTickets::open(database).await.unwrap()), Box::new(()))
 }
 
 fn ticket(id: &str, user: &str, created_at: i64) -> Ticket {

@@ -19,9 +19,10 @@ use mingle_proto::{
 };
 use mingle_runtime::{Context, Role, config::Section as _, grpc::Transport, status::Described};
 use mingle_store::{
-    Backends,
+    Backends, Database,
     bus::{Bus, Memory},
     clock::ManualClock,
+    postgres::{Options, Postgres},
     sqlite::{FILE, OpenError, Sqlite},
 };
 use mingle_testkit::eventually;
@@ -184,6 +185,13 @@ pub(crate) async fn database(dir: &Path) -> Sqlite {
         Err(error) => panic!("{error:?}"),
     })
     .await
+}
+
+/// A fresh database of this process's server.
+pub(crate) async fn postgres() -> Database {
+    let fresh = mingle_testkit::Postgres::shared().await.database().await;
+    let options = Options { max_connections: 4, ..Options::new(&fresh.url) };
+    Postgres::connect(options).await.unwrap().into()
 }
 
 pub(crate) fn request(user: &str, gender: &str, wants: &[&str]) -> CreateTicketRequest {

@@ -19,12 +19,12 @@ use mingle_chat::{
         Answer, Change, Event, First, Hash, Intent, Kind, NewMessage, NewRoom, Position, Refusal,
         Verdict, View, Wish, Written,
     },
-    store::Store,
+    store::{Nobody, Store},
 };
 use mingle_store::clock::ManualClock;
 
 use self::through::Through;
-use crate::stage::Stage;
+use crate::stage::{self, NEW_YEAR, Stage};
 
 /// The trace of every wish, as W3C has it.
 pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -43,21 +43,28 @@ pub(crate) struct Subject {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<ManualClock>,
     ids: Ids,
-    _stage: Stage,
+    _stage: Option<Stage>,
 }
 
 impl Subject {
     pub(crate) async fn sqlite() -> Self {
         let stage = Stage::new().await;
         let store = stage.store().await;
-        Self { store, clock: stage.clock.clone(), ids: Ids::Asked, _stage: stage }
+        Self { store, clock: stage.clock.clone(), ids: Ids::Asked, _stage: Some(stage) }
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        let clock = Arc::new(ManualClock::at(NEW_YEAR));
+        let database = stage::postgres().await;
+        let store = stage::open(database, clock.clone(), Arc::new(Nobody)).await;
+        Self { store, clock, ids: Ids::Asked, _stage: None }
     }
 
     /// SQLite again, behind the service.
     pub(crate) async fn grpc() -> Self {
         let stage = Stage::new().await;
         let store = Arc::new(Through::new(&stage).await);
-        Self { store, clock: stage.clock.clone(), ids: Ids::Made, _stage: stage }
+        Self { store, clock: stage.clock.clone(), ids: Ids::Made, _stage: Some(stage) }
     }
 
     pub(crate) async fn write(&self, room_id: &str, intent: Intent) -> Verdict {
