@@ -8,6 +8,7 @@
 //! |---|---|
 //! | an item is refused by the batch | its own outcome says so, its neighbours are committed |
 //! | the transaction fails for good | rolled back, then rerun item by item: only the guilty fail |
+//! | another process's transaction was first (conflict, deadlock) | rolled back, then rerun item by item, each up to 4 times, then `Unavailable` |
 //! | the outcome of the commit is unknown (transient) | every item of the batch answers that error; the retry finds what happened by its request key |
 //! | the batch panics | as an unknown outcome; the lane goes on |
 //! | the caller goes away | its item is committed all the same |
@@ -28,6 +29,8 @@ use crate::{Error, ErrorKind, Result};
 pub const MAX_BATCH: usize = 256;
 /// Items that wait in one lane; beyond, callers wait within their deadline.
 const QUEUE: usize = 4 * MAX_BATCH;
+/// Runs of an item that other writers came before.
+const ATTEMPTS: usize = 4;
 
 /// What the lanes run.
 #[async_trait]
@@ -107,19 +110,32 @@ async fn serve<B: Batch>(batch: Arc<B>, mut queue: mpsc::Receiver<Waiting<B>>, m
 async fn outcomes<B: Batch>(batch: &B, items: &[B::Item]) -> Vec<Result<B::Outcome>> {
     match run(batch, items).await {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-        Err(error) if error.is_transient() || items.len() == 1 => {
+        Err(error) if error.is_transient() || (items.len() == 1 && !is_conflict(&error)) => {
             items.iter().map(|_| Err(error.clone())).collect()
         }
         Err(error) => {
             tracing::warn!(items = items.len(), %error, "batch failed, running its items alone");
             let mut outcomes = Vec::with_capacity(items.len());
             for item in items {
-                let alone = run(batch, std::slice::from_ref(item)).await;
-                outcomes.push(alone.and_then(|mut one| one.pop().ok_or_else(miscounted)));
+                outcomes.push(alone(batch, item).await);
             }
             outcomes
         }
     }
+}
+
+async fn alone<B: Batch>(batch: &B, item: &B::Item) -> Result<B::Outcome> {
+    for _ in 0..ATTEMPTS {
+        match run(batch, std::slice::from_ref(item)).await {
+            Err(error) if is_conflict(&error) => {}
+            other => return other.and_then(|mut one| one.pop().ok_or_else(miscounted)),
+        }
+    }
+    Err(Error::new(ErrorKind::Unavailable, "other writers were first"))
+}
+
+fn is_conflict(error: &Error) -> bool {
+    error.kind() == ErrorKind::Conflict
 }
 
 async fn run<B: Batch>(batch: &B, items: &[B::Item]) -> Result<Vec<B::Outcome>> {

@@ -9,6 +9,8 @@ pub(crate) fn kind(code: &str) -> ErrorKind {
     match code {
         // Cancelled, by the statement timeout; completion unknown.
         "57014" | "40003" | "08007" => ErrorKind::Timeout,
+        // Rolled back because of another writer: the same again may succeed.
+        "40001" | "40P01" => ErrorKind::Conflict,
         // Lock timeout; a standby; ended because idle in a transaction.
         "55P03" | "25006" | "25P03" => ErrorKind::Unavailable,
         _ => match code.get(..2) {
@@ -29,8 +31,9 @@ mod tests {
     fn each_code_has_its_kind() {
         let rows = [
             (ErrorKind::Timeout, "57014 40003 08007"),
-            (ErrorKind::Unavailable, "08000 08006 08P01 40001 40P01 53100 53200 53300 53400"),
+            (ErrorKind::Unavailable, "08000 08006 08P01 40002 53100 53200 53300 53400"),
             (ErrorKind::Unavailable, "57P01 57P02 57P03 57P05 55P03 25006 25P03 58030"),
+            (ErrorKind::Conflict, "40001 40P01"),
             (ErrorKind::Corrupt, "22003 22021 23502 23503 23514 XX000 XX001 XX002"),
             (ErrorKind::Unsupported, "42601 42P01 28P01 3D000 0A000 25P02"),
         ];

@@ -11,8 +11,8 @@
 //! | a connection breaks under a statement | `Unavailable`; after a COMMIT it is unknown whether it happened |
 //! | a statement runs for 9/10 of [`Options::answer`] | `Timeout`, cancelled by the server |
 //! | the server is frozen or out of reach | `Timeout` after [`Options::answer`]; what it has in its socket it executes when it wakes |
-//! | a serialization failure, deadlock, lock timeout | `Unavailable`; rolled back |
-//! | a unique constraint | `Conflict` |
+//! | a lock timeout | `Unavailable`; rolled back |
+//! | a unique constraint, a serialization failure, a deadlock | `Conflict`; rolled back |
 //! | a value that does not fit, another constraint, damage | `Corrupt` |
 //! | a statement or login the server does not accept | `Unsupported` |
 //!

@@ -18,6 +18,8 @@ enum Wish {
     Poison,
     Lost,
     Defect,
+    /// Others are first this many times.
+    Late(usize),
 }
 
 #[derive(Default)]
@@ -25,6 +27,7 @@ struct Log {
     written: Mutex<Vec<u64>>,
     batches: AtomicUsize,
     largest: AtomicUsize,
+    beaten: AtomicUsize,
 }
 
 #[async_trait]
@@ -43,8 +46,14 @@ impl Batch for Log {
         if items.iter().any(|wish| matches!(wish, Wish::Lost)) {
             return Err(Error::new(ErrorKind::Timeout, "lost"));
         }
+        if let Some(Wish::Late(times)) = items.iter().find(|wish| matches!(wish, Wish::Late(_)))
+            && self.beaten.fetch_add(1, Ordering::SeqCst) < *times
+        {
+            return Err(Error::new(ErrorKind::Conflict, "another writer"));
+        }
         let mut written = self.written.lock();
         let verdict = |wish: &Wish| match wish {
+            Wish::Late(_) => Ok(0),
             Wish::Write(n) => {
                 written.push(*n);
                 Ok(written.len())
@@ -115,4 +124,18 @@ async fn a_lane_survives_a_defect_of_its_batch() {
     let lanes = Lanes::start(Arc::new(Log::default()), 1, MAX_BATCH);
     assert!(lanes.submit("room", Wish::Defect).await.unwrap_err().is_transient());
     assert_eq!(lanes.submit("room", Wish::Write(1)).await.unwrap(), Ok(1));
+}
+
+#[tokio::test]
+async fn who_was_beaten_by_another_writer_tries_again_but_not_for_ever() {
+    let log = Arc::new(Log::default());
+    let lanes = Lanes::start(log.clone(), 1, MAX_BATCH);
+    assert_eq!(lanes.submit("", Wish::Late(4)).await.unwrap(), Ok(0));
+    assert_eq!(log.batches.load(Ordering::SeqCst), 5);
+    let log = Arc::new(Log::default());
+    let lanes = Lanes::start(log.clone(), 1, MAX_BATCH);
+    let gave_up = lanes.submit("", Wish::Late(usize::MAX)).await.unwrap_err();
+    assert_eq!(gave_up.kind(), ErrorKind::Unavailable);
+    assert_eq!(log.batches.load(Ordering::SeqCst), 5);
+    assert_eq!(lanes.submit("", Wish::Write(1)).await.unwrap(), Ok(1), "the lane goes on");
 }
