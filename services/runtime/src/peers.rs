@@ -3,8 +3,68 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
+use serde::Deserialize;
 
-use crate::{Role, grpc::Transport};
+use crate::{
+    Role,
+    config::{Problems, Section},
+    grpc::{
+        self, Transport,
+        remote::{Address, Remote},
+    },
+};
+
+/// `[peers]`: where the instances of roles outside this process are.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    matchmaking: Vec<String>,
+    chat: Vec<String>,
+    presence: Vec<String>,
+}
+
+impl Config {
+    fn of(&self, role: Role) -> &[String] {
+        match role {
+            Role::Gateway => &[],
+            Role::Matchmaking => &self.matchmaking,
+            Role::Chat => &self.chat,
+            Role::Presence => &self.presence,
+        }
+    }
+
+    /// The addresses of a role; those that are none are left out.
+    fn addresses(&self, role: Role) -> Vec<Address> {
+        self.of(role).iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// Names each role that one of `roles` calls, that is not of this process
+    /// and has no address.
+    pub(crate) fn require(&self, roles: &[Role], problems: &mut Problems) {
+        for role in Role::ALL.into_iter().filter(|role| !roles.contains(role)) {
+            let caller = roles.iter().find(|caller| caller.calls().contains(&role));
+            if let (Some(caller), []) = (caller, self.of(role)) {
+                let key = format!("peers.{role}");
+                problems.add(&key, format_args!("is missing: {caller} calls {role}"));
+            }
+        }
+    }
+}
+
+impl Section for Config {
+    const NAME: &'static str = "peers";
+    const DEFAULTS: &'static str = grpc::Config::DEFAULTS;
+
+    fn validate(&self, problems: &mut Problems) {
+        for role in Role::ALL {
+            for text in self.of(role) {
+                if let Err(wrong) = text.parse::<Address>() {
+                    problems.add(&format!("peers.{role}"), wrong);
+                }
+            }
+        }
+    }
+}
 
 /// The transports to the roles that this process calls. Filled by the
 /// composition root in the order of the call graph, which has no cycle: a role
@@ -13,6 +73,20 @@ use crate::{Role, grpc::Transport};
 pub struct Peers(Arc<RwLock<BTreeMap<Role, Transport>>>);
 
 impl Peers {
+    /// Knows the ways to roles in other processes. Must be called where tasks
+    /// can be spawned.
+    pub(crate) fn remote(config: &Config, grpc: &grpc::Config) -> Self {
+        let peers = Self::default();
+        for role in Role::ALL {
+            let addresses = config.addresses(role);
+            if !addresses.is_empty() {
+                let remote = Remote::new(role.name(), addresses);
+                peers.set(role, Transport::remote(remote, &grpc.internal_token));
+            }
+        }
+        peers
+    }
+
     /// Sets the way to `role`.
     pub fn set(&self, role: Role, transport: Transport) {
         self.0.write().insert(role, transport);

@@ -30,6 +30,26 @@ impl Role {
         }
     }
 
+    /// The roles that it calls. The graph has no cycle.
+    pub const fn calls(self) -> &'static [Self] {
+        match self {
+            Self::Gateway => &[Self::Matchmaking, Self::Chat, Self::Presence],
+            Self::Matchmaking => &[Self::Chat, Self::Presence],
+            Self::Chat | Self::Presence => &[],
+        }
+    }
+
+    /// Where it serves gRPC when it has a process of its own; the port of its
+    /// probes is higher by 1000.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Gateway => 50050,
+            Self::Presence => 50053,
+            Self::Matchmaking => 50054,
+            Self::Chat => 50055,
+        }
+    }
+
     /// The full name of its gRPC service; the gateway has none.
     pub const fn service(self) -> Option<&'static str> {
         match self {

@@ -2,13 +2,15 @@
 //!
 //! Server, outermost first: [`trace`] → metrics → [`shed`] → [`deadline`] →
 //! [`auth`] → service, with [`age`] around streams. Client: trace → deadline →
-//! token, then the way to the role, in this process or another.
+//! token, then the way to the role: the server stack of this process, or
+//! [`remote`].
 
 pub mod age;
 pub mod auth;
 mod config;
 pub mod deadline;
 pub mod methods;
+pub mod remote;
 pub mod server;
 pub mod shed;
 pub mod trace;

@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::{Service, util::BoxCloneSyncService};
 
-use super::{Config, Request, Response, Stack, auth, methods, server};
+use super::{Config, Request, Response, Stack, auth, methods, remote::Remote, server};
 use crate::{
-    config::Section as _,
+    config::{Secret, Section as _},
     status::{self, Kind},
     telemetry,
 };
@@ -25,6 +25,8 @@ use crate::{
 /// that the server's own answer wins.
 const SLACK: Duration = Duration::from_millis(250);
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+/// The same, as the server is told.
+const DEFAULT_TIMEOUT: HeaderValue = HeaderValue::from_static("10S");
 
 /// A role's address for generated clients. Cheap to clone.
 ///
@@ -48,6 +50,11 @@ impl Transport {
         #[expect(clippy::expect_used, reason = "the embedded defaults are tested to parse")]
         let config: Config = defaults.and_then(|config| config.read()).expect("embedded defaults");
         Self::in_process(&Stack::new(&config, CancellationToken::new()), routes)
+    }
+
+    /// To services in other processes; see [`Remote`]. Presents `token`.
+    pub fn remote(remote: Remote, token: &Secret) -> Self {
+        Self { way: BoxCloneSyncService::new(remote), bearer: auth::bearer(token) }
     }
 
     /// To nobody: every call answers UNAVAILABLE.
@@ -79,6 +86,9 @@ impl Service<Request> for Transport {
             return self.way.call(request);
         }
         let asked = super::deadline::timeout(request.headers());
+        if asked.is_none() {
+            request.headers_mut().insert("grpc-timeout", DEFAULT_TIMEOUT);
+        }
         let patience = asked.unwrap_or(DEFAULT_DEADLINE) + SLACK;
         let call = self.way.call(request);
         Box::pin(async move {

@@ -17,7 +17,7 @@ use crate::{
     diagnostics::Diagnostics,
     grpc::{self, Stack, Transport},
     health::Health,
-    peers::Peers,
+    peers::{self, Peers},
     telemetry,
 };
 
@@ -51,11 +51,17 @@ impl Process {
         let grpc: Option<grpc::Config> = config.section(&mut problems);
         let probes: Option<ProbesConfig> = config.section(&mut problems);
         let settings: Option<ProcessConfig> = config.section(&mut problems);
+        let peers: Option<peers::Config> = config.section(&mut problems);
         if let Some(grpc) = &grpc {
             require_trust(grpc, config.mode(), &mut problems);
         }
+        if let Some(peers) = &peers {
+            peers.require(roles, &mut problems);
+        }
         problems.into_result()?;
-        let (Some(grpc), Some(probes), Some(settings)) = (grpc, probes, settings) else {
+        let (Some(grpc), Some(probes), Some(settings), Some(peers)) =
+            (grpc, probes, settings, peers)
+        else {
             return Err(Problems::default());
         };
         telemetry::init(config.mode(), &settings.log);
@@ -75,7 +81,7 @@ impl Process {
         let node_id: Arc<str> = node_id.into();
         let diagnostics = Diagnostics::new(node_id.clone(), roles, started_ms, health.clone());
         let closing = CancellationToken::new();
-        let peers = Peers::default();
+        let peers = Peers::remote(&peers, &grpc);
         let context = |role: &Role| Context {
             role: *role,
             config: config.clone(),

@@ -1,0 +1,109 @@
+//! The instances of a role as they are known now, and the choice among them.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Uri;
+use parking_lot::RwLock;
+
+use super::{Address, Endpoint};
+
+/// Names are resolved again after this time.
+const RESOLVE: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(super) struct Pool {
+    endpoints: RwLock<Vec<Arc<Endpoint>>>,
+    next: AtomicUsize,
+}
+
+impl Pool {
+    /// Knows the addresses at once; names are resolved as long as the pool is
+    /// held by anyone.
+    pub(super) fn start(addresses: Vec<Address>) -> Arc<Self> {
+        let mut fixed = BTreeSet::new();
+        let mut names = Vec::new();
+        for address in addresses {
+            match address {
+                Address::One(uri) => drop(fixed.insert(uri.to_string())),
+                Address::Name(name) => names.push(name),
+            }
+        }
+        let pool = Arc::new(Self { endpoints: RwLock::default(), next: AtomicUsize::new(0) });
+        pool.replace(&fixed);
+        if !names.is_empty() {
+            tokio::spawn(resolve(Arc::downgrade(&pool), fixed, names));
+        }
+        pool
+    }
+
+    /// An instance that is not ejected, other than `not` where there is
+    /// another: by preference of `key`, or else in turn.
+    pub(super) fn pick(&self, key: Option<&[u8]>, not: Option<&Endpoint>) -> Option<Arc<Endpoint>> {
+        let endpoints = self.endpoints.read();
+        let is_other = |one: &&Arc<Endpoint>| not.is_none_or(|not| !std::ptr::eq(&***one, not));
+        let well = || endpoints.iter().filter(is_other).filter(|one| !one.is_ejected());
+        let other = || endpoints.iter().filter(is_other);
+        let count = well().count();
+        if count > 0 {
+            return self.choose(well(), count, key);
+        }
+        let count = other().count();
+        if count > 0 {
+            return self.choose(other(), count, key);
+        }
+        endpoints.first().cloned()
+    }
+
+    fn choose<'a>(
+        &self,
+        mut among: impl Iterator<Item = &'a Arc<Endpoint>>,
+        count: usize,
+        key: Option<&[u8]>,
+    ) -> Option<Arc<Endpoint>> {
+        match key {
+            Some(key) => among.max_by_key(|one| one.weight(key)).cloned(),
+            None => among.nth(self.next.fetch_add(1, Ordering::Relaxed) % count).cloned(),
+        }
+    }
+
+    /// Takes over which instances there are; those that stay keep their
+    /// connections.
+    fn replace(&self, uris: &BTreeSet<String>) {
+        let mut endpoints = self.endpoints.write();
+        endpoints.retain(|one| uris.contains(&one.uri.to_string()));
+        for uri in uris {
+            let known = endpoints.iter().any(|one| one.uri.to_string() == *uri);
+            if !known && let Ok(uri) = uri.parse::<Uri>() {
+                endpoints.push(Arc::new(Endpoint::new(uri)));
+            }
+        }
+    }
+}
+
+/// A name that cannot be resolved keeps the instances it had.
+async fn resolve(pool: Weak<Pool>, fixed: BTreeSet<String>, names: Vec<String>) {
+    let mut tick = tokio::time::interval(RESOLVE);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut found = vec![BTreeSet::new(); names.len()];
+    loop {
+        tick.tick().await;
+        for (name, found) in names.iter().zip(&mut found) {
+            match tokio::net::lookup_host(name).await {
+                Ok(addresses) => {
+                    *found = addresses.map(|address| format!("http://{address}/")).collect();
+                }
+                Err(error) => tracing::warn!(name, %error, "peers not resolved"),
+            }
+        }
+        let Some(pool) = pool.upgrade() else { return };
+        let all = fixed.iter().chain(found.iter().flatten()).cloned().collect();
+        pool.replace(&all);
+    }
+}

@@ -1,0 +1,244 @@
+//! Calls of instances in other processes, over real sockets.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use mingle_proto::runtime::v1::{
+    DescribeRequest, DescribeResponse,
+    diagnostics_service_client::DiagnosticsServiceClient,
+    diagnostics_service_server::{DiagnosticsService, DiagnosticsServiceServer},
+};
+use mingle_runtime::{
+    config::Secret,
+    grpc::{
+        Transport,
+        remote::{AFFINITY, Remote},
+    },
+};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
+use tonic::{
+    Code, Request, Response, Status,
+    transport::{Server, server::TcpIncoming},
+};
+
+type Client = DiagnosticsServiceClient<Transport>;
+
+/// Tells its address, or that it is unavailable.
+#[derive(Clone)]
+struct Service {
+    address: SocketAddr,
+    calls: Arc<AtomicUsize>,
+    unavailable: Arc<AtomicBool>,
+}
+
+#[tonic::async_trait]
+impl DiagnosticsService for Service {
+    async fn describe(
+        &self,
+        _: Request<DescribeRequest>,
+    ) -> Result<Response<DescribeResponse>, Status> {
+        self.calls.fetch_add(1, SeqCst);
+        if self.unavailable.load(SeqCst) {
+            return Err(Status::unavailable("as told"));
+        }
+        let node_id = self.address.to_string();
+        Ok(Response::new(DescribeResponse { node_id, ..Default::default() }))
+    }
+}
+
+/// A server on threads of its own; dropped, it is gone with its connections,
+/// as in a crash.
+struct Instance {
+    service: Service,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
+}
+
+impl Instance {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = Service { address, calls: Arc::default(), unavailable: Arc::default() };
+        let router = Server::builder().add_service(DiagnosticsServiceServer::new(service.clone()));
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = listener.into_std().unwrap();
+        runtime.spawn(async move {
+            let incoming = TcpIncoming::from(TcpListener::from_std(listener).unwrap());
+            router.serve_with_incoming(incoming).await.unwrap();
+        });
+        Self { service, runtime: Some(runtime) }
+    }
+
+    fn calls(&self) -> usize {
+        self.service.calls.load(SeqCst)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.service.address
+    }
+}
+
+fn client(addresses: &[String]) -> Client {
+    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    let remote = Remote::new("test", addresses);
+    Client::new(Transport::remote(remote, &Secret::new("")))
+}
+
+fn to(instances: &[&Instance]) -> Client {
+    let addresses: Vec<_> = instances.iter().map(|it| format!("http://{}", it.address())).collect();
+    client(&addresses)
+}
+
+async fn ask(client: &Client, about: Option<&str>) -> Result<String, Code> {
+    let mut request = Request::new(DescribeRequest {});
+    request.set_timeout(Duration::from_millis(500));
+    if let Some(about) = about {
+        request.metadata_mut().insert(AFFINITY, about.parse().unwrap());
+    }
+    let answer = client.clone().describe(request).await;
+    answer.map(|answer| answer.into_inner().node_id).map_err(|status| status.code())
+}
+
+/// A port that refuses, as nobody listens.
+async fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[tokio::test]
+async fn an_instance_that_is_away_costs_no_call() {
+    let alive = Instance::start().await;
+    let client = client(&[nowhere().await, format!("http://{}", alive.address())]);
+    for _ in 0..20 {
+        assert_eq!(ask(&client, None).await, Ok(alive.address().to_string()));
+    }
+    assert_eq!(alive.calls(), 20);
+}
+
+#[tokio::test]
+async fn without_any_instance_calls_are_unavailable() {
+    let client = client(&[nowhere().await, nowhere().await]);
+    for _ in 0..5 {
+        assert_eq!(ask(&client, None).await, Err(Code::Unavailable));
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_breaks_under_load_costs_no_call() {
+    let (stays, dies) = (Instance::start().await, Instance::start().await);
+    let client = to(&[&stays, &dies]);
+    let mut dies = Some(dies);
+    let mut answered = BTreeMap::new();
+    for at in 0..60 {
+        if at == 30 {
+            dies = None;
+        }
+        *answered.entry(ask(&client, None).await.unwrap()).or_insert(0) += 1;
+    }
+    assert!(dies.is_none());
+    assert_eq!(answered.len(), 2, "both were asked: {answered:?}");
+}
+
+#[tokio::test]
+async fn who_says_unavailable_is_asked_three_times_and_then_left_alone() {
+    let (well, ill) = (Instance::start().await, Instance::start().await);
+    ill.service.unavailable.store(true, SeqCst);
+    let client = to(&[&well, &ill]);
+    for _ in 0..40 {
+        assert_eq!(ask(&client, None).await, Ok(well.address().to_string()));
+    }
+    assert_eq!((well.calls(), ill.calls()), (40, 3));
+}
+
+#[tokio::test]
+async fn retries_are_a_bounded_share_of_the_calls() {
+    let (one, two) = (Instance::start().await, Instance::start().await);
+    one.service.unavailable.store(true, SeqCst);
+    two.service.unavailable.store(true, SeqCst);
+    let client = to(&[&one, &two]);
+    for _ in 0..1000 {
+        assert_eq!(ask(&client, None).await, Err(Code::Unavailable));
+    }
+    let attempts = one.calls() + two.calls();
+    // A fifth of the calls, and ten a second over ten seconds.
+    assert!((1100..=1310).contains(&attempts), "{attempts} attempts of 1000 calls");
+}
+
+#[tokio::test]
+async fn calls_about_one_thing_prefer_one_instance() {
+    let mut instances = Vec::new();
+    for _ in 0..3 {
+        instances.push(Instance::start().await);
+    }
+    let client = to(&instances.iter().collect::<Vec<_>>());
+    let mut homes = BTreeMap::new();
+    for room in 0..60 {
+        let room = format!("room-{room}");
+        let home = ask(&client, Some(&room)).await.unwrap();
+        assert_eq!(ask(&client, Some(&room)).await.unwrap(), home);
+        homes.insert(room, home);
+    }
+    for instance in &instances {
+        let home = instance.address().to_string();
+        let rooms = homes.values().filter(|it| **it == home).count();
+        assert!(rooms >= 5, "{rooms} of 60 rooms at one of three");
+    }
+    let gone = instances.pop().unwrap().address().to_string();
+    for (room, home) in &homes {
+        let now = ask(&client, Some(room)).await.unwrap();
+        assert!(now == *home || *home == gone, "{room} moved from {home} to {now}");
+        assert_ne!(now, gone);
+    }
+}
+
+#[tokio::test]
+async fn a_silent_instance_is_left_alone_after_three_calls() {
+    let well = Instance::start().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    // Accepts, as a frozen process's kernel does, and says nothing.
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((socket, _)) = silent.accept().await {
+            kept.push(socket);
+        }
+    });
+    let client = client(&[address, format!("http://{}", well.address())]);
+    let mut lost = 0;
+    for _ in 0..30 {
+        match ask(&client, None).await {
+            Ok(home) => assert_eq!(home, well.address().to_string()),
+            Err(code) => {
+                assert_eq!(code, Code::DeadlineExceeded);
+                lost += 1;
+            }
+        }
+    }
+    assert!((1..=3).contains(&lost), "{lost} calls lost to the silent instance");
+}
+
+#[tokio::test]
+async fn a_name_stands_for_its_addresses() {
+    let instance = Instance::start().await;
+    let client = client(&[format!("dns:///localhost:{}", instance.address().port())]);
+    let answer =
+        mingle_testkit::eventually(Duration::from_secs(30), "the name resolved", async || {
+            ask(&client, None).await.ok()
+        });
+    assert_eq!(answer.await, instance.address().to_string());
+}
