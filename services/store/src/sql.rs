@@ -10,13 +10,17 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream::BoxStream};
 use sqlx::{
-    Decode, PgPool, Postgres as Pg, Sqlite as Lite, SqlitePool, Transaction, Type,
+    Decode, Postgres as Pg, Sqlite as Lite, SqlitePool, Transaction, Type,
     postgres::{PgArguments, PgConnection, PgRow},
     query::Query as Prepared,
     sqlite::{SqliteArguments, SqliteConnection, SqliteRow},
 };
 
-use crate::{Database, Result, postgres::within, sqlite::Migration};
+use crate::{
+    Database, Result,
+    postgres::{Postgres, within},
+    sqlite::Migration,
+};
 
 /// A statement's texts. Made by [`sql!`](crate::sql!).
 #[derive(Clone, Copy, Debug)]
@@ -137,11 +141,20 @@ macro_rules! run {
         match $on {
             On::SqlitePool(pool) => Ok($query.sqlite().$method(pool).await?.into()),
             On::Sqlite(connection) => Ok($query.sqlite().$method(connection).await?.into()),
-            On::PgPool(pool, bound) => {
-                within(bound, $query.postgres().$method(pool)).await.map(Into::into)
+            On::PgPool(database) if database.is_pooled() => {
+                let (mut tx, terms) = (database.begin().await?, Terms::of(database));
+                let done =
+                    within(terms.answer, $query.postgres(terms).$method(&mut *tx)).await?.into();
+                within(terms.answer, tx.commit()).await?;
+                Ok(done)
             }
-            On::Pg(connection, bound) => {
-                within(bound, $query.postgres().$method(connection)).await.map(Into::into)
+            On::PgPool(database) => {
+                let (pool, terms) = (database.readers(), Terms::of(database));
+                within(terms.answer, $query.postgres(terms).$method(pool)).await.map(Into::into)
+            }
+            On::Pg(connection, terms) => {
+                let done = $query.postgres(terms).$method(connection);
+                within(terms.answer, done).await.map(Into::into)
             }
         }
     };
@@ -183,8 +196,17 @@ impl Query {
         match on.into() {
             On::SqlitePool(pool) => self.sqlite().fetch(pool).map(row).boxed(),
             On::Sqlite(connection) => self.sqlite().fetch(connection).map(row).boxed(),
-            On::PgPool(pool, bound) => bounded(bound, self.postgres().fetch(pool)),
-            On::Pg(connection, bound) => bounded(bound, self.postgres().fetch(connection)),
+            On::PgPool(database) if database.is_pooled() => {
+                let rows = async move { gathered(self.all(On::PgPool(database)).await) };
+                futures::stream::once(rows).flatten().boxed()
+            }
+            On::PgPool(database) => {
+                let terms = Terms::of(database);
+                bounded(terms.answer, self.postgres(terms).fetch(database.readers()))
+            }
+            On::Pg(connection, terms) => {
+                bounded(terms.answer, self.postgres(terms).fetch(connection))
+            }
         }
     }
 
@@ -196,12 +218,20 @@ impl Query {
         })
     }
 
-    fn postgres(self) -> Prepared<'static, Pg, PgArguments> {
-        let prepared = sqlx::query(self.sql.postgres);
+    fn postgres(self, terms: Terms) -> Prepared<'static, Pg, PgArguments> {
+        let prepared = sqlx::query(self.sql.postgres).persistent(terms.persistent);
         self.values.into_iter().fold(prepared, |prepared, value| match value {
             Value::Text(text) => prepared.bind(text),
             Value::Number(number) => prepared.bind(number),
         })
+    }
+}
+
+/// Rows that are all there already, or why they are not.
+fn gathered(rows: Result<Vec<Row>>) -> BoxStream<'static, Result<Row>> {
+    match rows {
+        Ok(rows) => futures::stream::iter(rows).map(Ok).boxed(),
+        Err(error) => futures::stream::iter([Err(error)]).boxed(),
     }
 }
 
@@ -221,6 +251,21 @@ fn row<R: Into<Row>>(row: sqlx::Result<R>) -> Result<Row> {
     Ok(row.map(Into::into)?)
 }
 
+/// How PostgreSQL is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// It answers within this time or not.
+    answer: Duration,
+    /// The session remembers the statement under a name.
+    persistent: bool,
+}
+
+impl Terms {
+    fn of(database: &Postgres) -> Self {
+        Self { answer: database.answer(), persistent: !database.is_pooled() }
+    }
+}
+
 /// Where a statement runs: any connection of the database, each statement in
 /// its own snapshot, or one transaction.
 pub enum On<'c> {
@@ -228,10 +273,11 @@ pub enum On<'c> {
     SqlitePool(&'c SqlitePool),
     /// A transaction of SQLite.
     Sqlite(&'c mut SqliteConnection),
-    /// Any connection of PostgreSQL, which answers within the time or not.
-    PgPool(&'c PgPool, Duration),
-    /// A transaction of PostgreSQL, likewise.
-    Pg(&'c mut PgConnection, Duration),
+    /// Any connection of PostgreSQL, and through a pooler a transaction of the
+    /// statement's own.
+    PgPool(&'c Postgres),
+    /// A transaction of PostgreSQL.
+    Pg(&'c mut PgConnection, Terms),
 }
 
 impl On<'_> {
@@ -244,7 +290,7 @@ impl<'c> From<&'c Database> for On<'c> {
     fn from(database: &'c Database) -> Self {
         match database {
             Database::Sqlite(database) => Self::SqlitePool(database.readers()),
-            Database::Postgres(database) => Self::PgPool(database.readers(), database.answer()),
+            Database::Postgres(database) => Self::PgPool(database),
         }
     }
 }
@@ -253,7 +299,7 @@ impl<'c> From<&'c mut Tx> for On<'c> {
     fn from(tx: &'c mut Tx) -> Self {
         match tx {
             Tx::Sqlite(tx) => Self::Sqlite(tx),
-            Tx::Postgres(tx, bound) => Self::Pg(tx, *bound),
+            Tx::Postgres(tx, terms) => Self::Pg(tx, *terms),
         }
     }
 }
@@ -264,7 +310,7 @@ pub enum Tx {
     Sqlite(Transaction<'static, Lite>),
     /// `READ COMMITTED` for writers: each statement sees what was committed
     /// before it. Each answers within the time or not.
-    Postgres(Transaction<'static, Pg>, Duration),
+    Postgres(Transaction<'static, Pg>, Terms),
 }
 
 impl Tx {
@@ -272,7 +318,7 @@ impl Tx {
     pub async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => Ok(tx.commit().await?),
-            Self::Postgres(tx, bound) => within(bound, tx.commit()).await,
+            Self::Postgres(tx, terms) => within(terms.answer, tx.commit()).await,
         }
     }
 }
@@ -283,7 +329,7 @@ impl Database {
         match self {
             Self::Sqlite(database) => database.begin().await.map(Tx::Sqlite),
             Self::Postgres(database) => {
-                Ok(Tx::Postgres(database.begin().await?, database.answer()))
+                Ok(Tx::Postgres(database.begin().await?, Terms::of(database)))
             }
         }
     }
@@ -293,7 +339,7 @@ impl Database {
         match self {
             Self::Sqlite(database) => database.snapshot().await.map(Tx::Sqlite),
             Self::Postgres(database) => {
-                Ok(Tx::Postgres(database.snapshot().await?, database.answer()))
+                Ok(Tx::Postgres(database.snapshot().await?, Terms::of(database)))
             }
         }
     }

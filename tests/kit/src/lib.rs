@@ -16,6 +16,6 @@ mod server;
 pub use binary::binary;
 pub use eventually::{Outcome, eventually};
 pub use mingle::{Builder, Finished, Mingle};
-pub use postgres::{Postgres, TestDatabase};
+pub use postgres::{Pooler, Postgres, TestDatabase};
 pub use redis::Redis;
 pub use server::{Server, free_port};

@@ -49,6 +49,16 @@ pub struct TestDatabase {
     pub url: String,
 }
 
+/// A transaction pooler, as long as this lives, and a database behind it.
+#[derive(Debug)]
+pub struct Pooler {
+    /// The database's address through the pooler.
+    pub url: String,
+    /// The same past it.
+    pub direct_url: String,
+    _server: Server,
+}
+
 impl Postgres {
     /// The server that all tests of this process share: each takes a
     /// [`Postgres::database`], and none does anything to the server.
@@ -83,6 +93,37 @@ impl Postgres {
         let name = format!("test_{number}");
         self.sql("postgres", &format!("create database {name}"));
         TestDatabase { url: format!("postgres://{USER}@127.0.0.1:{}/{name}", self.port) }
+    }
+
+    /// Starts a transaction pooler of four sessions in front of the server, and
+    /// makes an empty database behind it.
+    ///
+    /// # Panics
+    ///
+    /// When PgBouncer is not installed, or is not ready within 60 s.
+    pub async fn pooler(&self) -> Pooler {
+        let (server, port) = (Server::prepare("pgbouncer", "INT"), free_port());
+        let direct = self.database().await;
+        let config = server.folder().join("pgbouncer.ini");
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user={USER}\n[pgbouncer]\n\
+             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+             auth_type = any\npool_mode = transaction\ndefault_pool_size = 4\n\
+             ignore_startup_parameters = extra_float_digits\n",
+            self.port
+        );
+        must(fs::write(&config, settings), "pgbouncer.ini");
+        let mut command = as_user(server.folder(), &pgbouncer());
+        command.arg(&config);
+        run(&server, &command);
+        eventually(START, "pgbouncer is ready", async || {
+            assert!(server.is_running(), "pgbouncer ended: {}", server.log());
+            accepts(port).unwrap_or(false)
+        })
+        .await;
+        let own = format!(":{}/", self.port);
+        let url = direct.url.replace(&own, &format!(":{port}/"));
+        Pooler { url, direct_url: direct.url, _server: server }
     }
 
     /// Runs SQL as superuser, beside the code under test, and returns what psql
@@ -148,50 +189,26 @@ impl Postgres {
     fn boot() -> Self {
         let server = Server::prepare("postgres", "QUIT");
         let (programs, port) = (programs(), free_port());
-        let postgres = Self { server, programs, port, databases: AtomicU32::new(0) };
-        if is_root() {
-            let id = |kind| {
-                let mut id = Command::new("id");
-                id.args([kind, USER]);
-                must(succeed(id).trim().parse().map(Some), "the id of the user postgres")
-            };
-            must(chown(postgres.server.folder(), id("-u"), id("-g")), "the folder");
-        }
-        let data = postgres.data();
-        let mut initdb = postgres.command("initdb");
+        let data = server.folder().join("data");
+        let mut initdb = as_user(server.folder(), &programs.join("initdb"));
         initdb.arg("-D").arg(&data).args(["-U", USER, "-A", "trust", "-E", "UTF8"]);
         initdb.args(["--locale=C", "--no-sync", "--no-instructions"]);
         succeed(initdb);
         let mut config = CONFIG.to_owned();
-        let folder = postgres.server.folder().display();
+        let folder = server.folder().display();
         must(write!(config, "port = {port}\nunix_socket_directories = '{folder}'\n"), "settings");
         let file = fs::File::options().append(true).open(data.join("postgresql.conf"));
         must(must(file, "postgresql.conf").write_all(config.as_bytes()), "postgresql.conf");
+        let postgres = Self { server, programs, port, databases: AtomicU32::new(0) };
         postgres.run();
         postgres
     }
 
     fn run(&self) {
-        let mut postgres = self.command("postgres");
-        postgres.arg("-D").arg(self.data());
-        let args: Vec<OsString> = postgres.get_args().map(OsStr::to_owned).collect();
-        self.server.start(postgres.get_program(), &args);
-    }
-
-    fn data(&self) -> PathBuf {
-        self.server.folder().join("data")
-    }
-
-    /// One of the cluster's programs, which refuse root.
-    fn command(&self, program: &str) -> Command {
-        let program = self.programs.join(program);
-        if !is_root() {
-            return Command::new(program);
-        }
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]).arg(program);
-        command.current_dir(self.server.folder());
-        command
+        let folder = self.server.folder();
+        let mut postgres = as_user(folder, &self.programs.join("postgres"));
+        postgres.arg("-D").arg(folder.join("data"));
+        run(&self.server, &postgres);
     }
 
     async fn ready(&self) {
@@ -201,6 +218,35 @@ impl Postgres {
         })
         .await;
     }
+}
+
+/// Makes the user of [`as_user`] the owner of a folder.
+fn own(folder: &Path) {
+    if is_root() {
+        let id = |kind| {
+            let mut id = Command::new("id");
+            id.args([kind, USER]);
+            must(succeed(id).trim().parse().map(Some), "the id of the user postgres")
+        };
+        must(chown(folder, id("-u"), id("-g")), "the folder");
+    }
+}
+
+/// A program that refuses root, in a folder of its own.
+fn as_user(folder: &Path, program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    own(folder);
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]).arg(program);
+    command.current_dir(folder);
+    command
+}
+
+fn run(server: &Server, command: &Command) {
+    let args: Vec<OsString> = command.get_args().map(OsStr::to_owned).collect();
+    server.start(command.get_program(), &args);
 }
 
 /// True when the server asks for no password: it let the user in, which it
@@ -236,6 +282,12 @@ fn programs() -> PathBuf {
         Some(folder) => folder,
         None => panic!("PostgreSQL is not installed: ./tests/run installs it"),
     }
+}
+
+/// Debian keeps it outside the path of ordinary users.
+fn pgbouncer() -> PathBuf {
+    let debian = PathBuf::from("/usr/sbin/pgbouncer");
+    if debian.exists() { debian } else { PathBuf::from("pgbouncer") }
 }
 
 fn is_root() -> bool {

@@ -16,8 +16,9 @@ const OLDEST: u32 = 15;
 pub struct Options {
     /// `postgres://user:password@host:port/database?sslmode=…`.
     pub url: String,
-    /// The way past a transaction pooler, for LISTEN and migrations. Without
-    /// one it is `url`, with `-pooler` removed from the host's first label.
+    /// The way past a transaction pooler, for LISTEN and migrations: where it is
+    /// another than `url`, `url` is taken for a pooler. Without one it is `url`,
+    /// with `-pooler` removed from the host's first label.
     pub direct_url: Option<String>,
     /// Connections of the pool, at least 1; LISTEN and migrations come on top.
     pub max_connections: u32,
@@ -33,7 +34,8 @@ pub struct Options {
 pub(super) struct Ways {
     pub(super) pooled: PgConnectOptions,
     pub(super) direct: PgConnectOptions,
-    /// True when sessions are a pooler's: settings go with each transaction.
+    /// True when sessions are a pooler's: settings and statements go with each
+    /// transaction.
     pub(super) is_pooler: bool,
 }
 
@@ -54,7 +56,8 @@ impl Options {
     pub(super) fn ways(&self) -> Result<Ways> {
         let mut pooled = parse(&self.url, "DATABASE_URL")?;
         let unpooled = without_pooler(pooled.get_host());
-        let is_pooler = unpooled.is_some();
+        let is_passed = self.direct_url.as_ref().is_some_and(|direct| *direct != self.url);
+        let is_pooler = unpooled.is_some() || is_passed;
         let direct = match (&self.direct_url, unpooled) {
             (Some(url), _) => parse(url, "DATABASE_DIRECT_URL")?,
             (None, Some(host)) => pooled.clone().host(&host),
@@ -151,6 +154,12 @@ mod tests {
         let explicit =
             Options { direct_url: Some("postgres://u@h/db".into()), ..Options::new(url) };
         assert_eq!(explicit.ways().unwrap().direct.get_host(), "h");
+
+        let passed = Options {
+            direct_url: Some("postgres://u@h:1/db".into()),
+            ..Options::new("postgres://u@h:2/db")
+        };
+        assert!(passed.ways().unwrap().is_pooler, "there is something to pass by");
 
         let plain = Options::new("postgres://u:p@my-pooler:5433/db").ways().unwrap();
         assert!(!plain.is_pooler, "a label alone is no pooler's host name");

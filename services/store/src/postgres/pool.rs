@@ -58,7 +58,8 @@ impl Postgres {
     }
 
     /// The pool, for statements that only read, each in its own snapshot. They
-    /// are the caller's to bound: see [`within`].
+    /// are the caller's to bound: see [`within`]; and not for a pooler: see
+    /// [`Postgres::is_pooled`].
     pub fn readers(&self) -> &PgPool {
         &self.pool
     }
@@ -89,6 +90,16 @@ impl Postgres {
     /// How long a statement may take: the bound for [`within`].
     pub fn answer(&self) -> Duration {
         self.options.answer
+    }
+
+    /// True when a transaction pooler stands between, which may give each
+    /// transaction another server session. The driver parses a statement in one
+    /// turn and executes it in the next, so there a statement outside of a
+    /// transaction executes whatever another caller left parsed in the session
+    /// (seen: most answers wrong under load). Each must be in a transaction, and
+    /// not `persistent`, because its name may be taken.
+    pub fn is_pooled(&self) -> bool {
+        self.ways.is_pooler
     }
 
     /// Closes the connections. Those that do not come back in time are left to

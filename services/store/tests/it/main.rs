@@ -6,6 +6,7 @@ mod breaker;
 mod bus;
 mod commit;
 mod failover;
+mod pooler;
 mod postgres;
 mod redis;
 mod sqlite;
