@@ -9,14 +9,24 @@
 //! its neighbour's: receivers tell by the positions in it.
 //!
 //! - [`Memory`]: within one process.
+//! - [`Merged`]: between processes, over Redis, PostgreSQL or both.
 
+mod beat;
+mod ear;
 mod memory;
+mod merged;
+mod peers;
+mod postgres;
+mod pulse;
+mod redis;
+mod source;
 mod topics;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use memory::Memory;
+pub use merged::{Merged, Options, Servers, Sources};
 pub use topics::Subscription;
 
 use crate::Result;

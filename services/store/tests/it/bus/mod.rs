@@ -1,6 +1,12 @@
 //! The bus: one suite over every kind, and what faults do to those that have
 //! servers.
 
+mod between;
+mod chaos;
 mod conformance;
+mod fallback;
+mod follower;
+mod loss;
 mod memory;
 mod reader;
+mod stage;

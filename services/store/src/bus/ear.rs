@@ -1,0 +1,194 @@
+//! What one source lets this process hear, and when it must not be believed.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use super::{Options, beat::Beat, peers::Peers, topics::Topics};
+use crate::Error;
+
+/// Since when a source is heard, or is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// It is listened to, all topics confirmed.
+    Since(Instant),
+    /// Nothing of it arrives.
+    NotSince(Instant),
+}
+
+impl Hearing {
+    pub(super) fn is_open(self) -> bool {
+        matches!(self, Self::Since(_))
+    }
+}
+
+struct State {
+    last_heard: Instant,
+    own_owed: u64,
+    peers: Peers,
+}
+
+/// The listening side of one source.
+pub(super) struct Ear {
+    name: &'static str,
+    topics: Arc<Topics>,
+    options: Options,
+    /// The id of this process.
+    own: u64,
+    /// Announcements owed to those who listen to this source.
+    pub(super) owed: AtomicU64,
+    hearing: watch::Sender<Hearing>,
+    state: Mutex<State>,
+}
+
+impl Ear {
+    pub(super) fn new(name: &'static str, topics: Arc<Topics>, options: Options, own: u64) -> Self {
+        let now = Instant::now();
+        let peers = Peers::new(options.lost_after, now);
+        let state = Mutex::new(State { last_heard: now, own_owed: 0, peers });
+        let hearing = watch::Sender::new(Hearing::NotSince(now));
+        Self { name, topics, options, own, owed: AtomicU64::new(0), hearing, state }
+    }
+
+    /// A connection begins: it has its time to be heard.
+    pub(super) fn begin(&self) {
+        self.state.lock().last_heard = Instant::now();
+    }
+
+    /// Everything is listened to from now on. What was before is a gap.
+    pub(super) fn open(&self) {
+        let now = Instant::now();
+        {
+            let mut state = self.state.lock();
+            state.last_heard = now;
+            state.peers.begin(now);
+        }
+        tracing::info!(bus.source = self.name, "the bus listens");
+        // First: whoever subscribes to an open source is told of nothing.
+        self.topics.gap_everywhere();
+        self.hearing.send_replace(Hearing::Since(now));
+    }
+
+    /// The connection is lost.
+    pub(super) fn shut(&self, error: &Error) {
+        let lost = self.hearing.send_if_modified(|hearing| {
+            let was_open = hearing.is_open();
+            if was_open {
+                *hearing = Hearing::NotSince(Instant::now());
+            }
+            was_open
+        });
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        if lost {
+            tracing::warn!(bus.source = self.name, %error, cause, "the bus lost a source");
+        } else {
+            tracing::debug!(bus.source = self.name, %error, cause, "the bus still lacks it");
+        }
+    }
+
+    pub(super) fn hearing(&self) -> Hearing {
+        *self.hearing.borrow()
+    }
+
+    /// Told at each change.
+    pub(super) fn changes(&self) -> watch::Receiver<Hearing> {
+        self.hearing.subscribe()
+    }
+
+    pub(super) fn message(&self, topic: &str, payload: &Bytes) {
+        self.heard();
+        self.topics.deliver(topic, payload);
+    }
+
+    /// Something on `topic` could not be carried.
+    pub(super) fn gap(&self, topic: &str) {
+        self.heard();
+        self.topics.gap(topic);
+    }
+
+    /// Something came that cannot be read: it may have been anything.
+    pub(super) fn unreadable(&self) {
+        self.heard();
+        tracing::debug!(bus.source = self.name, "an unreadable announcement is a gap");
+        self.topics.gap_everywhere();
+    }
+
+    pub(super) fn beat(&self, bytes: &[u8]) {
+        // A newer version's beat is a sign of life and no more.
+        let Some(beat) = Beat::decode(bytes) else { return self.heard() };
+        let now = Instant::now();
+        let missed = {
+            let mut state = self.state.lock();
+            state.last_heard = now;
+            if beat.id == self.own {
+                let owed = std::mem::replace(&mut state.own_owed, beat.owed);
+                owed < beat.owed
+            } else {
+                state.peers.hear(&beat, now)
+            }
+        };
+        if missed {
+            self.missed("a process was not heard");
+        }
+    }
+
+    fn heard(&self) {
+        self.state.lock().last_heard = Instant::now();
+    }
+
+    /// When the source counts as lost if nothing is heard of it before.
+    pub(super) fn silent_at(&self) -> Instant {
+        self.state.lock().last_heard + self.options.lost_after
+    }
+
+    /// Looks whether a process has fallen silent on a source that is heard.
+    pub(super) fn sweep(&self) {
+        if self.hearing().is_open() && self.state.lock().peers.sweep(Instant::now()) {
+            self.missed("a process has fallen silent");
+        }
+    }
+
+    fn missed(&self, why: &'static str) {
+        tracing::info!(bus.source = self.name, why, "a gap for every topic");
+        self.topics.gap_everywhere();
+    }
+
+    pub(super) fn anyone_misses_redis(&self) -> bool {
+        self.state.lock().peers.anyone_misses_redis()
+    }
+
+    /// What this process says of itself here.
+    pub(super) fn own_beat(&self, number: u64, hears_redis: bool, leaving: bool) -> Bytes {
+        let owed = self.owed.load(Ordering::Acquire);
+        Beat { id: self.own, number, owed, hears_redis, leaving }.encode()
+    }
+
+    /// Waits until the source is heard, but only for so long after it was
+    /// lost, so that a thousand subscribers wait together and not in turn.
+    pub(super) async fn opened(&self) -> bool {
+        let mut changes = self.changes();
+        let Hearing::NotSince(lost) = *changes.borrow_and_update() else { return true };
+        let opened = changes.wait_for(|hearing| hearing.is_open());
+        matches!(timeout_at(lost + self.options.subscribe, opened).await, Ok(Ok(_)))
+    }
+
+    pub(super) fn lost_after(&self) -> Duration {
+        self.options.lost_after
+    }
+
+    /// How long one subscriber waits for its confirmation.
+    pub(super) fn patience(&self) -> Duration {
+        self.options.subscribe
+    }
+}

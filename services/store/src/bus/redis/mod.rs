@@ -1,0 +1,94 @@
+//! Redis pub/sub as a source.
+//!
+//! One connection of its own listens; what is published goes pipelined over
+//! the connection for commands. A topic is subscribed to while it has a
+//! subscriber in this process, in batches of what gathered in one round trip.
+//!
+//! | what happens | what follows |
+//! | --- | --- |
+//! | the listening connection is lost | reconnect, subscribe again, then one gap for every topic |
+//! | the server is frozen, the connection half open | nothing is heard for the bound, then the same |
+//! | a SUBSCRIBE is not confirmed in time | the subscriber goes on, and gets a gap with the confirmation |
+//! | the server refuses a publish, or no answer comes | the publish fails; whether it was heard is unknown |
+//! | a frozen server wakes | what was published to it may be heard late: receivers know it by its position |
+//! | this process reads too slowly | the server closes the connection at its output limit: a gap |
+
+mod listen;
+mod wanted;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::{Announcement, ear::Ear, source::Source, topics::Topics};
+use crate::{Error, ErrorKind, Result, redis::Redis};
+use wanted::Wanted;
+
+pub(super) use wanted::Changes;
+
+/// The tag of all its channels, which are no keys: nothing is stored.
+const TAG: &str = "bus";
+const BEAT: &str = "beat";
+const TOPIC: &str = "topic:";
+
+/// One server, published to and listened to.
+pub(super) struct RedisSource {
+    redis: Redis,
+    ear: Arc<Ear>,
+    wanted: Arc<Wanted>,
+}
+
+impl RedisSource {
+    /// Listens for good to whatever `topics` wants, until `stop`.
+    pub(super) fn start(
+        redis: Redis,
+        ear: Arc<Ear>,
+        topics: Arc<Topics>,
+        changes: Arc<Changes>,
+        stop: CancellationToken,
+    ) -> Self {
+        let wanted = Arc::new(Wanted::new(topics, changes));
+        let listener = listen::Listener::new(redis.clone(), ear.clone(), wanted.clone());
+        tokio::spawn(listener.run(stop));
+        Self { redis, ear, wanted }
+    }
+}
+
+#[async_trait]
+impl Source for RedisSource {
+    fn ear(&self) -> &Arc<Ear> {
+        &self.ear
+    }
+
+    async fn publish(&self, batch: &[Announcement]) -> Result<()> {
+        let mut pipe = redis::pipe();
+        for Announcement { topic, payload } in batch {
+            let channel = self.redis.key(TAG, &format!("{TOPIC}{topic}"));
+            pipe.cmd("PUBLISH").arg(channel).arg(&payload[..]).ignore();
+        }
+        self.redis.pipeline(&pipe).await
+    }
+
+    async fn beat(&self, beat: Bytes) -> Result<()> {
+        let channel = self.redis.key(TAG, BEAT);
+        self.redis.query(redis::cmd("PUBLISH").arg(channel).arg(&beat[..])).await
+    }
+
+    async fn confirm(&self, topic: &str) {
+        let is_open = self.ear.opened().await;
+        let patience = if is_open { self.ear.patience() } else { Duration::ZERO };
+        self.wanted.confirmed(topic, patience).await;
+    }
+}
+
+/// The listening connection ended.
+fn lost(source: redis::RedisError) -> Error {
+    Error::with_source(ErrorKind::Unavailable, "redis subscriptions", source)
+}
+
+/// Nothing came in time.
+fn silent() -> Error {
+    Error::new(ErrorKind::Timeout, "redis subscriptions")
+}
