@@ -1,16 +1,22 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use mingle_runtime::{
     Role,
-    config::{Config, Environment, Problems, Section as _, sources},
+    config::{Config, Environment, Problems, Section as _},
     grpc,
 };
 
-use crate::compose;
+use crate::{
+    backends::{self, Plan},
+    compose, migrate,
+};
 
 const CONFIGURATION: &str = "\
 Configuration, each layer over the one before:
@@ -25,7 +31,13 @@ Configuration, each layer over the one before:
   MINGLE_GATEWAY__LISTEN        HTTP and WebSocket  [127.0.0.1:8080]
   MINGLE_GRPC__LISTEN           gRPC                [127.0.0.1:50051]
   MINGLE_PROBES__LISTEN         probes and metrics  [127.0.0.1:9464]
-  MINGLE_DATA__DIR              where the data is   [mingle-data]";
+  MINGLE_DATA__DIR              where the data is   [mingle-data]
+
+Several processes (mingle serve ROLE…) share their backends and secrets:
+  REDIS_URL                     redis:// or rediss://, with user and password
+  DATABASE_URL                  postgres://; DATABASE_DIRECT_URL past a pooler
+  MINGLE_PEERS__CHAT            [\"http://host:50055\", …] or [\"dns:///chat:50055\"],
+                                and so on for each role of another process";
 
 /// Matchmaking, chat and presence for an application.
 ///
@@ -48,13 +60,16 @@ enum Command {
         /// gateway, matchmaking, chat, presence
         roles: Vec<Role>,
     },
+    /// Brings the tables of the database at `DATABASE_URL` to the newest
+    /// version and ends. Every start does so too.
+    Migrate,
 }
 
 /// Runs the command and returns its exit code: 0 after an orderly end, 2 when
 /// the configuration is wrong, 1 for everything else.
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
-    match serve(cli) {
+    match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             crate::tell::failure(&error);
@@ -63,46 +78,45 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn serve(cli: Cli) -> anyhow::Result<()> {
+fn execute(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     let mut roles = match cli.command {
+        Some(Command::Migrate) => {
+            let config = load(cli.config.as_deref(), &[])?;
+            return runtime.block_on(migrate::run(&config));
+        }
         Some(Command::Serve { roles }) if !roles.is_empty() => roles,
         _ => Role::ALL.to_vec(),
     };
     roles.sort_unstable();
     roles.dedup();
+    let config = load(cli.config.as_deref(), &roles)?;
+    let plan = Plan::of(&config, &roles)?;
+    runtime.block_on(compose::run(config, &roles, plan))
+}
+
+/// The defaults of every crate, those of a role that is alone in its process,
+/// and what goes over them.
+fn load(file: Option<&Path>, roles: &[Role]) -> Result<Config, Problems> {
+    let ports = match roles {
+        [alone] => format!(
+            "[grpc]\nlisten = \"127.0.0.1:{}\"\n[probes]\nlisten = \"127.0.0.1:{}\"\n",
+            alone.port(),
+            alone.port() + 1000
+        ),
+        _ => String::new(),
+    };
     let defaults = [
         grpc::Config::DEFAULTS,
+        backends::DEFAULTS,
         mingle_presence::Config::DEFAULTS,
         mingle_chat::Config::DEFAULTS,
         mingle_matchmaking::Config::DEFAULTS,
         mingle_gateway::Config::DEFAULTS,
+        &ports,
     ];
-    let config = Config::load(&defaults, cli.config.as_deref(), Environment::of_process())?;
-    require_backends(&config, &roles)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(compose::run(config, &roles))
-}
-
-/// Roles in several processes need backends that they share: each on its own
-/// embedded ones would be a split brain that nobody notices.
-fn require_backends(config: &Config, roles: &[Role]) -> Result<(), Problems> {
-    let mut problems = Problems::default();
-    let environment = config.environment();
-    let redis = sources::redis(environment, config.mode(), &mut problems).is_some();
-    let database = sources::database(environment, &mut problems).is_some();
-    let is_whole = roles.len() == Role::ALL.len();
-    for (variable, is_set) in [("REDIS_URL", redis), ("DATABASE_URL", database)] {
-        if is_whole && is_set {
-            problems.add(variable, "is set, but this version serves on embedded backends only");
-        } else if is_set {
-            problems
-                .add(variable, "is set, but this version cannot share backends yet: run `mingle`");
-        } else if !is_whole {
-            problems.add(variable, "is missing: a process with some of the roles needs backends that it shares with the others");
-        }
-    }
-    problems.into_result()
+    Config::load(&defaults, file, Environment::of_process())
 }

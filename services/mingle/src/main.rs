@@ -1,8 +1,10 @@
 //! The `mingle` command: the composition root, the only crate that knows all
 //! the others.
 
+mod backends;
 mod cli;
 mod compose;
+mod migrate;
 mod secrets;
 mod tell;
 

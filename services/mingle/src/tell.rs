@@ -13,14 +13,15 @@ use serde_json::json;
 /// Announces listeners as they open, and the process when it is ready.
 pub(crate) struct Announcer {
     mode: Mode,
-    dir: PathBuf,
+    /// Where the data is, when it is this process's.
+    dir: Option<PathBuf>,
     gateway: Option<SocketAddr>,
 }
 
 impl Announcer {
-    /// For a process in `mode` whose data is in `dir`.
-    pub(crate) fn new(mode: Mode, dir: &Path) -> Self {
-        Self { mode, dir: dir.to_owned(), gateway: None }
+    /// For a process in `mode` whose data is in `dir`, or shared.
+    pub(crate) fn new(mode: Mode, dir: Option<&Path>) -> Self {
+        Self { mode, dir: dir.map(Path::to_owned), gateway: None }
     }
 
     /// As the process wants it: a name and its address, then no name at all.
@@ -44,13 +45,14 @@ impl Announcer {
         if self.mode == Mode::Production && !std::io::stderr().is_terminal() {
             return;
         }
-        let kept = self.dir.join("mingle.db");
         if address.ip().is_loopback() {
             eprintln!("\n  Open http://{address}/ in two tabs and press \"Find someone\" in both.");
         } else {
             eprintln!("\n  Serving on {address}, also beyond this machine.");
         }
-        eprintln!("  What is said is kept in {}.", kept.display());
+        if let Some(dir) = &self.dir {
+            eprintln!("  What is said is kept in {}.", dir.join("mingle.db").display());
+        }
         match (self.mode, address.ip().is_loopback()) {
             (Mode::Production, _) => {}
             (Mode::Development, true) => {

@@ -6,6 +6,7 @@
 //! ignore.
 
 mod binary;
+mod deployment;
 mod eventually;
 mod log;
 mod mingle;
@@ -14,6 +15,7 @@ mod redis;
 mod server;
 
 pub use binary::binary;
+pub use deployment::{Deployment, Plan};
 pub use eventually::{Outcome, eventually};
 pub use mingle::{Builder, Finished, Mingle};
 pub use postgres::{Pooler, Postgres, TestDatabase};

@@ -66,13 +66,7 @@ impl Builder {
     /// With the log, when it exits or is not ready within 60 s.
     pub async fn start(self) -> Mingle {
         let mut mingle = self.spawn();
-        eventually(START, "mingle is ready", async || {
-            if let Ok(Some(status)) = mingle.child.try_wait() {
-                panic!("mingle exited before it was ready: {status}");
-            }
-            mingle.log.ready().whole
-        })
-        .await;
+        mingle.ready().await;
         mingle
     }
 
@@ -89,7 +83,7 @@ impl Builder {
     }
 
     /// Starts the process and waits for nothing.
-    fn spawn(self) -> Mingle {
+    pub(crate) fn spawn(self) -> Mingle {
         let program = self.program.unwrap_or_else(|| binary().to_owned());
         let (data_dir, temporary) = match self.data_dir {
             Some(folder) => (folder, None),
@@ -149,6 +143,17 @@ impl Mingle {
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    /// Waits until the whole of it is ready.
+    pub(crate) async fn ready(&mut self) {
+        eventually(START, "mingle is ready", async || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("mingle exited before it was ready: {status}");
+            }
+            self.log.ready().whole
+        })
+        .await;
     }
 
     /// Where the gateway listens (HTTP and WebSocket).

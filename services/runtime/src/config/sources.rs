@@ -72,9 +72,28 @@ pub fn redis(env: &Environment, mode: Mode, problems: &mut Problems) -> Option<R
     })
 }
 
+/// A PostgreSQL server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// `postgres://`, with user and password; may be that of a pooler.
+    pub url: Secret,
+    /// The way past a pooler, for LISTEN and migrations.
+    pub direct_url: Option<Secret>,
+}
+
 /// What the environment says of PostgreSQL.
-pub fn database(env: &Environment, problems: &mut Problems) -> Option<Secret> {
-    env.get("DATABASE_URL", problems).map(Secret::new)
+pub fn database(env: &Environment, problems: &mut Problems) -> Option<Database> {
+    let direct_url = postgres(env, "DATABASE_DIRECT_URL", problems);
+    let url = postgres(env, "DATABASE_URL", problems)?;
+    Some(Database { url, direct_url })
+}
+
+fn postgres(env: &Environment, name: &str, problems: &mut Problems) -> Option<Secret> {
+    let text = env.get(name, problems)?;
+    let url = Url::parse(&text).ok();
+    let right = url.is_some_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    problems.require(right, name, "is not a postgres:// URL");
+    right.then(|| Secret::new(&text))
 }
 
 fn candidates(

@@ -46,6 +46,11 @@ pub struct SqlStore {
     lanes: Lanes<Append>,
 }
 
+/// Brings the tables to the newest version.
+pub async fn migrate(database: &Database) -> Result<()> {
+    database.migrate("chat", MIGRATIONS).await
+}
+
 impl SqlStore {
     /// Brings the tables up to date and starts the write path. What is
     /// committed here is told to `announce`.
@@ -55,7 +60,7 @@ impl SqlStore {
         announce: Arc<dyn Announce>,
         options: Options,
     ) -> Result<Self> {
-        database.migrate("chat", MIGRATIONS).await?;
+        migrate(&database).await?;
         let max_members = options.max_members;
         let append = Append { database: database.clone(), clock, announce, max_members };
         // SQLite has one writer: more lanes would only wait for each other.

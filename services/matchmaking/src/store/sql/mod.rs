@@ -6,4 +6,4 @@ mod rows;
 mod tickets;
 mod write;
 
-pub use tickets::SqlTickets;
+pub use tickets::{SqlTickets, migrate};

@@ -46,10 +46,15 @@ pub struct SqlTickets {
     lanes: Lanes<Writer>,
 }
 
+/// Brings the tables to the newest version.
+pub async fn migrate(database: &Database) -> Result<()> {
+    database.migrate("matchmaking", MIGRATIONS).await
+}
+
 impl SqlTickets {
     /// Brings the tables to the newest version and starts the writer.
     pub async fn open(database: Database) -> Result<Self> {
-        database.migrate("matchmaking", MIGRATIONS).await?;
+        migrate(&database).await?;
         let writer = std::sync::Arc::new(Writer(database.clone()));
         Ok(Self { database, lanes: Lanes::start(writer, 1, MAX_BATCH) })
     }

@@ -1,0 +1,273 @@
+//! Which backends a process has: embedded ones, or those that it shares with
+//! other processes.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use mingle_runtime::{
+    Role,
+    config::{Config, Problems, Section, sources},
+    diagnostics::Diagnostics,
+    lifecycle::DataConfig,
+};
+use mingle_store::{
+    Backends, Database,
+    bus::{self, Memory, Merged, Servers},
+    clock::{Clock, SystemClock},
+    postgres::{self, Postgres},
+    redis::{self, Redis},
+    sqlite::{self, Sqlite},
+};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+/// The sections of the shared backends.
+pub(crate) const DEFAULTS: &str = include_str!("../config.default.toml");
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RedisConfig {
+    timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DatabaseConfig {
+    max_connections: u32,
+    acquire_ms: u64,
+    answer_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BusConfig {
+    heartbeat_ms: u64,
+    lost_after_ms: u64,
+}
+
+impl Section for RedisConfig {
+    const NAME: &'static str = "redis";
+    const DEFAULTS: &'static str = DEFAULTS;
+
+    fn validate(&self, problems: &mut Problems) {
+        let bounded = (1..=60_000).contains(&self.timeout_ms);
+        problems.require(bounded, "redis.timeout_ms", "must be 1 to 60000");
+    }
+}
+
+impl Section for DatabaseConfig {
+    const NAME: &'static str = "database";
+    const DEFAULTS: &'static str = DEFAULTS;
+
+    fn validate(&self, problems: &mut Problems) {
+        let some = self.max_connections > 0;
+        problems.require(some, "database.max_connections", "must be at least 1");
+        for (value, key) in
+            [(self.acquire_ms, "database.acquire_ms"), (self.answer_ms, "database.answer_ms")]
+        {
+            problems.require((10..=60_000).contains(&value), key, "must be 10 to 60000");
+        }
+    }
+}
+
+impl Section for BusConfig {
+    const NAME: &'static str = "bus";
+    const DEFAULTS: &'static str = DEFAULTS;
+
+    fn validate(&self, problems: &mut Problems) {
+        let beats = (10..=60_000).contains(&self.heartbeat_ms);
+        problems.require(beats, "bus.heartbeat_ms", "must be 10 to 60000");
+        let later = self.lost_after_ms >= 2 * self.heartbeat_ms;
+        problems.require(later, "bus.lost_after_ms", "must be at least twice heartbeat_ms");
+    }
+}
+
+/// What a process is going to open.
+pub(crate) enum Plan {
+    /// Everything in one process, in memory and a file.
+    Embedded,
+    /// What is shared with other processes.
+    Shared(Box<Shared>),
+    /// Nothing: the roles keep no state.
+    Nothing,
+}
+
+pub(crate) struct Shared {
+    redis: (sources::Redis, RedisConfig),
+    database: (sources::Database, DatabaseConfig),
+    bus: BusConfig,
+}
+
+impl Plan {
+    /// Roles in several processes need backends that they share: each on its
+    /// own embedded ones would be a split brain that nobody notices.
+    pub(crate) fn of(config: &Config, roles: &[Role]) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let environment = config.environment();
+        let redis = sources::redis(environment, config.mode(), &mut problems);
+        let database = sources::database(environment, &mut problems);
+        let is_whole = roles.len() == Role::ALL.len();
+        let keeps = roles.iter().any(|role| keeps_state(*role));
+        if (is_whole && (redis.is_some() != database.is_some())) || (!is_whole && keeps) {
+            for (variable, is_set) in
+                [("REDIS_URL", redis.is_some()), ("DATABASE_URL", database.is_some())]
+            {
+                let why = "is missing: processes that share the work share both backends";
+                problems.require(is_set, variable, why);
+            }
+        }
+        if (!is_whole || redis.is_some()) && roles.contains(&Role::Gateway) {
+            for key in ["gateway.jwt_secret", "gateway.session_secret"] {
+                let why = "is missing: gateways in several processes share their secrets";
+                problems.require(!config.is_empty(key), key, why);
+            }
+        }
+        let sections = (
+            config.section(&mut problems),
+            config.section(&mut problems),
+            config.section(&mut problems),
+        );
+        problems.into_result()?;
+        Ok(match (redis, database, sections) {
+            (Some(redis), Some(database), (Some(for_redis), Some(for_database), Some(bus)))
+                if keeps =>
+            {
+                let redis = (redis, for_redis);
+                let database = (database, for_database);
+                Self::Shared(Box::new(Shared { redis, database, bus }))
+            }
+            _ if keeps => Self::Embedded,
+            _ => Self::Nothing,
+        })
+    }
+
+    /// Opens it. A database that is away is waited for a while.
+    pub(crate) async fn open(
+        &self,
+        data: &DataConfig,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Opened> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mut opened = Opened { clock: clock.clone(), backends: None, bus: None };
+        match self {
+            Self::Nothing => {}
+            Self::Embedded => {
+                let database = Sqlite::open(&data.dir).await?.into();
+                let bus = Arc::new(Memory::new());
+                opened.backends = Some(Backends { database, redis: None, bus, clock });
+            }
+            Self::Shared(shared) => {
+                let database = shared.database().await?;
+                let redis = shared.redis(stop).await?;
+                let servers = Servers::Both(redis.clone(), database.clone());
+                let bus = Arc::new(Merged::start(servers, shared.beats()));
+                opened.bus = Some(bus.clone());
+                let database = database.into();
+                opened.backends = Some(Backends { database, redis: Some(redis), bus, clock });
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Tells operators what is used.
+    pub(crate) fn declare(&self, diagnostics: &Diagnostics, dir: &Path) {
+        match self {
+            Self::Nothing => {}
+            Self::Embedded => {
+                let file = dir.join(sqlite::FILE);
+                diagnostics.declare("database", "sqlite", &file.display().to_string());
+                diagnostics.declare("bus", "memory", "this process");
+                diagnostics.declare("presence", "memory", "this process");
+                diagnostics.declare("match index", "memory", "this process");
+            }
+            Self::Shared(shared) => {
+                let redis = place(shared.redis.0.url.expose());
+                let database = place(shared.database.0.url.expose());
+                diagnostics.declare("database", "postgresql", &database);
+                diagnostics.declare("bus", "redis, postgresql", &redis);
+                diagnostics.declare("presence", "redis", &redis);
+                diagnostics.declare("match index", "redis", &redis);
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn database(&self) -> anyhow::Result<Postgres> {
+        let (source, config) = &self.database;
+        connect(source, config).await
+    }
+
+    async fn redis(&self, stop: CancellationToken) -> anyhow::Result<Redis> {
+        let (source, config) = &self.redis;
+        let timeout = source.request_timeout_ms.unwrap_or(config.timeout_ms);
+        let path = |file: &Option<String>| file.as_ref().map(Into::into);
+        let options = redis::Options {
+            url: source.url.expose().to_owned(),
+            tls: redis::Tls {
+                ca: path(&source.tls.ca),
+                cert: path(&source.tls.cert),
+                key: path(&source.tls.key),
+                verify: source.tls.verify,
+            },
+            prefix: source.key_prefix.clone(),
+            timeout: Duration::from_millis(timeout),
+        };
+        Redis::start(options, stop).await.context("cannot use REDIS_URL")
+    }
+
+    fn beats(&self) -> bus::Options {
+        bus::Options {
+            beat: Duration::from_millis(self.bus.heartbeat_ms),
+            lost_after: Duration::from_millis(self.bus.lost_after_ms),
+            ..bus::Options::default()
+        }
+    }
+}
+
+/// Connects to PostgreSQL.
+pub(crate) async fn connect(
+    source: &sources::Database,
+    config: &DatabaseConfig,
+) -> anyhow::Result<Postgres> {
+    let options = postgres::Options {
+        direct_url: source.direct_url.as_ref().map(|url| url.expose().to_owned()),
+        max_connections: config.max_connections,
+        acquire: Duration::from_millis(config.acquire_ms),
+        answer: Duration::from_millis(config.answer_ms),
+        ..postgres::Options::new(source.url.expose())
+    };
+    let place = place(source.url.expose());
+    Postgres::connect(options).await.with_context(|| format!("cannot use the database at {place}"))
+}
+
+/// Host and port of a URL, without its secrets.
+fn place(url: &str) -> String {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = after_scheme.split(['/', '?']).next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default().to_owned()
+}
+
+fn keeps_state(role: Role) -> bool {
+    !matches!(role, Role::Gateway)
+}
+
+/// What was opened.
+pub(crate) struct Opened {
+    pub(crate) clock: Arc<dyn Clock>,
+    /// `None` for roles without state.
+    pub(crate) backends: Option<Backends>,
+    bus: Option<Arc<Merged>>,
+}
+
+impl Opened {
+    /// Says farewell to the other processes and closes the connections.
+    pub(crate) async fn close(self) {
+        if let Some(bus) = &self.bus {
+            bus.close().await;
+        }
+        if let Some(Backends { database, .. }) = &self.backends {
+            Database::close(database).await;
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Many `mingle` processes over one Redis and one PostgreSQL.
+
+use std::time::Duration;
+
+use crate::{Builder, Mingle, Postgres, Redis, TestDatabase, free_port};
+
+/// Each role with how many processes it has.
+const SHAPE: &[(&str, usize)] = &[("presence", 1), ("chat", 2), ("matchmaking", 2), ("gateway", 2)];
+
+/// How to start a [`Deployment`].
+#[derive(Debug, Default)]
+pub struct Plan {
+    env: Vec<(String, String)>,
+    own_postgres: bool,
+}
+
+impl Plan {
+    /// Sets an environment variable of every process.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.env.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// With a database server of its own, to be frozen and killed.
+    #[must_use]
+    pub fn own_postgres(mut self) -> Self {
+        self.own_postgres = true;
+        self
+    }
+
+    /// Starts servers and processes, and waits until all are ready.
+    pub async fn start(self) -> Deployment {
+        let own = if self.own_postgres { Some(Postgres::start().await) } else { None };
+        let server = match &own {
+            Some(own) => own,
+            None => Postgres::shared().await,
+        };
+        let database = server.database().await;
+        let redis = Redis::start().await;
+        let places: Vec<Place> =
+            SHAPE.iter().flat_map(|(role, count)| (0..*count).map(|_| Place::new(role))).collect();
+        let mut deployment = Deployment {
+            redis,
+            postgres: own,
+            database,
+            env: self.env,
+            processes: places.into_iter().map(|place| (place, None)).collect(),
+        };
+        deployment.start().await;
+        deployment
+    }
+}
+
+/// A role and the ports that it keeps over restarts.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    role: &'static str,
+    grpc: u16,
+    http: u16,
+}
+
+impl Place {
+    fn new(role: &'static str) -> Self {
+        Self { role, grpc: free_port(), http: free_port() }
+    }
+}
+
+/// See the module. The processes and servers end with this value, or with the
+/// test process.
+#[derive(Debug)]
+pub struct Deployment {
+    redis: Redis,
+    postgres: Option<Postgres>,
+    database: TestDatabase,
+    env: Vec<(String, String)>,
+    processes: Vec<(Place, Option<Mingle>)>,
+}
+
+impl Deployment {
+    /// How to start one.
+    #[must_use]
+    pub fn plan() -> Plan {
+        Plan::default()
+    }
+
+    /// Starts every process that does not run, all at once.
+    pub async fn start(&mut self) {
+        for at in 0..self.processes.len() {
+            let (place, process) = &self.processes[at];
+            if process.is_none() {
+                self.processes[at].1 = Some(self.builder(*place).spawn());
+            }
+        }
+        for (_, process) in &mut self.processes {
+            if let Some(process) = process {
+                process.ready().await;
+            }
+        }
+    }
+
+    /// Asks every process to end, callers before whom they call, and returns
+    /// their exit codes.
+    pub async fn terminate(&mut self, deadline: Duration) -> Vec<Option<i32>> {
+        let mut codes = Vec::new();
+        for (_, process) in self.processes.iter_mut().rev() {
+            if let Some(mut process) = process.take() {
+                codes.push(process.sigterm(deadline).await.code());
+            }
+        }
+        codes
+    }
+
+    /// The `nth` process of a role.
+    ///
+    /// # Panics
+    ///
+    /// When there is none, or it does not run.
+    pub fn process(&mut self, role: &str, nth: usize) -> &mut Mingle {
+        let of_role = self.processes.iter_mut().filter(|(place, _)| place.role == role);
+        match of_role.map(|(_, process)| process).nth(nth) {
+            Some(Some(process)) => process,
+            _ => panic!("{role} {nth} does not run"),
+        }
+    }
+
+    /// Kills a process and its successor starts at the same address.
+    pub async fn kill_and_restart(&mut self, role: &str, nth: usize) {
+        self.kill9(role, nth);
+        self.start().await;
+    }
+
+    /// Kills a process, which learns nothing of it.
+    pub fn kill9(&mut self, role: &str, nth: usize) {
+        self.process(role, nth).kill9();
+        let of_role = self.processes.iter_mut().filter(|(place, _)| place.role == role);
+        if let Some((_, process)) = of_role.into_iter().nth(nth) {
+            *process = None;
+        }
+    }
+
+    /// Where the gateways listen.
+    #[must_use]
+    pub fn gateways(&self) -> Vec<std::net::SocketAddr> {
+        self.places("gateway").map(|place| ([127, 0, 0, 1], place.http).into()).collect()
+    }
+
+    /// Where the processes of a role serve gRPC.
+    #[must_use]
+    pub fn grpc(&self, role: &str) -> Vec<std::net::SocketAddr> {
+        self.places(role).map(|place| ([127, 0, 0, 1], place.grpc).into()).collect()
+    }
+
+    /// The Redis of all.
+    #[must_use]
+    pub fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
+    /// The database server, when it is this deployment's own.
+    #[must_use]
+    pub fn postgres(&self) -> Option<&Postgres> {
+        self.postgres.as_ref()
+    }
+
+    /// The database of all.
+    #[must_use]
+    pub fn database(&self) -> &TestDatabase {
+        &self.database
+    }
+
+    fn places(&self, role: &str) -> impl Iterator<Item = Place> {
+        self.processes.iter().map(|(place, _)| *place).filter(move |place| place.role == role)
+    }
+
+    fn builder(&self, place: Place) -> Builder {
+        let mut builder = Mingle::builder()
+            .arg("serve")
+            .arg(place.role)
+            .env("MINGLE_GRPC__LISTEN", format!("127.0.0.1:{}", place.grpc))
+            .env("MINGLE_GATEWAY__LISTEN", format!("127.0.0.1:{}", place.http));
+        if place.role != "gateway" {
+            builder = builder
+                .env("REDIS_URL", self.redis.url())
+                .env("DATABASE_URL", &self.database.url)
+                .env("MINGLE_DATABASE__MAX_CONNECTIONS", "8");
+        }
+        for (role, _) in SHAPE.iter().filter(|(role, _)| *role != "gateway") {
+            let peers: Vec<_> =
+                self.grpc(role).iter().map(|at| format!("\"http://{at}\"")).collect();
+            let key = format!("MINGLE_PEERS__{}", role.to_uppercase());
+            builder = builder.env(key, format!("[{}]", peers.join(", ")));
+        }
+        self.env.iter().fold(builder, |builder, (key, value)| builder.env(key, value))
+    }
+}
