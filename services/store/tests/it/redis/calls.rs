@@ -1,6 +1,6 @@
 //! Commands, pipelines, scripts.
 
-use std::sync::Arc;
+use std::{slice::from_ref, sync::Arc};
 
 use mingle_store::{
     ErrorKind,
@@ -26,7 +26,7 @@ async fn commands_pipelines_and_scripts_answer() {
     assert_eq!(key, "mingle:{calls}:n");
 
     redis.query::<()>(redis::cmd("SET").arg(&key).arg(40)).await.unwrap();
-    let sum: i64 = redis.run(&ADD, &[key.clone()], &[2.into()]).await.unwrap();
+    let sum: i64 = redis.run(&ADD, from_ref(&key), &[2.into()]).await.unwrap();
     assert_eq!(sum, 42);
     let mut pipe = redis::pipe();
     pipe.cmd("GET").arg(&key).cmd("EXISTS").arg("nothing");

@@ -1,6 +1,6 @@
 //! Killed connections, a frozen server, a server that is away.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, slice::from_ref, time::Duration};
 
 use mingle_store::{
     Error, ErrorKind,
@@ -120,7 +120,7 @@ async fn a_script_that_its_caller_gave_up_does_nothing_later() {
     let server = Server::start().await;
     let redis = impatient(&server).await;
     let (script, plain) = (redis.key("late", "script"), redis.key("late", "plain"));
-    assert_eq!(redis.run::<i64>(&COUNT, &[script.clone()], &[]).await.unwrap(), 1);
+    assert_eq!(redis.run::<i64>(&COUNT, from_ref(&script), &[]).await.unwrap(), 1);
     let before = executed(&server, "evalsha");
 
     server.freeze();
@@ -159,10 +159,19 @@ async fn a_late_script_is_unavailable_to_who_still_waits() {
     let error = redis.query::<()>(&late).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(server.cli(&["EXISTS", &redis.key("late", "n")]), "0");
-    // The impatience of one caller costs nobody the connection.
-    for _ in 0..10 {
-        let _ = hurried.query::<String>(&small()).await;
+}
+
+#[tokio::test]
+async fn the_impatience_of_one_caller_costs_nobody_the_connection() {
+    let server = Server::start().await;
+    let redis = connect(&server).await;
+    let hurried = redis.clone().with_timeout(Duration::from_millis(20));
+    server.freeze();
+    for _ in 0..5 {
+        let error = hurried.query::<String>(&small()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
     }
+    server.thaw();
     assert_eq!(redis.query::<String>(&small()).await.unwrap(), "small");
     assert_eq!(executed(&server, "info"), 2, "each connection asks once, and two were made");
 }
@@ -192,6 +201,18 @@ async fn a_server_that_is_away_is_no_error_and_found_when_it_comes() {
     eventually(SOON, "the loss", async || redis.query::<String>(&small()).await.is_err()).await;
     assert!(!redis.is_connected());
     assert!(!server.cli(&["CLIENT", "LIST"]).contains("lib-name=redis-rs"));
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_second_attempt() {
+    let server = Server::start().await;
+    // Half of it is what a call would wait for the first.
+    let timeout = SOON * 10;
+    let redis = connect_with(Options { timeout, ..Options::new(server.url()) }).await;
+    server.kill();
+    let error = redis.query::<String>(&small()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    all_fail_at_once(&redis).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What the server refuses, and options that cannot be used.
 
-use std::{error::Error as _, path::PathBuf, sync::Arc};
+use std::{error::Error as _, path::PathBuf, slice::from_ref, sync::Arc};
 
 use mingle_store::{
     ErrorKind, Result,
@@ -27,7 +27,7 @@ async fn faults_of_data_and_of_callers_are_not_transient() {
     let push = redis::cmd("RPUSH").arg(&key).arg("x").to_owned();
     assert_eq!(kind(redis.query::<i64>(&get).await), ErrorKind::Corrupt);
     assert_eq!(kind(redis.query::<i64>(&push).await), ErrorKind::Corrupt);
-    assert_eq!(kind(redis.run::<i64>(&PUSH, &[key.clone()], &[]).await), ErrorKind::Corrupt);
+    assert_eq!(kind(redis.run::<i64>(&PUSH, from_ref(&key), &[]).await), ErrorKind::Corrupt);
     assert_eq!(kind(redis.query::<()>(&redis::cmd("NOSUCH")).await), ErrorKind::Unsupported);
     let mut pipe = redis::pipe();
     pipe.add_command(get).add_command(push);
