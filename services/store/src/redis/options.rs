@@ -69,7 +69,17 @@ pub enum OptionsError {
         #[source]
         source: io::Error,
     },
-    /// Files that are no PEM of what they should be.
+    /// A file without what it is for.
+    #[error("redis {field}: no {what} in PEM in {path}")]
+    NoPem {
+        /// The option.
+        field: &'static str,
+        /// Its value.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// Certificates or a key that cannot be read as such.
     #[error("redis tls.ca, tls.cert or tls.key: {0}")]
     Pem(String),
 }
@@ -126,18 +136,33 @@ impl Tls {
     fn read(&self) -> Result<TlsCertificates, OptionsError> {
         let client_tls = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => Some(ClientTlsConfig {
-                client_cert: read("tls.cert", cert)?,
-                client_key: read("tls.key", key)?,
+                client_cert: read("tls.cert", cert, CERTIFICATE)?,
+                client_key: read("tls.key", key, KEY)?,
             }),
             (None, None) => None,
             (Some(_), None) => return Err(OptionsError::Half("tls.key")),
             (None, Some(_)) => return Err(OptionsError::Half("tls.cert")),
         };
-        let root_cert = self.ca.as_deref().map(|path| read("tls.ca", path)).transpose()?;
+        let root_cert =
+            self.ca.as_deref().map(|path| read("tls.ca", path, CERTIFICATE)).transpose()?;
         Ok(TlsCertificates { client_tls, root_cert })
     }
 }
 
-fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, OptionsError> {
-    fs::read(path).map_err(|source| OptionsError::File { field, path: path.to_owned(), source })
+const CERTIFICATE: &str = "CERTIFICATE";
+const KEY: &str = "PRIVATE KEY";
+
+/// A file with at least one PEM block of this kind: without one it would be
+/// taken for an empty list, and every server refused.
+fn read(field: &'static str, path: &Path, what: &'static str) -> Result<Vec<u8>, OptionsError> {
+    let bytes = fs::read(path).map_err(|source| OptionsError::File {
+        field,
+        path: path.to_owned(),
+        source,
+    })?;
+    let text = String::from_utf8_lossy(&bytes);
+    let found = text.lines().any(|line| {
+        line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{what}-----"))
+    });
+    if found { Ok(bytes) } else { Err(OptionsError::NoPem { field, path: path.to_owned(), what }) }
 }
