@@ -3,7 +3,7 @@
 use mingle_runtime::config::{Problems, Section};
 use serde::Deserialize;
 
-use crate::{domain::Terms, store::memory::Limits};
+use crate::{domain::Terms, store::Limits};
 
 /// How presence counts, and its bounds.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,7 +41,7 @@ impl Config {
         }
     }
 
-    /// The bounds of the memory store.
+    /// The bounds of the store.
     pub fn limits(&self) -> Limits {
         Limits {
             max_nodes: self.max_nodes,

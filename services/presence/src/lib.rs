@@ -27,8 +27,12 @@ use service::Service;
 /// Binds the role: configuration, store, service, background tasks, server.
 pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     let config: Config = ctx.config.read().context("presence")?;
-    let store = store::memory::Memory::new(backends.clock, config.terms(), config.limits());
-    let service = Service::new(Arc::new(store), backends.bus, &config);
+    let (terms, limits) = (config.terms(), config.limits());
+    let store: Arc<dyn store::Store> = match backends.redis {
+        Some(redis) => Arc::new(store::redis::RedisStore::new(redis, terms, limits)),
+        None => Arc::new(store::memory::Memory::new(backends.clock, terms, limits)),
+    };
+    let service = Service::new(store, backends.bus, &config);
     let interval = Duration::from_millis(config.sweep_interval_ms);
     ctx.tasks.spawn(sweep(service.clone(), interval, ctx.stop.clone()));
     ctx.health.set_service(SERVICE_NAME, true).await;

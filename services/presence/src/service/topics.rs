@@ -7,22 +7,12 @@ use bytes::Bytes;
 use mingle_proto::presence::v1;
 use prost::Message as _;
 
-/// Fixed, so that topics never grow with users.
-pub(super) const PARTITIONS: usize = 256;
+use crate::domain::partition;
+
 /// The form of the payloads below.
 const VERSION: u8 = 1;
 /// Users in one announcement.
 const MAX_USERS: usize = 256;
-
-/// The partition of a user: the same in every process and version.
-pub(super) fn partition(user_id: &str) -> u16 {
-    let fnv = user_id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    // FNV-1a's upper bits hardly know the last bytes: mixed as MurmurHash3 ends.
-    let mixed = (fnv ^ (fnv >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    ((mixed >> 33) % PARTITIONS as u64) as u16
-}
 
 pub(super) fn of_partition(partition: u16) -> String {
     format!("presence:user:{partition}")
@@ -67,12 +57,8 @@ pub(super) fn superseded_of(payload: &Bytes) -> Option<v1::Superseded> {
 
 #[cfg(test)]
 mod tests {
-    use super::{announcements, of_partition, partition, users};
-
-    #[test]
-    fn partitions_never_change() {
-        assert_eq!((partition("ann"), partition("bob")), (198, 196));
-    }
+    use super::{announcements, of_partition, users};
+    use crate::domain::partition;
 
     #[test]
     fn every_user_is_announced_once_in_its_partition() {

@@ -17,6 +17,7 @@ use super::{
     topics,
 };
 use crate::{
+    domain,
     error::Error,
     store::Store,
     wire::{self, Action},
@@ -111,7 +112,7 @@ impl Watch {
             Action::Add(user_ids) => {
                 for user_id in &user_ids {
                     // Subscribed before the state is read: nothing falls between.
-                    self.follow_partition(topics::partition(user_id)).await?;
+                    self.follow_partition(domain::partition(user_id)).await?;
                     self.followed.add(user_id)?;
                 }
             }

@@ -1,11 +1,15 @@
 //! Where presence is kept: one method is one atomic intent.
 
+mod limits;
 pub mod memory;
+pub mod redis;
 
 use async_trait::async_trait;
 use mingle_store::Result;
 
 use crate::domain::{Claim, Lost, Node, Presence, Status};
+
+pub use limits::Limits;
 
 /// Keeps nodes, sessions and what was last seen of whom.
 ///

@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 
-use mingle_presence::store::{
-    Store as _,
-    memory::{Limits, Memory},
-};
+use mingle_presence::store::{Limits, Store as _, memory::Memory, redis::RedisStore};
 use mingle_store::clock::ManualClock;
+use mingle_testkit::Redis as Server;
 
 use crate::{
     conformance::suite,
     harness::{
-        through,
+        servers, through,
         world::{LIMITS, START, TERMS, World, claim, node},
     },
 };
@@ -20,10 +18,20 @@ use crate::{
 async fn memory() -> World {
     let clock = Arc::new(ManualClock::at(START));
     let store = Arc::new(Memory::new(clock.clone(), TERMS, LIMITS));
-    World { store, clock }
+    World { store, clock, _server: None }
 }
 
 suite!(memory);
+
+async fn redis() -> World {
+    let clock = Arc::new(ManualClock::at(START));
+    let server = Server::start().await;
+    let redis = servers::connect(&server).await.with_clock(clock.clone());
+    let store = Arc::new(RedisStore::new(redis, TERMS, LIMITS));
+    World { store, clock, _server: Some(server) }
+}
+
+suite!(redis);
 
 /// Not a backend of its own: the role over its store, by its RPCs.
 async fn grpc() -> World {

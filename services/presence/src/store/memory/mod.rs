@@ -13,4 +13,4 @@ mod seen;
 mod store;
 mod user;
 
-pub use store::{Limits, Memory};
+pub use store::Memory;

@@ -17,31 +17,19 @@ use super::{
     due::Due,
     nodes::{Incarnation, Nodes},
     seen::Seen,
-    user::{Claimed, Room, User},
+    user::Kept,
 };
 use crate::{
-    domain::{Claim, Node, Presence, Status, Terms},
-    store::{Connected, Registered, Set, Store, Stored, Totals},
+    domain::{Change, Claim, Claimed, Node, Presence, Room, Settled, Status, Terms, User},
+    store::{Connected, Limits, Registered, Set, Store, Stored, Totals},
 };
 
 /// Enough that tasks rarely meet, and that one shard of a million users is
 /// walked in about a millisecond.
 const SHARDS: usize = 256;
 
-/// The bounds of the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Nodes, alive or in grace.
-    pub max_nodes: usize,
-    /// Sessions, live or in grace.
-    pub max_sessions: usize,
-    /// Users who are offline and whose last proof of life is remembered.
-    pub max_last_seen: usize,
-    /// Users looked at by one sweep.
-    pub sweep_users: usize,
-}
-
-type Shard = HashMap<Box<str>, User>;
+type Shard = HashMap<Box<str>, Kept>;
+type Person = User<Arc<Incarnation>>;
 
 /// Presence in the memory of this process.
 pub struct Memory {
@@ -92,46 +80,40 @@ impl Memory {
         &self,
         user_id: &str,
         now: i64,
-        change: impl FnOnce(&mut User) -> T,
+        change: impl FnOnce(&mut Person) -> Change<T>,
     ) -> (T, bool) {
         let mut shard = self.shard(user_id).write();
-        let mut fresh = User::new();
+        let mut fresh = Kept::new();
         let known = shard.get_mut(user_id);
         let is_known = known.is_some();
-        let user = known.unwrap_or(&mut fresh);
-        let before = user.len();
-        user.drop_gone(now, &self.terms);
-        let result = change(user);
-        user.bound_ended(2 * self.terms.max_sessions_per_user, now, &self.terms);
-        let changed = self.settle(user_id, user, before, now);
-        match (is_known, user.len()) {
-            (true, 0) => drop(shard.remove(user_id)),
-            (false, 1..) => drop(shard.insert(user_id.into(), fresh)),
+        let kept = known.unwrap_or(&mut fresh);
+        let (before, told) = (kept.user.len(), kept.user.told);
+        let settled = kept.user.apply(now, &self.terms, change);
+        let online = i64::from(kept.user.told.is_some()) - i64::from(told.is_some());
+        self.users.fetch_add(online, Ordering::Relaxed);
+        // Wraps where it shrinks, which is added as its complement.
+        self.stored.fetch_add(kept.user.len().wrapping_sub(before), Ordering::Relaxed);
+        self.note(user_id, kept, &settled);
+        match (is_known, kept.user.is_empty()) {
+            (true, true) => drop(shard.remove(user_id)),
+            (false, false) => drop(shard.insert(user_id.into(), fresh)),
             _ => {}
         }
-        (result, changed)
+        (settled.answer, settled.changed)
     }
 
-    /// Brings the counters, the due queue and what was last seen up to date
-    /// with `user`, who had `before` sessions.
-    fn settle(&self, user_id: &str, user: &mut User, before: usize, now: i64) -> bool {
-        // Wrapping: a difference below zero is added as its complement.
-        self.stored.fetch_add(user.len().wrapping_sub(before), Ordering::Relaxed);
-        let shown = user.shown(now, &self.terms);
-        if let Some(at) = shown.next_at
-            && user.plan(at)
+    /// Plans the next look, and remembers when whoever left was seen.
+    fn note<T>(&self, user_id: &str, kept: &mut Kept, settled: &Settled<T>) {
+        if let Some(at) = settled.look_at
+            && kept.plan(at)
         {
             self.due.lock().push(at, user_id);
         }
-        if user.len() == 0
-            && let Some(at) = shown.last_seen
+        if kept.user.sessions.is_empty()
+            && let Some(at) = settled.shown.last_seen
         {
             self.seen.write().record(user_id, at);
         }
-        let told = std::mem::replace(&mut user.told, shown.status);
-        let online = i64::from(shown.status.is_some()) - i64::from(told.is_some());
-        self.users.fetch_add(online, Ordering::Relaxed);
-        told != shown.status
     }
 
     fn claim(
@@ -145,12 +127,17 @@ impl Memory {
         // Claims that run at the same time may each find the last place: the
         // bound protects memory and is kept to within the number of tasks.
         let room = Room { terms, is_full: self.is_full() };
-        self.with_user(&user_id, now, |user| user.claim(offer, holder, now, room))
+        self.with_user(&user_id, now, |user| {
+            let answer = user.claim(offer, holder, now, room);
+            // A registration's answer carries what changed, whatever it met.
+            let tells = terms.is_none() || !answer.is_refused();
+            Change { answer, tells }
+        })
     }
 
     fn presence(&self, user_id: &str, now: i64) -> Presence {
         let shown =
-            self.shard(user_id).read().get(user_id).map(|user| user.shown(now, &self.terms));
+            self.shard(user_id).read().get(user_id).map(|kept| kept.user.shown(now, &self.terms));
         let shown = shown.unwrap_or_default();
         let seen = shown.status.is_none().then(|| self.seen.read().get(user_id)).flatten();
         Presence {
@@ -166,9 +153,9 @@ impl Memory {
         let due = self.due.lock().pop(now, self.limits.sweep_users);
         let mut changed = Vec::new();
         for (at, user_id) in due {
-            let counts = |user: &mut User| user.looked(at);
+            let counts = |kept: &mut Kept| kept.looked(at);
             let counts = self.shard(&user_id).write().get_mut(&user_id).is_some_and(counts);
-            if counts && self.with_user(&user_id, now, |_| ()).1 {
+            if counts && self.with_user(&user_id, now, |_| Change::telling(())).1 {
                 changed.push(user_id.into());
             }
         }
@@ -184,9 +171,9 @@ impl Memory {
         {
             let mut shard = self.shards[step].write();
             walked += shard.len();
-            for (user_id, user) in shard.iter_mut() {
-                if let Some(at) = user.due_at(now, &self.terms)
-                    && user.plan(at)
+            for (user_id, kept) in shard.iter_mut() {
+                if let Some(at) = kept.user.due_at(now, &self.terms)
+                    && kept.plan(at)
                 {
                     self.due.lock().push(at, user_id);
                 }
@@ -250,13 +237,20 @@ impl Store for Memory {
 
     async fn disconnect(&self, user_id: &str, session_id: &str, generation: u64) -> Result<bool> {
         let now = self.clock.now_ms();
-        Ok(self.with_user(user_id, now, |user| user.close(session_id, generation, now)).1)
+        Ok(self
+            .with_user(user_id, now, |user| {
+                user.close(session_id, generation, now);
+                Change::telling(())
+            })
+            .1)
     }
 
     async fn set_status(&self, user_id: &str, session_id: &str, status: Status) -> Result<Set> {
         let now = self.clock.now_ms();
-        let (found, changed) =
-            self.with_user(user_id, now, |user| user.set_status(session_id, status));
+        let (found, changed) = self.with_user(user_id, now, |user| {
+            let answer = user.set_status(session_id, status);
+            Change { answer, tells: answer }
+        });
         Ok(if found { Set::Done(changed) } else { Set::UnknownSession })
     }
 

@@ -15,7 +15,8 @@ macro_rules! suite {
             );
             $crate::conformance::suite!(
                 $backend: users: devices, limit, ended_do_not_count, many_in_order, set_status,
-                last_seen_is_bounded, store_is_bounded, ended_are_bounded
+                last_seen_is_bounded, store_is_bounded, ended_are_bounded,
+                refusals_swallow_no_change, full_swallows_no_change
             );
             $crate::conformance::suite!(
                 $backend: time: return_in_grace, grace_ends_once, dead_node, late_renewal,

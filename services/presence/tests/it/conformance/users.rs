@@ -151,3 +151,53 @@ pub(crate) async fn ended_are_bounded(world: World) {
     assert_eq!(world.connect("a", "bob", "s", 1).await, accepted(true));
     assert_eq!(world.status("ann").await, Some(Status::Online));
 }
+
+/// A refusal cannot say that time changed the user's status: the sweep does.
+pub(crate) async fn refusals_swallow_no_change(world: World) {
+    let open = async |user: &str, session: &str, status| {
+        let mut offer = claim(user, session, 5, session);
+        offer.status = Some(status);
+        let connected = world.store.connect("a", offer).await.unwrap();
+        assert!(matches!(connected, Connected::Accepted { lost: None, .. }), "{connected:?}");
+    };
+    world.register("a", 1).await;
+    for user in ["held", "many", "none"] {
+        open(user, "gone", Status::Online).await;
+    }
+    open("held", "s", Status::Away).await;
+    for at in 0..19 {
+        open("many", &format!("s{at}"), Status::Away).await;
+    }
+    for user in ["held", "many", "none"] {
+        world.store.disconnect(user, "gone", 5).await.unwrap();
+    }
+    open("many", "s19", Status::Away).await;
+    world.pass_renewing("a", 1, 10_000).await;
+
+    assert_eq!(world.connect("a", "held", "s", 4).await, Connected::Held(5));
+    assert_eq!(world.connect("a", "many", "one more", 1).await, Connected::TooMany);
+    let set = world.store.set_status("none", "gone", Status::Busy).await.unwrap();
+    assert_eq!(set, Set::UnknownSession);
+    for (user, status) in
+        [("held", Some(Status::Away)), ("many", Some(Status::Away)), ("none", None)]
+    {
+        assert_eq!(world.status(user).await, status, "{user}");
+    }
+    assert_eq!(world.sweep().await, ["held", "many", "none"]);
+    assert_eq!(world.sweep().await, Vec::<String>::new());
+    assert_eq!(world.store.count().await.unwrap().users, 2);
+}
+
+/// The same of a store that is full.
+pub(crate) async fn full_swallows_no_change(world: World) {
+    world.register("a", 1).await;
+    world.connect("a", "ann", "gone", 1).await;
+    for at in 1..LIMITS.max_sessions {
+        world.connect("a", &format!("u{at}"), "s", 1).await;
+    }
+    world.store.disconnect("ann", "gone", 1).await.unwrap();
+    world.pass_renewing("a", 1, 10_000).await;
+    assert_eq!(world.connect("a", "ann", "new", 1).await, Connected::Full);
+    assert_eq!(world.sweep().await, ["ann"]);
+    assert_eq!(world.connect("a", "ann", "new", 1).await, accepted(true));
+}

@@ -2,6 +2,7 @@
 
 mod apart;
 mod heard;
+pub(crate) mod servers;
 pub(crate) mod through;
 mod translate;
 pub(crate) mod wire;

@@ -49,11 +49,16 @@ pub(crate) async fn open() -> World {
     let heard = Arc::new(Heard::default());
     let folder = tempfile::tempdir().unwrap();
     let database = Sqlite::open(folder.path()).await.unwrap();
-    let backends = Backends { database: database.into(), redis: None, bus: heard.clone(), clock: clock.clone() };
+    let backends = Backends {
+        database: database.into(),
+        redis: None,
+        bus: heard.clone(),
+        clock: clock.clone(),
+    };
     let apart = Apart::new();
     let (client, context) = apart.run(serve(&settings(), backends));
     let store = Arc::new(Through { client, heard, apart, _context: context, _folder: folder });
-    World { store, clock }
+    World { store, clock, _server: None }
 }
 
 /// The terms and bounds of every world, as configuration.

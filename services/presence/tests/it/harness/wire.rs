@@ -52,7 +52,12 @@ impl Role {
         let database = Sqlite::open(folder.path()).await.unwrap();
         // Not before: the database works in a thread that such time outruns.
         tokio::time::pause();
-        let backends = Backends { database: database.into(), redis: None, bus: bus.clone(), clock: clock.clone() };
+        let backends = Backends {
+            database: database.into(),
+            redis: None,
+            bus: bus.clone(),
+            clock: clock.clone(),
+        };
         let (client, context) = serve(overrides, backends).await;
         Self { client, bus, clock, _context: context, _folder: folder }
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use mingle_presence::{
     domain::{Claim, Lost, Node, Presence, Status, Terms},
-    store::{Connected, Registered, Store, memory::Limits},
+    store::{Connected, Limits, Registered, Store},
 };
 use mingle_store::clock::ManualClock;
+use mingle_testkit::Redis as Server;
 
 pub(crate) const START: i64 = 1_700_000_000_000;
 pub(crate) const TERMS: Terms =
@@ -19,6 +20,8 @@ pub(crate) const LIMITS: Limits =
 pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<ManualClock>,
+    /// What the store is kept in, where that is a server of its own.
+    pub(crate) _server: Option<Server>,
 }
 
 pub(crate) fn node(node_id: &str, generation: u64) -> Node {

@@ -1,0 +1,256 @@
+//! The store itself.
+
+use async_trait::async_trait;
+use mingle_store::{Error, ErrorKind, Result, redis::Redis};
+
+use super::{
+    counts::Counts,
+    keys::Era,
+    nodes::Nodes,
+    registry::Start,
+    seen::Seen,
+    sweep::Sweep,
+    users::{BATCH, Planning, Users},
+};
+use crate::{
+    domain::{Change, Claim, Claimed, Node, Presence, Room, Settled, Status, Terms},
+    store::{Connected, Limits, Registered, Set, Store, Stored, Totals},
+};
+
+/// Presence of many processes over one server.
+pub struct RedisStore {
+    redis: Redis,
+    terms: Terms,
+    users: Users,
+    sweep: Sweep,
+}
+
+/// What came of the claims so far.
+#[derive(Default)]
+struct Came {
+    superseded: Vec<String>,
+    lost: Vec<crate::domain::Lost>,
+    changed: Vec<String>,
+    full: bool,
+}
+
+impl RedisStore {
+    /// The store over a server, whatever is in it.
+    pub fn new(redis: Redis, terms: Terms, limits: Limits) -> Self {
+        let nodes = Nodes::new(redis.clone(), terms, limits.max_nodes);
+        let seen = Seen::new(redis.clone(), limits.max_last_seen);
+        let counts = Counts::new(redis.clone(), limits.max_sessions);
+        let users = Users::new(redis.clone(), terms, nodes, seen, counts);
+        let sweep = Sweep::new(redis.clone(), terms, limits.sweep_users);
+        Self { redis, terms, users, sweep }
+    }
+
+    /// The keys of the generation that holds now.
+    fn era(&self) -> Result<Era> {
+        let fence = self.redis.fence();
+        let generation = fence.borrow();
+        match &*generation {
+            Some(generation) => Ok(Era::new(&self.redis, generation)),
+            None => Err(Error::new(ErrorKind::Unavailable, "redis is away")),
+        }
+    }
+
+    /// Changes one user.
+    async fn change<T>(
+        &self,
+        user_id: &str,
+        decide: &(dyn Fn(&mut super::value::Person, i64) -> Change<T> + Sync),
+    ) -> Result<Settled<T>> {
+        let era = self.era()?;
+        let user_ids = [user_id.to_owned()];
+        let reads = self.users.read(&era, &user_ids).await?;
+        let of_one = |_, person: &mut super::value::Person, now| decide(person, now);
+        let planning = Planning::Sooner;
+        let mut results = self.users.change(&era, (&user_ids, reads), planning, &of_one).await;
+        results.pop().unwrap_or_else(|| Err(Error::new(ErrorKind::Corrupt, "presence answer")))
+    }
+
+    /// Stores the claims of some users, each with all of theirs.
+    async fn register(
+        &self,
+        era: &Era,
+        holder: &Start,
+        users: &[(String, Vec<Claim>)],
+        came: &mut Came,
+    ) -> Result<()> {
+        let user_ids: Vec<_> = users.iter().map(|(user_id, _)| user_id.clone()).collect();
+        let reads = self.users.read(era, &user_ids).await?;
+        let now = reads.iter().map(|read| read.now).max().unwrap_or(0);
+        let is_full = self.users.counts.is_full(era, now).await?;
+        let decide = |at: usize, person: &mut super::value::Person, now| {
+            let offers = users[at].1.iter().cloned();
+            let room = Room { terms: None, is_full };
+            // The answer carries what changed, whatever the claims met.
+            let claimed = offers.map(|offer| person.claim(offer, holder.clone(), now, room));
+            Change::telling(claimed.collect::<Vec<_>>())
+        };
+        let results = self.users.change(era, (&user_ids, reads), Planning::Sooner, &decide).await;
+        let mut failed = Ok(());
+        for ((user_id, claims), result) in users.iter().zip(results) {
+            match result {
+                Ok(settled) => came.take(user_id, claims, settled),
+                Err(error) => failed = Err(error),
+            }
+        }
+        failed
+    }
+}
+
+impl Came {
+    fn take(&mut self, user_id: &str, claims: &[Claim], settled: Settled<Vec<Claimed>>) {
+        if settled.changed {
+            self.changed.push(user_id.to_owned());
+        }
+        for (claim, claimed) in claims.iter().zip(settled.answer) {
+            match claimed {
+                Claimed::Full => self.full = true,
+                Claimed::Taken(lost) => self.lost.extend(lost),
+                Claimed::Held(_) => self.superseded.push(claim.session_id.clone()),
+                Claimed::Same | Claimed::TooMany => {}
+            }
+        }
+    }
+}
+
+/// The claims by user, in the order in which the users come first.
+fn by_user(claims: Vec<Claim>) -> Vec<(String, Vec<Claim>)> {
+    let mut places = std::collections::HashMap::new();
+    let mut users: Vec<(String, Vec<Claim>)> = Vec::new();
+    for claim in claims {
+        let place = *places.entry(claim.user_id.clone()).or_insert_with(|| {
+            users.push((claim.user_id.clone(), Vec::new()));
+            users.len() - 1
+        });
+        users[place].1.push(claim);
+    }
+    users
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn register_node(&self, node: Node) -> Result<Registered> {
+        self.users.nodes.register(&self.era()?, node).await
+    }
+
+    async fn renew_node(&self, node_id: &str, generation: u64) -> Result<bool> {
+        self.users.nodes.renew(&self.era()?, node_id, generation).await
+    }
+
+    async fn register_sessions(&self, node_id: &str, claims: Vec<Claim>) -> Result<Stored> {
+        let era = self.era()?;
+        let Some(holder) = self.users.nodes.present(&era, node_id).await? else {
+            return Ok(Stored::UnknownNode);
+        };
+        let mut came = Came::default();
+        for users in by_user(claims).chunks(BATCH) {
+            if let Err(error) = self.register(&era, &holder, users, &mut came).await {
+                // What was stored before is not answered: the sweep tells it.
+                came.changed.iter().for_each(|user_id| self.users.unsure.note(user_id));
+                return Err(error);
+            }
+            if came.full {
+                return Ok(Stored::Full { lost: came.lost, changed: came.changed });
+            }
+        }
+        let Came { superseded, lost, changed, .. } = came;
+        Ok(Stored::Done { superseded, lost, changed })
+    }
+
+    async fn connect(&self, node_id: &str, claim: Claim) -> Result<Connected> {
+        let era = self.era()?;
+        let user_ids = [claim.user_id.clone()];
+        let (holder, reads) =
+            tokio::join!(self.users.nodes.present(&era, node_id), self.users.read(&era, &user_ids));
+        let Some(holder) = holder? else {
+            return Ok(Connected::UnknownNode);
+        };
+        let reads = reads?;
+        let now = reads.first().map_or(0, |read| read.now);
+        let is_full = self.users.counts.is_full(&era, now).await?;
+        let decide = |_, person: &mut super::value::Person, now| {
+            let room = Room { terms: Some(&self.terms), is_full };
+            let answer = person.claim(claim.clone(), holder.clone(), now, room);
+            let tells = !answer.is_refused();
+            Change { answer, tells }
+        };
+        let planning = Planning::Sooner;
+        let mut results = self.users.change(&era, (&user_ids, reads), planning, &decide).await;
+        let settled = results
+            .pop()
+            .unwrap_or_else(|| Err(Error::new(ErrorKind::Corrupt, "presence answer")))?;
+        let changed = settled.changed;
+        Ok(match settled.answer {
+            Claimed::Taken(lost) => Connected::Accepted { lost, changed },
+            Claimed::Same => Connected::Accepted { lost: None, changed },
+            Claimed::Held(generation) => Connected::Held(generation),
+            Claimed::TooMany => Connected::TooMany,
+            Claimed::Full => Connected::Full,
+        })
+    }
+
+    async fn disconnect(&self, user_id: &str, session_id: &str, generation: u64) -> Result<bool> {
+        let close = |person: &mut super::value::Person, now| {
+            person.close(session_id, generation, now);
+            Change::telling(())
+        };
+        Ok(self.change(user_id, &close).await?.changed)
+    }
+
+    async fn set_status(&self, user_id: &str, session_id: &str, status: Status) -> Result<Set> {
+        let set = |person: &mut super::value::Person, _| {
+            let answer = person.set_status(session_id, status);
+            Change { answer, tells: answer }
+        };
+        let settled = self.change(user_id, &set).await?;
+        Ok(if settled.answer { Set::Done(settled.changed) } else { Set::UnknownSession })
+    }
+
+    async fn get_many(&self, user_ids: &[String]) -> Result<Vec<Presence>> {
+        let era = self.era()?;
+        let reads = self.users.read(&era, user_ids).await?;
+        let people = self.users.people(&era, &reads).await?;
+        let shown = people.iter().zip(&reads).map(|(who, read)| who.shown(read.now, &self.terms));
+        let mut presences: Vec<_> = shown
+            .zip(user_ids)
+            .map(|(shown, user_id)| Presence {
+                user_id: user_id.clone(),
+                status: shown.status,
+                last_seen: shown.last_seen,
+                sessions: shown.live,
+            })
+            .collect();
+        let offline: Vec<_> =
+            (0..presences.len()).filter(|at| presences[*at].status.is_none()).collect();
+        let asked: Vec<_> = offline.iter().map(|at| user_ids[*at].as_str()).collect();
+        for (at, seen) in offline.into_iter().zip(self.users.seen.get(&era, &asked).await?) {
+            presences[at].last_seen = presences[at].last_seen.max(seen);
+        }
+        Ok(presences)
+    }
+
+    async fn count(&self) -> Result<Totals> {
+        let era = self.era()?;
+        let holding = self.users.nodes.holding(&era).await?;
+        self.users.counts.totals(&era, &holding).await
+    }
+
+    async fn list_nodes(&self) -> Result<Vec<Node>> {
+        self.users.nodes.list(&self.era()?).await
+    }
+
+    async fn sweep(&self) -> Result<Vec<String>> {
+        let mut changed = Vec::new();
+        let swept = self.sweep.run(&self.era()?, &self.users, &mut changed).await;
+        changed.extend(self.users.unsure.take());
+        // What was found must be told, whatever failed after: the next fails too.
+        if changed.is_empty() {
+            swept?;
+        }
+        Ok(changed)
+    }
+}

@@ -1,0 +1,29 @@
+//! Connections to a Redis of the test's own.
+
+use std::time::Duration;
+
+use mingle_store::redis::{Options, Redis};
+use mingle_testkit::{Redis as Server, eventually};
+use tokio_util::sync::CancellationToken;
+
+/// For what must happen at all.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// A call's timeout where nothing should time out, on however slow a machine.
+const PATIENT: Duration = Duration::from_secs(10);
+
+/// A connection as each process has it.
+pub(crate) async fn connect(server: &Server) -> Redis {
+    connect_within(server, PATIENT).await
+}
+
+/// The same; calls may take `timeout`.
+pub(crate) async fn connect_within(server: &Server, timeout: Duration) -> Redis {
+    let options = Options { timeout, ..Options::new(server.url()) };
+    let redis = Redis::start(options, CancellationToken::new()).await.unwrap();
+    connected(&redis).await;
+    redis
+}
+
+pub(crate) async fn connected(redis: &Redis) {
+    eventually(SOON, "a connection", async || redis.is_connected()).await;
+}
