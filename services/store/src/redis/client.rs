@@ -10,7 +10,6 @@ use tracing::Instrument as _;
 use super::{
     fault,
     fence::Generation,
-    key,
     link::Link,
     manager::Manager,
     options::Options,
@@ -277,4 +276,12 @@ fn size(cmd: &Cmd) -> usize {
             _ => 0,
         })
         .sum()
+}
+
+/// A key, or the tag alone.
+pub(super) fn key(prefix: &str, tag: &str, rest: Option<&str>) -> String {
+    match rest {
+        Some(rest) => format!("{prefix}mingle:{{{tag}}}:{rest}"),
+        None => format!("{prefix}mingle:{{{tag}}}"),
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use redis::{RedisResult, aio::MultiplexedConnection};
 
-use crate::redis::key;
+use super::client::key;
 
 const COMPARE: &str = include_str!("lua/fence.lua");
 

@@ -59,11 +59,3 @@ pub use client::Redis;
 pub use fence::Generation;
 pub use options::{Options, OptionsError, Tls};
 pub use script::{Arg, Call, Script};
-
-/// A key, or the tag alone.
-fn key(prefix: &str, tag: &str, rest: Option<&str>) -> String {
-    match rest {
-        Some(rest) => format!("{prefix}mingle:{{{tag}}}:{rest}"),
-        None => format!("{prefix}mingle:{{{tag}}}"),
-    }
-}
