@@ -120,6 +120,11 @@ impl Pool {
         self.compatible.len()
     }
 
+    /// The bucket at a place of the list of all; `None` beyond its end.
+    pub fn bucket_at(&self, place: usize) -> Option<Bucket> {
+        (place < self.buckets()).then(|| number_of(place))
+    }
+
     /// The buckets whose tickets may meet one of `bucket`.
     pub fn compatible(&self, bucket: Bucket) -> &[Bucket] {
         self.compatible.get(bucket.index()).map_or(&[], Vec::as_slice)

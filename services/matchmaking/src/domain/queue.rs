@@ -92,13 +92,16 @@ impl Queue {
     /// Queues `entry` and proposes a partner if there is one. An entry that is
     /// queued already keeps its place and takes over the newer facts.
     pub fn enqueue(&mut self, entry: Entry, now: i64) -> Option<Proposal> {
-        let position = entry.position.clone();
-        self.put(entry);
+        let position = self.place(entry);
         self.propose(&position, now)
     }
 
     /// Queues `entry` without proposing.
-    pub fn put(&mut self, mut entry: Entry) {
+    pub fn put(&mut self, entry: Entry) {
+        self.place(entry);
+    }
+
+    fn place(&mut self, mut entry: Entry) -> Position {
         let id = entry.position.ticket_id.clone();
         if let Some(known) = self.take(&id) {
             entry.position = known.position;
@@ -106,7 +109,9 @@ impl Queue {
         }
         self.places.insert(id, entry.position.created_at);
         self.bucket(entry.bucket).insert(entry.position.clone());
-        self.entries.insert(entry.position.clone(), entry);
+        let position = entry.position.clone();
+        self.entries.insert(position.clone(), entry);
+        position
     }
 
     /// Takes a ticket out.

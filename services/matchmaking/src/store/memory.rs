@@ -1,12 +1,12 @@
 //! The index in memory: for one process, rebuilt from the rows.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use mingle_store::Result;
 use parking_lot::Mutex;
 
-use super::{Index, Span};
+use super::{Index, Lead, Span};
 use crate::domain::{Entry, Position, Proposal, Queue, pool::Pools};
 
 /// One queue per pool, each under its own short lock.
@@ -28,6 +28,11 @@ impl Memory {
 
 #[async_trait]
 impl Index for Memory {
+    /// Of one process: always held, and built before the first call.
+    async fn lead(&self, _: &str, _: Duration) -> Result<Lead> {
+        Ok(Lead::Held)
+    }
+
     async fn enqueue(&self, pool: &str, entry: Entry, now_ms: i64) -> Result<Option<Proposal>> {
         Ok(self.with(pool, |queue| queue.enqueue(entry, now_ms)))
     }

@@ -3,7 +3,10 @@
 //! two; the conformance suite holds it to what is written here.
 
 pub mod memory;
+pub mod redis;
 pub mod sql;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mingle_store::Result;
@@ -176,6 +179,11 @@ pub trait Tickets: Send + Sync + 'static {
 /// and has left the index. A pool it does not know is empty.
 #[async_trait]
 pub trait Index: Send + Sync + 'static {
+    /// Asks to lead the sweep for `ttl`, or to lead on. Of the processes that
+    /// share an index one leads, mostly: whoever was paused may believe it
+    /// still, so that all that a leader does must be right twice.
+    async fn lead(&self, holder: &str, ttl: Duration) -> Result<Lead>;
+
     /// Adds an entry, or takes over its newer facts, and proposes a partner.
     async fn enqueue(&self, pool: &str, entry: Entry, now_ms: i64) -> Result<Option<Proposal>>;
 
@@ -201,6 +209,17 @@ pub trait Index: Send + Sync + 'static {
 
     /// How many wait in a pool.
     async fn len(&self, pool: &str) -> Result<u64>;
+}
+
+/// Who leads the sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// Another process.
+    Another,
+    /// This one, from now on: nothing is known of what the index holds.
+    Begun,
+    /// This one, as before.
+    Held,
 }
 
 /// What waits between two positions.

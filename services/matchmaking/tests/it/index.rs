@@ -7,7 +7,10 @@ use mingle_matchmaking::{
     store::{Index, Span, memory::Memory},
 };
 
-use crate::queue::{content, entry, pool};
+use crate::{
+    queue::{content, entry, pool},
+    redis::open_redis,
+};
 
 const POOL: &str = "test";
 
@@ -36,6 +39,7 @@ macro_rules! suite {
 }
 
 suite!(memory, open_memory);
+suite!(redis, open_redis);
 
 async fn open_memory(pools: Pools) -> Arc<dyn Index> {
     Arc::new(Memory::new(&pools))

@@ -16,6 +16,7 @@ mod index;
 mod lifetime;
 mod plans;
 mod queue;
+mod redis;
 mod restart;
 mod through;
 mod tickets;

@@ -1,0 +1,43 @@
+//! The index on Redis, on servers of their own.
+
+mod model;
+mod timed;
+
+use std::{sync::Arc, time::Duration};
+
+use mingle_matchmaking::{
+    domain::pool::Pools,
+    store::{Index, redis::RedisIndex},
+};
+use mingle_store::{
+    clock::ManualClock,
+    redis::{Options, Redis},
+};
+use mingle_testkit::{Redis as Server, eventually};
+use tokio_util::sync::CancellationToken;
+
+use self::timed::Timed;
+use crate::world::PATIENCE;
+
+/// An index on a server of its own, whose time is what its callers say.
+pub(crate) async fn open_redis(pools: Pools) -> Arc<dyn Index> {
+    let server = Server::start().await;
+    let clock = Arc::new(ManualClock::default());
+    let redis = connect(&server).await.with_clock(clock.clone());
+    Arc::new(Timed { index: RedisIndex::new(redis, &pools, clock.clone()), clock, _server: server })
+}
+
+async fn connect(server: &Server) -> Redis {
+    // No call should time out here, on however slow a machine.
+    let options = Options { timeout: Duration::from_secs(10), ..Options::new(server.url()) };
+    connect_with(options).await
+}
+
+async fn connect_with(options: Options) -> Redis {
+    let redis = Redis::start(options, CancellationToken::new()).await.unwrap();
+    eventually(PATIENCE, "the connection", async || {
+        redis.is_connected() && redis.fence().borrow().is_some()
+    })
+    .await;
+    redis
+}
