@@ -114,7 +114,7 @@ async fn a_server_that_acknowledges_too_early_is_refused_by_name() {
     );
     eventually(SOON, "the broken connections are gone", async || {
         let error = insert(&postgres, 1).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert!(error.is_transient(), "{error:?}");
         std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("pool"))
     })
     .await;
@@ -177,9 +177,8 @@ async fn what_a_statement_did_wrong_is_told_apart() {
 
 #[tokio::test]
 async fn a_lock_held_too_long_is_transient() {
-    let database = kit::Postgres::shared().await.database().await;
-    let postgres = Postgres::connect(brief(&database.url)).await.unwrap();
-    postgres.migrate("test", STEPS).await.unwrap();
+    // With the usual bounds: the lock's is well before the statement's.
+    let postgres = open().await;
     let mut holder = postgres.begin().await.unwrap();
     sqlx::query("lock table item").execute(&mut *holder).await.unwrap();
     assert_eq!(insert(&postgres, 1).await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -308,7 +307,7 @@ async fn a_restart_is_waited_for_and_loses_nothing() {
     server.kill();
     for id in 10..12 {
         let error = insert(&postgres, id).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert!(error.is_transient(), "{error:?}");
     }
     // A process that starts now waits for the server that comes.
     let early = tokio::spawn(Postgres::connect(brief(&database.url)));
