@@ -7,8 +7,8 @@ use mingle_testkit::eventually;
 use sqlx::postgres::PgListener;
 
 use super::{
-    reader::{News, PATIENCE, Reader, announcement, publish},
-    stage::{QUICK, Stage, heard, redis_client, start},
+    reader::{News, PATIENCE, Reader, announcement, publish, publish_when_possible},
+    stage::{QUICK, Stage, heard, start},
 };
 
 #[tokio::test]
@@ -80,53 +80,6 @@ async fn is_lost_and_found(servers: Servers, freeze: impl Fn(), thaw: impl Fn())
     reader.until_gap().await;
     publish_when_possible(&bus, "a", 2).await;
     reader.until(2).await;
-}
-
-/// What is heard may come back before what is published on.
-async fn publish_when_possible(bus: &Arc<dyn Bus>, topic: &str, n: u32) {
-    eventually(PATIENCE, "the server to take it", async || {
-        bus.publish(&[announcement(topic, n)]).await.is_ok()
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn subscribing_to_a_server_that_is_away_is_bounded_and_ends_in_a_gap() {
-    let server = mingle_testkit::Redis::start().await;
-    server.kill();
-    let redis = redis_client(&server, Duration::from_millis(250)).await;
-    let bus: Arc<dyn Bus> = Arc::new(Merged::start(Servers::Redis(redis), QUICK));
-    let begin = tokio::time::Instant::now();
-    let mut readers = Vec::new();
-    for topic in 0..256 {
-        readers.push(Reader::of(&bus, &format!("topic:{topic}")).await);
-    }
-    assert!(begin.elapsed() < PATIENCE, "they wait together, not in turn");
-    server.restart().await;
-    for (topic, reader) in readers.iter_mut().enumerate() {
-        assert_eq!(reader.next().await, News::Gap);
-        publish_when_possible(&bus, &format!("topic:{topic}"), 0).await;
-        reader.until(0).await;
-    }
-}
-
-#[tokio::test]
-async fn the_server_forgets_topics_that_nobody_follows() {
-    let stage = Stage::open().await;
-    let bus: Arc<dyn Bus> = start(stage.on_redis().await, QUICK).await;
-    let channels = || stage.redis.cli(&["PUBSUB", "CHANNELS", "*"]).lines().count();
-    eventually(PATIENCE, "the beat alone", async || channels() == 1).await;
-    let mut readers = Vec::new();
-    for n in 0..100 {
-        readers.push(Reader::of(&bus, &format!("topic:{}", n % 50)).await);
-    }
-    assert_eq!(channels(), 51, "each topic once");
-    readers.truncate(50);
-    publish(&bus, "topic:7", 0..1).await;
-    readers[7].expect(0..1).await;
-    assert_eq!(channels(), 51, "each still has a follower");
-    readers.truncate(10);
-    eventually(PATIENCE, "forty to be given up", async || channels() == 11).await;
 }
 
 #[tokio::test]

@@ -10,3 +10,4 @@ mod loss;
 mod memory;
 mod reader;
 mod stage;
+mod subscribe;

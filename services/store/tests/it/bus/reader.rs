@@ -27,6 +27,14 @@ pub(crate) async fn message(subscription: &mut Subscription) -> bytes::Bytes {
     }
 }
 
+/// What is heard may come back before what is published on.
+pub(crate) async fn publish_when_possible(bus: &Arc<dyn Bus>, topic: &str, n: u32) {
+    mingle_testkit::eventually(PATIENCE, "a server to take it", async || {
+        bus.publish(&[announcement(topic, n)]).await.is_ok()
+    })
+    .await;
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
     Number(u32),
