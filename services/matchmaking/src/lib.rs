@@ -18,15 +18,19 @@ pub use config::Config;
 pub use error::Error;
 
 use service::{Feed, Matcher, Rooms, Service, Sweep, matcher::Parts, rooms::Limits};
-use store::{Tickets, memory::Memory, sql::SqlTickets};
+use store::{Index, Tickets, memory::Memory, redis::RedisIndex, sql::SqlTickets};
 
-/// Binds the role: rows in the database, the index in memory, built from the
-/// rows before the first call is answered.
+/// Binds the role: rows in the database, the index on Redis if there is one.
+/// In memory it is built from the rows before the first call is answered; on
+/// Redis by whoever leads the sweep, so that Redis may be away.
 pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
+    let is_alone = backends.redis.is_none();
     let (matcher, config) = assemble(&ctx, backends).await?;
     let mut sweep = Sweep::new(matcher.clone(), &config, &ctx);
-    sweep.rebuild().await?;
-    matcher.seed().await?;
+    if is_alone {
+        sweep.rebuild().await?;
+    }
+    matcher.recall().await?;
     let service = Service::new(matcher, Duration::from_millis(config.recheck_ms), &ctx);
     ctx.tasks.spawn(sweep.run(Duration::from_millis(config.sweep_ms), ctx.stop.clone()));
     Ok(Bound::grpc(Role::Matchmaking, Routes::new(MatchmakingServiceServer::new(service))))
@@ -43,7 +47,10 @@ pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<
         Limits { call: Duration::from_millis(config.call_ms), max_rooms: config.max_rooms };
     let clock = backends.clock;
     let rooms = Rooms::new(tickets.clone(), feed.clone(), clock.clone(), &limits, ctx);
-    let index = Arc::new(Memory::new(&pools));
+    let index: Arc<dyn Index> = match backends.redis {
+        Some(redis) => Arc::new(RedisIndex::new(redis, &pools, clock.clone())),
+        None => Arc::new(Memory::new(&pools)),
+    };
     let parts = Parts { tickets, index, rooms, feed, clock };
     let matcher = Matcher::new(pools, parts, config.max_matches, ctx);
     Ok((matcher, config))

@@ -12,6 +12,7 @@ use std::{
 use dashmap::{DashMap, Entry};
 use futures::{
     Stream, StreamExt as _,
+    future::try_join_all,
     stream::{select_all, unfold},
 };
 use mingle_proto::matchmaking::v1::Ticket as WireTicket;
@@ -49,10 +50,11 @@ impl Feed {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Arc<Self>> {
-        let mut partitions = Vec::with_capacity(256);
-        for number in 0..=u8::MAX {
-            partitions.push(Box::pin(deliveries(bus.subscribe(&partition(number)).await?)));
-        }
+        let topics: Vec<String> = (0..=u8::MAX).map(partition).collect();
+        // Together: where a source is away, each waits for it a while.
+        let partitions = try_join_all(topics.iter().map(|topic| bus.subscribe(topic))).await?;
+        let partitions: Vec<_> =
+            partitions.into_iter().map(|partition| Box::pin(deliveries(partition))).collect();
         let feed = Arc::new(Self { bus, followers: DashMap::new() });
         let mut deliveries = select_all(partitions);
         let reader = feed.clone();

@@ -8,12 +8,11 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{Feed, Rooms};
+use super::{Feed, Rooms, past::Past, proofs::Proofs};
 use crate::{
     domain::{
-        Entry, Liveness, Pool, Position, Proposal, Snapshot, State, Ticket, Window,
-        pool::Pools,
-        stats::{MAX_WAITS, WAITS_MS},
+        Entry, Liveness, Pool, Position, Proposal, Snapshot, State, Ticket, pool::Pools,
+        stats::MAX_WAITS,
     },
     error::Error,
     store::{Created, End, Ended, Index, Paired, Pairing, Tickets},
@@ -28,7 +27,8 @@ pub struct Matcher {
     pub(super) rooms: Arc<Rooms>,
     pub(super) feed: Arc<Feed>,
     pub(super) clock: Arc<dyn Clock>,
-    stats: HashMap<String, Mutex<Window>>,
+    pub(super) proofs: Proofs,
+    past: HashMap<String, Mutex<Past>>,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -57,10 +57,23 @@ impl Matcher {
         ctx: &mingle_runtime::Context,
     ) -> Arc<Self> {
         let Parts { tickets, index, rooms, feed, clock } = parts;
-        let stats = pools.keys().map(|name| (name.clone(), Mutex::default())).collect();
+        let past = pools.keys().map(|name| (name.clone(), Mutex::default())).collect();
+        let proofs = Proofs::start(index.clone(), clock.clone());
         let permits = Arc::new(Semaphore::new(max_matches));
         let (tasks, stop) = (ctx.tasks.clone(), ctx.stop.clone());
-        Arc::new(Self { pools, tickets, index, rooms, feed, clock, stats, permits, tasks, stop })
+        Arc::new(Self {
+            pools,
+            tickets,
+            index,
+            rooms,
+            feed,
+            clock,
+            proofs,
+            past,
+            permits,
+            tasks,
+            stop,
+        })
     }
 
     /// Makes a ticket and begins to look for a partner.
@@ -126,21 +139,22 @@ impl Matcher {
     pub async fn stats(&self, pool: &Pool) -> Result<(u64, Snapshot)> {
         let waiting = self.index.len(pool.name()).await?;
         let now = self.clock.now_ms();
-        let window = self.stats.get(pool.name());
-        let snapshot = window.map(|window| window.lock().snapshot(now));
-        Ok((waiting, snapshot.unwrap_or_else(|| Window::default().snapshot(now))))
+        let past = self.past.get(pool.name());
+        let snapshot = past.map(|past| past.lock().snapshot(now));
+        Ok((waiting, snapshot.unwrap_or_else(|| Past::default().snapshot(now))))
     }
 
-    /// Fills the recent past from the rows.
-    pub async fn seed(&self) -> Result<()> {
-        let since = self.clock.now_ms() - WAITS_MS;
+    /// Reads of the recent past what is not known here yet: all of it at the
+    /// start, then the matches that others made.
+    pub async fn recall(&self) -> Result<()> {
         let limit = u32::try_from(MAX_WAITS).unwrap_or(u32::MAX);
-        for (name, window) in &self.stats {
+        for (name, past) in &self.past {
+            let since = past.lock().since(self.clock.now_ms());
             let waits = self.tickets.recent_waits(name, since, limit).await?;
-            let mut window = window.lock();
+            let mut past = past.lock();
             for of in waits.chunk_by(|one, other| one.0 == other.0) {
-                if let Some((_, at, _)) = of.first() {
-                    window.record(*at, of.iter().map(|(_, _, waited)| *waited));
+                if let Some((match_id, at, _)) = of.first() {
+                    past.note(match_id, *at, of.iter().map(|(_, _, waited)| *waited));
                 }
             }
         }
@@ -212,12 +226,12 @@ impl Matcher {
         let mut next = vec![proposal];
         while let Some(proposal) = next.pop() {
             if self.stop.is_cancelled() {
-                return;
+                return self.put_back(pool, proposal.entries).await;
             }
             match self.pair(pool, &proposal).await {
                 Ok(Paired::Matched(of, waits)) => {
-                    if let Some(window) = self.stats.get(pool.name()) {
-                        window.lock().record(of.created_at, waits);
+                    if let Some(past) = self.past.get(pool.name()) {
+                        past.lock().note(&of.match_id, of.created_at, waits);
                     }
                     self.rooms.start(of);
                 }

@@ -8,6 +8,8 @@
 
 pub mod feed;
 pub mod matcher;
+mod past;
+mod proofs;
 pub mod rooms;
 pub mod rpc;
 pub mod sweep;

@@ -1,6 +1,12 @@
 //! What time alone brings about, once a second and in bounded steps: leftovers
 //! are matched, the overdue and the absent expire, matches get their rooms,
 //! and the index is made to agree with the rows.
+//!
+//! Of the processes that share an index one leads and does this for all. A
+//! leader that dies is followed when its lease is over; two who lead for a
+//! moment do the same work twice, of which every step is idempotent. When
+//! nobody can be found to lead, each process does for itself what needs the
+//! rows alone.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,23 +18,29 @@ use mingle_store::{Result, commit::MAX_BATCH};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
+use uuid::Uuid;
 
 use super::Matcher;
 use crate::{
     config::Config,
     domain::{Pool, Position},
-    store::{End, Span},
+    store::{End, Lead, Span},
 };
 
 const DAY_MS: i64 = 86_400_000;
 /// Rows younger than this are left alone: their entry is on its way.
 const SETTLING_MS: i64 = 1_000;
+/// Sweeps that a leader may miss before another leads.
+const MISSED: u32 = 3;
 
 /// The sweep of one process.
 pub struct Sweep {
     matcher: Arc<Matcher>,
     peers: Peers,
     health: Health,
+    /// By what this one is known as leader.
+    holder: String,
+    lease: Duration,
     budget: u32,
     retention_ms: i64,
     room_after_ms: i64,
@@ -46,6 +58,8 @@ impl Sweep {
             matcher,
             peers: ctx.peers.clone(),
             health: ctx.health.clone(),
+            holder: Uuid::new_v4().to_string(),
+            lease: Duration::from_millis(config.sweep_ms) * MISSED,
             budget: config.sweep_budget,
             retention_ms: i64::from(config.retention_days) * DAY_MS,
             room_after_ms: config.room_after_ms,
@@ -71,10 +85,11 @@ impl Sweep {
         }
     }
 
-    /// Builds the whole index from the rows.
+    /// Builds the whole index from the rows: one of this process alone, before
+    /// the first call is answered.
     pub async fn rebuild(&mut self) -> Result<()> {
+        let before = self.matcher.clock.now_ms() + 1;
         for pool in self.pools() {
-            let before = self.matcher.clock.now_ms() + 1;
             while self.compare(&pool, before).await? {}
         }
         Ok(())
@@ -88,19 +103,44 @@ impl Sweep {
         if let Err(error) = database {
             return tracing::warn!(%error, "no sweep without the rows");
         }
+        report("stats", self.matcher.recall().await);
+        let lead = report("lease", self.matcher.index.lead(&self.holder, self.lease).await);
+        self.health.set_degraded("matchmaking-index", lead.is_none());
+        match lead {
+            Some(Lead::Another) => return,
+            Some(lead) => {
+                self.rows().await;
+                self.index(lead == Lead::Begun).await;
+            }
+            None => self.rows().await,
+        }
+    }
+
+    /// What needs the rows alone.
+    async fn rows(&mut self) {
         report("expiry", self.expire().await);
-        let mut blind = false;
         for pool in self.pools() {
-            let before = self.matcher.clock.now_ms() - SETTLING_MS;
-            report("rebuild", self.compare(&pool, before).await);
-            report("leftovers", self.leftovers(&pool).await);
-            blind |= report("presence", self.look_for_owners(&pool).await) == Some(false);
             report("outcomes", self.forget(&pool).await);
         }
-        self.health.set_degraded("matchmaking-presence", blind);
         report("rooms", self.rooms().await);
         let before = self.matcher.clock.now_ms() - self.retention_ms;
         report("retention", self.matcher.tickets.forget(before, self.budget).await);
+    }
+
+    /// What needs the index. Who leads `anew` does not know what it holds, and
+    /// compares all of it.
+    async fn index(&mut self, anew: bool) {
+        if anew {
+            self.compared.clear();
+        }
+        let mut blind = false;
+        for pool in self.pools() {
+            let before = self.matcher.clock.now_ms() - SETTLING_MS;
+            while report("rebuild", self.compare(&pool, before).await) == Some(true) && anew {}
+            report("leftovers", self.leftovers(&pool).await);
+            blind |= report("presence", self.look_for_owners(&pool).await) == Some(false);
+        }
+        self.health.set_degraded("matchmaking-presence", blind);
     }
 
     fn pools(&self) -> Vec<Arc<Pool>> {

@@ -170,7 +170,7 @@ impl Watch {
         }
         let Wishes { mut added, mut wanted, absent, removed, alive, told } = wishes;
         removed.iter().for_each(|ticket_id| self.drop(ticket_id));
-        self.matcher.index.alive(&alive, self.matcher.clock.now_ms()).await?;
+        self.matcher.proofs.note(alive).await;
         if !told.is_empty() {
             // The writer outlives the stream.
             self.told.send(told).await.map_err(|_| End::Gone)?;

@@ -83,7 +83,7 @@ impl World {
         let (ctx, matcher, config) = assemble(&around, database.clone()).await;
         let mut sweep = Sweep::new(matcher.clone(), &config, &ctx);
         sweep.rebuild().await.unwrap();
-        matcher.seed().await.unwrap();
+        matcher.recall().await.unwrap();
         let service = Service::new(matcher, Duration::from_millis(config.recheck_ms), &ctx);
         let routes = Routes::new(MatchmakingServiceServer::new(service));
         let client = Client::new(Transport::local(routes));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use mingle_store::{
     Error, ErrorKind, Result,
     clock::Clock,
-    redis::{Arg, Generation, Redis},
+    redis::{Arg, Call, Generation, Redis},
 };
 use tokio::sync::watch;
 
@@ -132,14 +132,16 @@ impl Index for RedisIndex {
     }
 
     async fn alive(&self, ticket_ids: &[String], now_ms: i64) -> Result<()> {
+        let mut calls = Vec::new();
         for place in self.places.values() {
             for ticket_ids in ticket_ids.chunks(STEP) {
                 let mut args = place.head(now_ms);
                 args.extend(ticket_ids.iter().map(Arg::from));
-                self.redis.run::<()>(&scripts::ALIVE, &self.keys(place)?, &args).await?;
+                calls.push(Call { keys: self.keys(place)?.into(), args });
             }
         }
-        Ok(())
+        let noted: Vec<Result<()>> = self.redis.run_many(&scripts::ALIVE, &calls).await?;
+        noted.into_iter().collect()
     }
 
     async fn leftovers(&self, pool: &str, now_ms: i64, budget: usize) -> Result<Vec<Proposal>> {
