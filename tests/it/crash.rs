@@ -43,7 +43,7 @@ async fn kill_9_under_load_loses_nothing_that_was_acknowledged() {
             tally.acknowledged.load(Ordering::Relaxed) >= before + BETWEEN
         })
         .await;
-        world.mingle.kill9();
+        world.mingle_mut().kill9();
         talkers = join_all(talking).await.into_iter().map(|ended| ended.unwrap().0).collect();
         tally.in_flight.store(0, Ordering::Relaxed);
 

@@ -29,8 +29,8 @@ async fn half_open_connections_cost_little_and_end() {
     let builder = World::builder().env("MINGLE_GATEWAY__LIMITS__HELLO_TIMEOUT_MS", patience);
     let world = World::from(builder).await;
     let room = world.room(&["ann", "bob"]).await;
-    let files = open_files(world.mingle.pid());
-    let before = world.mingle.rss_kib();
+    let files = open_files(world.mingle().pid());
+    let before = world.mingle().rss_kib();
 
     let mut half_open = Vec::with_capacity(CONNECTIONS);
     for number in 0..CONNECTIONS {
@@ -41,9 +41,9 @@ async fn half_open_connections_cost_little_and_end() {
         silent.push(world.socket(Encoding::Json).await);
     }
     let all = files + CONNECTIONS + SILENT - OTHERS;
-    let all_there = async || open_files(world.mingle.pid()) >= all;
+    let all_there = async || open_files(world.mingle().pid()) >= all;
     eventually(SOON, "all are accepted at once", all_there).await;
-    let cost = world.mingle.rss_kib().saturating_sub(before) / CONNECTIONS as u64;
+    let cost = world.mingle().rss_kib().saturating_sub(before) / CONNECTIONS as u64;
     eprintln!("{cost} KiB for each half-open connection");
     assert!(cost < EACH_KIB, "{cost} KiB for each half-open connection");
 
@@ -53,7 +53,7 @@ async fn half_open_connections_cost_little_and_end() {
     bob.room_join(&room, Some(Position::default())).await.unwrap();
     let sent = ann.send(&room, "m1", "are you there?").await.unwrap();
     while logged(&next_event(&mut bob).await.unwrap()).unwrap().1.seq < sent.seq {}
-    assert!(open_files(world.mingle.pid()) >= all, "they were gone before");
+    assert!(open_files(world.mingle().pid()) >= all, "they were gone before");
 
     for ended in join_all(half_open.into_iter().map(end)).await {
         // Nothing at all, or that the request took too long.
@@ -66,7 +66,7 @@ async fn half_open_connections_cost_little_and_end() {
         }
     }
     ann.send(&room, "m2", "still here").await.unwrap();
-    let all_gone = async || open_files(world.mingle.pid()) <= files + OTHERS;
+    let all_gone = async || open_files(world.mingle().pid()) <= files + OTHERS;
     eventually(SOON, "their files are closed", all_gone).await;
 }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use mingle_client::ws::proto::Position;
 use sqlx::{
-    Row as _, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+    AnyPool, Row as _,
+    any::{AnyPoolOptions, install_default_drivers},
 };
 
 /// One row of a room's log.
@@ -19,14 +19,32 @@ pub(crate) struct Row {
     pub(crate) body: String,
 }
 
-/// The database of a data folder.
-pub(crate) struct Ledger(SqlitePool);
+/// What SQLite has and PostgreSQL has not, so that one SQL reads both.
+const TWIN: &str = "
+    create or replace function json_each(list text) returns table (value text)
+        language sql immutable as 'select json_array_elements_text(list::json)';
+    create or replace function json_object(text, json, text, text) returns text
+        language sql immutable as 'select json_build_object($1, $2, $3, $4)::text';";
+
+/// The database of a data folder, or of a server.
+pub(crate) struct Ledger(AnyPool);
 
 impl Ledger {
     /// Opens the database in `dir`; the process may be running.
     pub(crate) async fn open(dir: &Path) -> Self {
-        let file = SqliteConnectOptions::new().filename(dir.join("mingle.db"));
-        Self(SqlitePoolOptions::new().max_connections(1).connect_with(file).await.unwrap())
+        Self::connect(&format!("sqlite://{}", dir.join("mingle.db").display())).await
+    }
+
+    /// Opens the database of a server.
+    pub(crate) async fn postgres(url: &str) -> Self {
+        let ledger = Self::connect(url).await;
+        sqlx::raw_sql(TWIN).execute(&ledger.0).await.unwrap();
+        ledger
+    }
+
+    async fn connect(url: &str) -> Self {
+        install_default_drivers();
+        Self(AnyPoolOptions::new().max_connections(1).connect(url).await.unwrap())
     }
 
     /// The log of every room, by room id.

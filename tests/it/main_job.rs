@@ -67,15 +67,14 @@ async fn a_thousand_strangers_meet_in_pairs_and_talk() {
     let people: Arc<Vec<_>> =
         Arc::new((0..USERS).map(|number| Person::random(number, &mut dice)).collect());
     let (tell, _) = watch::channel(false);
-    let url = Arc::new(world.url());
     let lives: Vec<_> = (0..USERS)
         .map(|who| {
-            let (people, url, over) = (people.clone(), url.clone(), tell.subscribe());
+            let (people, url, over) = (people.clone(), world.url(), tell.subscribe());
             tokio::spawn(async move { live(&url, &people[who], over).await })
         })
         .collect();
 
-    let ledger = Ledger::open(world.mingle.data_dir()).await;
+    let ledger = world.ledger().await;
     eventually(SOON * 2, "only those are left whom nobody would meet", async || {
         let joined = ledger.count("select count(*) from mm_tickets").await;
         let waiting = ledger.texts("select user_id from mm_tickets where state = 'waiting'").await;

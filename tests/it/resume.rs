@@ -14,7 +14,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use self::wanderer::Wanderer;
 use crate::{
-    ledger::{Ledger, Row},
+    ledger::Row,
     world::{World, greet, number},
 };
 
@@ -42,7 +42,7 @@ async fn a_client_that_drops_and_resumes_misses_nothing() {
             tokio::spawn(write(url, user, rooms, dice.random(), over.clone()))
         })
         .collect();
-    let (mut wanderer, mut client) = Wanderer::begin(world.url(), &rooms).await;
+    let (mut wanderer, mut client) = Wanderer::begin([world.url(), world.url()], &rooms).await;
     for _ in 0..ROUNDS {
         // Sometimes far behind, sometimes at the head with the others.
         if dice.random_bool(0.3) {
@@ -56,7 +56,7 @@ async fn a_client_that_drops_and_resumes_misses_nothing() {
     over.store(true, Ordering::Relaxed);
     let said: usize = join_all(writing).await.into_iter().map(Result::unwrap).sum();
 
-    let ledger = Ledger::open(world.mingle.data_dir()).await;
+    let ledger = world.ledger().await;
     ledger.assert_gapless().await;
     let logs = ledger.rooms().await;
     ledger.close().await;

@@ -110,5 +110,5 @@ async fn tokens_are_handed_out_in_development_on_this_machine_only() {
     assert!(!hands_out_tokens(&anywhere().start().await).await);
     let told = anywhere().env("MINGLE_GATEWAY__DEV_TOKENS_BEYOND_LOOPBACK", "true");
     assert!(hands_out_tokens(&told.start().await).await);
-    assert!(hands_out_tokens(&World::start().await.mingle).await);
+    assert!(hands_out_tokens(World::start().await.mingle()).await);
 }

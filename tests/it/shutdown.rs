@@ -40,9 +40,9 @@ async fn sigterm_under_load_tells_everybody_and_loses_nothing() {
     .await;
 
     let in_flight = tally.in_flight.load(Ordering::Relaxed);
-    let status = world.mingle.sigterm(GRACE + Duration::from_secs(5)).await;
+    let status = world.mingle_mut().sigterm(GRACE + Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(0), "an orderly end");
-    assert!(!world.mingle.log().contains("grace period is over"), "the drain took too long");
+    assert!(!world.mingle().log().contains("grace period is over"), "the drain took too long");
     assert!(in_flight > 0, "nothing was in flight");
 
     let mut talkers = Vec::new();

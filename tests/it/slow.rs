@@ -60,7 +60,7 @@ async fn who_never_reads_is_closed_and_resumes_whole() {
     for _ in 0..WARM {
         crowd.round().await;
     }
-    let before = crowd.world.mingle.rss_kib();
+    let before = crowd.world.mingle().rss_kib();
     let mut dozing = Vec::new();
     for number in 0..SLOW {
         dozing.push(doze(&crowd.world, &format!("slow-{number}"), &crowd.room).await);
@@ -69,7 +69,7 @@ async fn who_never_reads_is_closed_and_resumes_whole() {
     while found < SLOW {
         assert!(crowd.rounds < ROUNDS, "{found} of {SLOW} were found slow");
         crowd.round().await;
-        most = most.max(crowd.world.mingle.rss_kib());
+        most = most.max(crowd.world.mingle().rss_kib());
         found = metric(&crowd.world, "mingle_gateway_slow_sockets_total").await;
     }
     eprintln!("{} rounds; resident {before} KiB, then at most {most} KiB", crowd.rounds);
@@ -144,7 +144,7 @@ impl Crowd {
 
     /// The room's log, from the database.
     async fn log(&self) -> Vec<Position> {
-        let ledger = Ledger::open(self.world.mingle.data_dir()).await;
+        let ledger = Ledger::open(self.world.mingle().data_dir()).await;
         let rows = ledger.room(&self.room).await;
         ledger.close().await;
         rows.into_iter().map(|row| row.position).collect()
@@ -216,7 +216,7 @@ async fn catch_up(world: &World, user: &str, resume: Resume, missed: u64) -> Vec
 
 /// The value of a metric of the process; 0 before it is first counted.
 async fn metric(world: &World, name: &str) -> usize {
-    let text = http::get(world.mingle.probes_addr(), "/metrics", "").await.text;
+    let text = http::get(world.mingle().probes_addr(), "/metrics", "").await.text;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
     value.unwrap_or_default() as usize
 }

@@ -1,16 +1,24 @@
 //! A running `mingle` and its users: tokens, sockets, rooms.
+//!
+//! `MINGLE_TEST_DEPLOYMENT=processes` makes it many processes over one Redis
+//! and one PostgreSQL, with two gateways that users come to in turn; otherwise
+//! it is one process on embedded backends.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use mingle_client::ws::{
     Client, Encoding, Error, Limits, Socket,
     proto::{Position, Resume, server_frame::Kind},
 };
-use mingle_testkit::{Builder, Mingle};
+use mingle_testkit::{Builder, Deployment, Mingle};
 use serde_json::{Value, json};
 
-use crate::http;
+use crate::{http, ledger::Ledger};
 
 /// The secret of the users' tokens, so that tests can mint any token.
 pub(crate) const SECRET: &str = "a secret of the whole-system tests, 0123456789";
@@ -19,9 +27,20 @@ pub(crate) const FUTURE: i64 = 4_000_000_000;
 /// The deadline of what happens soon, on a machine that is busy.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-/// A process under test.
+/// One process under test, or many.
 pub(crate) struct World {
-    pub(crate) mingle: Mingle,
+    system: System,
+    turn: AtomicUsize,
+}
+
+enum System {
+    One(Box<Mingle>),
+    Many(Box<Deployment>),
+}
+
+/// Whether this run is over many processes.
+pub(crate) fn is_many() -> bool {
+    std::env::var("MINGLE_TEST_DEPLOYMENT").is_ok_and(|name| name == "processes")
 }
 
 impl World {
@@ -30,19 +49,64 @@ impl World {
         Mingle::builder().env("MINGLE_JWT_SECRET", SECRET).env("MINGLE_PROCESS__LOG", "warn")
     }
 
-    /// Starts one.
+    /// Starts one, or many.
     pub(crate) async fn start() -> Self {
-        Self::from(Self::builder()).await
+        Self::with(&[]).await
     }
 
-    /// Starts what `builder` says.
+    /// The same with these settings.
+    pub(crate) async fn with(env: &[(&str, &str)]) -> Self {
+        if !is_many() {
+            let set = |builder: Builder, (key, value): &(&str, &str)| builder.env(key, value);
+            return Self::from(env.iter().fold(Self::builder(), set)).await;
+        }
+        let plan = Deployment::plan()
+            .env("MINGLE_JWT_SECRET", SECRET)
+            .env("MINGLE_SESSION_SECRET", SECRET)
+            .env("MINGLE_PROCESS__LOG", "warn");
+        let plan = env.iter().fold(plan, |plan, (key, value)| plan.env(key, *value));
+        Self { system: System::Many(Box::new(plan.start().await)), turn: AtomicUsize::new(0) }
+    }
+
+    /// Starts one process, as `builder` says.
     pub(crate) async fn from(builder: Builder) -> Self {
-        Self { mingle: builder.start().await }
+        let system = System::One(Box::new(builder.start().await));
+        Self { system, turn: AtomicUsize::new(0) }
     }
 
-    /// Where HTTP is.
+    /// The one process.
+    pub(crate) fn mingle(&self) -> &Mingle {
+        match &self.system {
+            System::One(mingle) => mingle,
+            System::Many(_) => panic!("this test is of one process"),
+        }
+    }
+
+    /// The same, to end it.
+    pub(crate) fn mingle_mut(&mut self) -> &mut Mingle {
+        match &mut self.system {
+            System::One(mingle) => mingle,
+            System::Many(_) => panic!("this test is of one process"),
+        }
+    }
+
+    /// What the database says.
+    pub(crate) async fn ledger(&self) -> Ledger {
+        match &self.system {
+            System::One(mingle) => Ledger::open(mingle.data_dir()).await,
+            System::Many(deployment) => Ledger::postgres(&deployment.database().url).await,
+        }
+    }
+
+    /// Where HTTP is: at the next of the gateways.
     pub(crate) fn http(&self) -> SocketAddr {
-        self.mingle.http_addr()
+        match &self.system {
+            System::One(mingle) => mingle.http_addr(),
+            System::Many(deployment) => {
+                let gateways = deployment.gateways();
+                gateways[self.turn.fetch_add(1, Ordering::Relaxed) % gateways.len()]
+            }
+        }
     }
 
     /// Where the WebSocket is.

@@ -194,7 +194,8 @@ impl Sessions {
         }
     }
 
-    /// Shows `status` for the session; kept for when presence is back.
+    /// Shows `status` for the session: at once, or with its registration when
+    /// presence does not know it yet.
     pub(crate) async fn set_status(
         &self,
         session_id: &str,
@@ -209,8 +210,13 @@ impl Sessions {
             user_id: user_id.to_owned(),
             status: status.into(),
         });
-        self.client.clone().set_status(request).await?;
-        Ok(())
+        match self.client.clone().set_status(request).await.map_err(Fault::from) {
+            Err(fault) if fault.reason == short(Reason::SessionNotFound) => {
+                self.doubt();
+                Ok(())
+            }
+            other => other.map(drop),
+        }
     }
 
     /// Registers the node and renews its lease until the role stops.

@@ -1,7 +1,6 @@
 //! Frames that are none.
 
 use mingle_client::ws::{Encoding, Message, close::Close, proto::server_frame::Kind};
-use mingle_testkit::Mingle;
 
 use super::{ID, Why, assert_alive, assert_refused, closed, greeted, reply, send};
 use crate::world::World;
@@ -117,7 +116,7 @@ async fn a_frame_too_large_is_refused_and_one_far_too_large_ends_the_connection(
         let _ = send(&mut socket, sized(encoding, 4 * FRAME + 1)).await;
         assert_eq!(closed(&mut socket).await, 1009);
     }
-    assert_served(&world.mingle).await;
+    assert_served(&world).await;
 }
 
 #[tokio::test]
@@ -156,6 +155,6 @@ fn sized(encoding: Encoding, size: usize) -> Message {
     }
 }
 
-async fn assert_served(mingle: &Mingle) {
-    crate::http::get(mingle.http_addr(), "/api/health", "").await.ok();
+async fn assert_served(world: &World) {
+    crate::http::get(world.http(), "/api/health", "").await.ok();
 }

@@ -112,7 +112,7 @@ async fn hello_comes_first_and_once() {
 #[tokio::test]
 async fn who_says_no_good_hello_in_time_is_closed() {
     let limit = ("MINGLE_GATEWAY__LIMITS__HELLO_TIMEOUT_MS", "700");
-    let world = World::from(World::builder().env(limit.0, limit.1)).await;
+    let world = World::with(&[limit]).await;
     let mut silent = world.socket(Encoding::Json).await;
     let mut chatty = world.socket(Encoding::Proto).await;
     let mut wrong = world.socket(Encoding::Json).await;

@@ -1,6 +1,7 @@
 //! The client that comes and goes, and what it remembers.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::join;
 use mingle_client::ws::{
@@ -14,7 +15,9 @@ use crate::world::{greet, logged, next_event};
 
 /// The client that comes and goes.
 pub(super) struct Wanderer {
-    url: String,
+    /// Where it may come to, in turn.
+    urls: [String; 2],
+    turn: AtomicUsize,
     /// The last event seen of each room.
     at: BTreeMap<String, Position>,
     /// The head of each room when it was last told.
@@ -30,14 +33,15 @@ pub(super) struct Wanderer {
 }
 
 impl Wanderer {
-    pub(super) async fn begin(url: String, rooms: &[String; 2]) -> (Self, Client) {
-        let mut client = greet(&url, "wanderer", Encoding::Json, None).await.unwrap();
+    pub(super) async fn begin(urls: [String; 2], rooms: &[String; 2]) -> (Self, Client) {
+        let mut client = greet(&urls[0], "wanderer", Encoding::Json, None).await.unwrap();
         for room in rooms {
             let state = client.room_join(room, Some(Position::default())).await.unwrap();
             assert!(state.recovered, "{state:?}");
         }
         let wanderer = Self {
-            url,
+            urls,
+            turn: AtomicUsize::new(1),
             at: rooms.iter().map(|room| (room.clone(), Position::default())).collect(),
             head: BTreeMap::new(),
             seen: rooms.iter().map(|room| (room.clone(), Vec::new())).collect(),
@@ -103,7 +107,8 @@ impl Wanderer {
             after: Some(after.clone()),
         });
         let resume = Resume { token: self.resume_token.clone(), rooms: rooms.collect() };
-        greet(&self.url, user, Encoding::Json, Some(resume)).await
+        let url = &self.urls[self.turn.fetch_add(1, Ordering::Relaxed) % 2];
+        greet(url, user, Encoding::Json, Some(resume)).await
     }
 
     /// Notes the welcome of the client that goes on.

@@ -2,7 +2,9 @@
 
 use std::{ffi::OsString, process::Command, time::Duration};
 
-use crate::{Server, eventually, free_port};
+use tokio::net::TcpSocket;
+
+use crate::{Server, eventually};
 
 const READY: Duration = Duration::from_secs(20);
 
@@ -14,6 +16,9 @@ const READY: Duration = Duration::from_secs(20);
 pub struct Redis {
     server: Server,
     port: u16,
+    /// Bound to the port and never listening, which keeps it from others while
+    /// the server is down and does not keep the server from it.
+    _reserved: TcpSocket,
     arguments: Vec<OsString>,
     password: Option<String>,
 }
@@ -36,7 +41,7 @@ impl Redis {
     /// When `redis-server` is not installed or does not answer in time.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let server = Server::prepare("redis", "TERM");
-        let port = free_port();
+        let (reserved, port) = reserve();
         let own = port.to_string();
         let mut all = vec![
             ("port", own.as_str()),
@@ -53,7 +58,7 @@ impl Redis {
             .collect();
         let password = settings.iter().find(|(name, _)| *name == "requirepass");
         let password = password.map(|(_, value)| (*value).to_owned());
-        let redis = Self { server, port, arguments, password };
+        let redis = Self { server, port, _reserved: reserved, arguments, password };
         redis.run().await;
         redis
     }
@@ -146,5 +151,18 @@ impl Redis {
         };
         let text = String::from_utf8_lossy(&answer.stdout).trim_end_matches('\n').to_owned();
         answer.status.success().then_some(text)
+    }
+}
+
+fn reserve() -> (TcpSocket, u16) {
+    let reserved = TcpSocket::new_v4().and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind(([127, 0, 0, 1], 0).into())?;
+        let port = socket.local_addr()?.port();
+        Ok((socket, port))
+    });
+    match reserved {
+        Ok(reserved) => reserved,
+        Err(error) => panic!("a port: {error}"),
     }
 }

@@ -264,9 +264,13 @@ fn family(server: Pid) -> Vec<Process> {
     family
 }
 
-/// True when the process is no more, reaped or not.
+/// True when the process is no more, reaped or not: with all its threads, since
+/// the last of them closes what it listens on.
 fn is_gone(pid: Pid) -> bool {
-    stat(pid).is_none_or(|process| matches!(process.state, b'Z' | b'X'))
+    let threads = || fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+    stat(pid).is_none_or(|process| {
+        matches!(process.state, b'Z' | b'X') && threads().map_or(0, Iterator::count) <= 1
+    })
 }
 
 /// The name, in brackets, may itself hold brackets and spaces: what counts
