@@ -25,7 +25,7 @@ use crate::{
     bus::{Counting, Rough},
     conformance::message,
     reader::Reader,
-    stage::{Client, Stage},
+    stage::{Client, Process, Stage},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -202,6 +202,20 @@ async fn a_gap_of_the_bus_is_filled_from_the_store() {
     }
     assert_eq!(reader.live_until(&room, 4).await.len(), 4);
     assert_eq!(reader.gaps, 0, "the gap stayed here");
+}
+
+#[tokio::test]
+async fn what_is_said_in_the_drain_is_announced() {
+    let stage = Stage::new().await;
+    let Process { mut client, ctx } = stage.serve(NO_BACKSTOP).await;
+    let room = pair(&mut client).await;
+    let mut tap = stage.bus.subscribe(&format!("chat:room:{room}")).await.unwrap();
+    ctx.stop.cancel();
+    ctx.tasks.close();
+    tokio::time::timeout(PATIENCE, ctx.tasks.wait()).await.expect("nothing waits");
+    say(&mut client, &room, "a last word").await;
+    let told = tokio::time::timeout(PATIENCE, tap.recv()).await.expect("an announcement");
+    assert!(matches!(told, Some(Delivery::Message(_))));
 }
 
 #[tokio::test]
