@@ -45,8 +45,8 @@ use crate::{Result, postgres::Postgres, redis::Redis};
 pub struct Options {
     /// Between two heartbeats.
     pub beat: Duration,
-    /// A process, or a source, that is not heard for so long is lost. At least
-    /// two beats.
+    /// A process, or a source, that is not heard for so long is lost; two beats
+    /// when this is less.
     pub lost_after: Duration,
     /// How long `subscribe` waits for a source, after it was lost, and for its
     /// confirmation.
@@ -99,6 +99,9 @@ impl Merged {
     /// Begins to listen to the servers and returns; that they are away is no
     /// error. Must be called where tasks can be spawned.
     pub fn start(servers: Servers, options: Options) -> Self {
+        // One beat may be late: it is no loss.
+        let lost_after = options.lost_after.max(options.beat * 2);
+        let options = Options { lost_after, ..options };
         let stop = CancellationToken::new();
         let own = rand::random();
         let changes = Arc::new(Changes::default());
