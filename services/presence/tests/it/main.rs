@@ -10,5 +10,6 @@ mod conformance;
 mod domain;
 mod grpc;
 mod harness;
+mod processes;
 mod store;
 mod watch;

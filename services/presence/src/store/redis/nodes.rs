@@ -26,8 +26,8 @@ pub(super) const STALE_MS: i64 = 250;
 const TRIES: usize = 8;
 /// Any node renews within seconds.
 const LIVES_MS: i64 = 3_600_000;
-/// What is gone this long has no sessions left that anyone looks for.
-const FORGET_MS: i64 = 600_000;
+/// What was replaced this long ago has no sessions left that anyone looks for.
+const FORGET_MS: i64 = 3_600_000;
 /// Starts of one node within that time; beyond, the oldest is forgotten.
 const MAX_REPLACED: usize = 64;
 
@@ -112,7 +112,9 @@ impl Nodes {
         if !table.has(&node.node_id) {
             let now = table.read_at();
             let there = |entry: &&Entry| !entry.lease().is_gone(now, &self.terms);
-            if table.entries().filter(there).count() >= self.max {
+            let nodes = table.entries().filter(there).count();
+            // Those that are gone are known for a while: a bound for them, too.
+            if nodes >= self.max || table.entries().count() >= 2 * self.max {
                 return Ok(Registered::Full);
             }
         }
@@ -211,11 +213,11 @@ impl Nodes {
         Ok(holding.cloned().collect())
     }
 
-    /// Forgets nodes that were gone long ago.
-    pub(super) async fn forget(&self, era: &Era, table: &Table, now: i64) -> Result<()> {
-        for entry in table.entries() {
-            let ended = entry.lease().ends_at(&self.terms);
-            if now.saturating_sub(ended) >= FORGET_MS + self.terms.grace_ms {
+    /// Forgets the nodes whose present start is among `starts`, if it is gone.
+    pub(super) async fn forget(&self, era: &Era, table: &Table, starts: &[u32]) -> Result<()> {
+        let now = table.read_at();
+        for entry in table.entries().filter(|entry| starts.contains(&entry.start)) {
+            if entry.lease().is_gone(now, &self.terms) {
                 // Registered anew meanwhile: then it is not what was read.
                 let _ = self.write(era, Some(entry), None, None).await?;
             }

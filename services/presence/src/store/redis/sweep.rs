@@ -3,7 +3,8 @@
 //! Users whose time has come are in the zset `due` of their partition. Who is
 //! concerned when a lease lapses nobody wrote down: then all users are walked
 //! once, some at a time, while the grace still runs. How far the walk has come
-//! only the walker knows: whoever takes the lease after it begins anew.
+//! only the walker knows: whoever takes the lease after it begins anew, also to
+//! find what ended while nobody swept.
 
 use std::collections::HashMap;
 
@@ -25,7 +26,7 @@ use crate::domain::{Change, Holder as _, PARTITIONS, Terms, partition};
 static LEAD: Script = Script::new("lead", include_str!("../../../lua/lead.lua"));
 
 /// Whoever leads and is silent this long is followed by another.
-const LEASE_MS: i64 = 1_000;
+const LEASE_MS: i64 = 2_000;
 /// A lapse is walked for only then: whoever decided just before it, by a table
 /// that may be 250 ms old, has written within the timeout of a call or cannot
 /// any more.
@@ -37,16 +38,20 @@ const ROUND_MS: i64 = 3_600_000;
 /// When to look again at a user who could not be read.
 const CORRUPT_MS: i64 = 60_000;
 
+/// What was walked for this long ago has no sessions left to look at.
+const FORGET_MS: i64 = 600_000;
+
 /// Where this process is in its walk.
 #[derive(Default)]
 struct Walk {
+    /// The generation in which this process leads; empty when it does not.
     era: String,
     /// The next partition; `None` when no walk is needed.
     next: Option<usize>,
     /// The lapses that this walk is for: start and end of its lease.
     covering: Vec<(u32, i64)>,
-    /// The lapses for which all were walked.
-    walked: HashMap<u32, i64>,
+    /// The lapses for which all were walked: the end of the lease, and when.
+    walked: HashMap<u32, (i64, i64)>,
 }
 
 /// The sweep of one store.
@@ -73,25 +78,42 @@ impl Sweep {
         users: &Users,
         changed: &mut Vec<String>,
     ) -> Result<()> {
-        let args = [(&self.me).into(), LEASE_MS.into()];
-        let (leads, now): (bool, i64) = self.redis.run(&LEAD, &[era.sweep()], &args).await?;
-        if !leads {
-            // Another walks, or will: what was begun here is not gone on with.
-            self.walk.lock().next = None;
+        let Some(now) = self.lead(era).await? else {
             return Ok(());
-        }
+        };
         let table = users.nodes.table(era, now).await?;
         self.notice(&table, era, now);
         self.walk(era, &table, now).await?;
         self.look(era, users, now, changed).await?;
-        users.nodes.forget(era, &table, now).await?;
+        let walked = self.walked_long_ago(now);
+        users.nodes.forget(era, &table, &walked).await?;
         self.keep(era, now).await
     }
 
-    /// Begins a walk when a lease lapsed for which none was.
+    /// The time, when this process leads.
+    async fn lead(&self, era: &Era) -> Result<Option<i64>> {
+        let args = [(&self.me).into(), LEASE_MS.into()];
+        let (leads, now): (bool, i64) = self.redis.run(&LEAD, &[era.sweep()], &args).await?;
+        if !leads {
+            // Another walks, or will: what was begun here is not gone on with.
+            *self.walk.lock() = Walk::default();
+        }
+        Ok(leads.then_some(now))
+    }
+
+    /// The starts that nobody needs to know any more.
+    fn walked_long_ago(&self, now: i64) -> Vec<u32> {
+        let walk = self.walk.lock();
+        let walked = walk.walked.iter().filter(|(_, (_, at))| now.saturating_sub(*at) >= FORGET_MS);
+        walked.map(|(start, _)| *start).collect()
+    }
+
+    /// Begins a walk when this process begins to lead, and when a lease lapsed
+    /// for which none was.
     fn notice(&self, table: &Table, era: &Era, now: i64) {
         let mut walk = self.walk.lock();
-        if walk.era != era.name() {
+        let begins = walk.era != era.name();
+        if begins {
             *walk = Walk { era: era.name().to_owned(), ..Walk::default() };
         }
         walk.walked.retain(|start, _| table.start(*start).is_some());
@@ -100,9 +122,10 @@ impl Sweep {
         }
         let ends = table.starts().map(|start| (start.id(), start.lease().ends_at(&self.terms)));
         let lapsed = ends.filter(|(_, end)| end.saturating_add(SETTLED_MS) <= now);
-        let covering: Vec<_> =
-            lapsed.filter(|(start, end)| walk.walked.get(start) != Some(end)).collect();
-        if !covering.is_empty() {
+        let covering: Vec<_> = lapsed
+            .filter(|(start, end)| walk.walked.get(start).map(|it| it.0) != Some(*end))
+            .collect();
+        if begins || !covering.is_empty() {
             (walk.next, walk.covering) = (Some(0), covering);
         }
     }
@@ -123,7 +146,7 @@ impl Sweep {
             walk.next = (end < PARTITIONS).then_some(end);
             if walk.next.is_none() {
                 let covered = std::mem::take(&mut walk.covering);
-                walk.walked.extend(covered);
+                walk.walked.extend(covered.into_iter().map(|(start, end)| (start, (end, now))));
             }
         }
         Ok(())
@@ -183,6 +206,10 @@ impl Sweep {
         due.truncate(self.max_users);
         let due: Result<Vec<_>> = due.iter().map(|(packed, _)| unpack(packed)).collect();
         for user_ids in due?.chunks(BATCH) {
+            // Many take longer than the lease lasts.
+            if self.lead(era).await?.is_none() {
+                return Ok(());
+            }
             let reads = users.read(era, user_ids).await?;
             let planning = Planning::Anew;
             let looked =

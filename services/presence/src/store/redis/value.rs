@@ -211,3 +211,92 @@ impl Session {
         held
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::{Session, Value};
+    use crate::{
+        domain::Status,
+        store::redis::codec::{pack, unpack},
+    };
+
+    fn id() -> impl Strategy<Value = String> {
+        let uuid = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+        // Almost a UUID, too: upper case, a character short, a hyphen elsewhere.
+        prop_oneof![uuid, "[0-9A-F]{8}-[0-9a-f]{27}", "[^\\x00-\\x1f]{1,128}", "[0-9a-f-]{36}"]
+    }
+
+    fn status() -> impl Strategy<Value = Status> {
+        prop_oneof![Just(Status::Away), Just(Status::Busy), Just(Status::Online)]
+    }
+
+    fn session() -> impl Strategy<Value = Session> {
+        let times = (any::<i64>(), option::of(any::<i64>()));
+        (id(), id(), any::<u64>(), any::<u32>(), times, status()).prop_map(
+            |(session_id, connection_id, generation, start, (connected_at, closed_at), status)| {
+                Session {
+                    session_id,
+                    connection_id,
+                    generation,
+                    start,
+                    connected_at,
+                    closed_at,
+                    status,
+                }
+            },
+        )
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let parts = (option::of(status()), option::of(any::<i64>()), vec(session(), 0..6));
+        parts.prop_map(|(told, seen_at, sessions)| Value { told, seen_at, sessions })
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(value in value()) {
+            prop_assert_eq!(Value::read(&value.bytes()).unwrap(), value);
+        }
+
+        #[test]
+        fn what_was_not_written_is_an_error_or_a_value(bytes in vec(any::<u8>(), 0..200)) {
+            if let Ok(value) = Value::read(&bytes) {
+                prop_assert_eq!(Value::read(&value.bytes()).unwrap(), value);
+            }
+        }
+
+        #[test]
+        fn what_was_cut_off_or_lengthened_is_never_the_same(value in value(), cut in 0..400_usize) {
+            let bytes = value.bytes();
+            let short = &bytes[..cut.min(bytes.len().saturating_sub(1))];
+            prop_assert!(bytes.is_empty() || Value::read(short).map_or(true, |read| read != value));
+            let long = [&bytes[..], &[0]].concat();
+            prop_assert!(Value::read(&long).is_err());
+        }
+
+        #[test]
+        fn users_are_unpacked_as_they_were(user in id()) {
+            prop_assert_eq!(unpack(&pack(&user)).unwrap(), user);
+        }
+    }
+
+    #[test]
+    fn one_session_with_uuids_stays_below_what_a_listpack_takes() {
+        let id = "0190b0c1-8a2e-7000-8000-0123456789ab".to_owned();
+        let mut value = Value { told: Some(Status::Online), ..Value::default() };
+        value.sessions.push(Session {
+            session_id: id.clone(),
+            connection_id: id.clone(),
+            generation: 3,
+            start: u32::MAX,
+            connected_at: 1_700_000_000_000,
+            closed_at: None,
+            status: Status::Online,
+        });
+        assert_eq!((value.bytes().len(), pack(&id).len()), (46, 17));
+        value.sessions[0].closed_at = Some(1_700_000_000_000);
+        assert_eq!(value.bytes().len(), 52);
+    }
+}

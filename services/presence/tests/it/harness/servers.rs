@@ -24,6 +24,12 @@ pub(crate) async fn connect_within(server: &Server, timeout: Duration) -> Redis 
     redis
 }
 
+/// Waits until both connections serve: a large value goes through the second.
 pub(crate) async fn connected(redis: &Redis) {
-    eventually(SOON, "a connection", async || redis.is_connected()).await;
+    let echo = |len: usize| redis::cmd("ECHO").arg("x".repeat(len)).to_owned();
+    eventually(SOON, "both connections", async || {
+        redis.query::<String>(&echo(1)).await.is_ok()
+            && redis.query::<String>(&echo(20_000)).await.is_ok()
+    })
+    .await;
 }
