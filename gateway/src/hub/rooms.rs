@@ -25,10 +25,11 @@ use mingle_proto::{
     },
     errors::v1::Reason,
 };
-use mingle_runtime::{grpc::Transport, status::Kind};
+use mingle_runtime::{grpc::Transport, status::Kind, telemetry};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
+use tracing::Span;
 
 use super::link::{Feed, Follow};
 use crate::{
@@ -263,6 +264,17 @@ impl Stay {
     }
 }
 
+/// The span of what a request elsewhere caused to be handed out here.
+fn delivery(response: &chat::SubscribeResponse) -> Span {
+    if response.traceparent.is_empty() || !telemetry::is_exporting() {
+        return Span::none();
+    }
+    let span =
+        tracing::info_span!("chat.deliver", otel.kind = "consumer", room.id = response.room_id,);
+    telemetry::continue_from(&span, &response.traceparent);
+    span
+}
+
 fn add(ids: &[Arc<str>]) -> chat::SubscribeRequest {
     let room_ids = ids.iter().map(ToString::to_string).collect();
     chat::SubscribeRequest { action: Some(Action::Add(chat::RoomIds { room_ids })) }
@@ -296,6 +308,8 @@ impl Follow for Rooms {
 
     async fn take(&self, response: chat::SubscribeResponse) -> Option<chat::SubscribeRequest> {
         let room = self.rooms.get(response.room_id.as_str()).map(|room| room.clone())?;
+        let span = delivery(&response);
+        let _delivering = span.enter();
         match response.event? {
             subscribe_response::Event::Opened(opened) => {
                 let head = opened.head.unwrap_or_default();

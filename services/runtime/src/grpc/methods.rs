@@ -14,8 +14,12 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
             for method in &service.method {
                 let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
                 let streams = method.client_streaming() || method.server_streaming();
-                let (service, name) = (service.name().to_owned(), method.name().to_owned());
-                methods.insert(path, Method { service, name, streams });
+                let service = service.name().to_owned();
+                let name = method.name().to_owned();
+                let span = format!("{}.{name}", role(file.package()));
+                let full_service = format!("{}.{service}", file.package());
+                let method = Method { service, full_service, name, span, streams };
+                methods.insert(path, method);
             }
         }
     }
@@ -24,14 +28,41 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
 
 struct Method {
     service: String,
+    full_service: String,
     name: String,
+    span: String,
     streams: bool,
+}
+
+/// What a trace says of a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// `chat.Send`, the name of the spans on both sides.
+    pub span: &'static str,
+    /// `mingle.chat.v1.ChatService`
+    pub service: &'static str,
+    /// `Send`
+    pub method: &'static str,
+}
+
+/// `chat` of `mingle.chat.v1`.
+fn role(package: &str) -> &str {
+    package.split('.').nth(1).unwrap_or(package)
 }
 
 /// Service and name of one of our own methods by its path: a bounded set of
 /// labels.
 pub fn names(path: &str) -> Option<(&'static str, &'static str)> {
     METHODS.get(path).map(|method| (method.service.as_str(), method.name.as_str()))
+}
+
+/// How one of our own methods is called in traces, by its path.
+pub fn traced(path: &str) -> Option<Traced> {
+    METHODS.get(path).map(|method| Traced {
+        span: &method.span,
+        service: &method.full_service,
+        method: &method.name,
+    })
 }
 
 /// True for the path of a method with a stream on either side: deadlines and
@@ -47,7 +78,7 @@ pub fn is_open(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_streaming, names};
+    use super::{Traced, is_streaming, names, traced};
 
     #[test]
     fn methods_are_known_by_their_descriptors() {
@@ -56,5 +87,8 @@ mod tests {
         assert!(!is_streaming("/mingle.chat.v1.ChatService/Send"));
         assert_eq!(names("/mingle.chat.v1.ChatService/Send"), Some(("ChatService", "Send")));
         assert_eq!(names("/mingle.chat.v1.ChatService/Invented"), None);
+        let service = "mingle.chat.v1.ChatService";
+        let send = Traced { span: "chat.Send", service, method: "Send" };
+        assert_eq!(traced("/mingle.chat.v1.ChatService/Send"), Some(send));
     }
 }

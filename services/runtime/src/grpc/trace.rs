@@ -1,14 +1,16 @@
-//! The outermost layer: a span per call, a child of the caller's, and the
-//! call's count and time.
+//! Spans of calls, and the outermost layer of a server: a span per call, a
+//! child of the caller's, and the call's count and time.
 
 use std::{
     convert::Infallible,
+    future::Future,
     task::{Context, Poll},
     time::Instant,
 };
 
+use tonic::Code;
 use tower::Service;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span, field::Empty};
 
 use super::{Call, Request, Response, methods};
 use crate::telemetry;
@@ -37,7 +39,11 @@ where
         // A path that is no method of ours would be a label without bound.
         let names = methods::names(path);
         let method = names.map(|(_, method)| method);
-        let span = tracing::info_span!("rpc", otel.name = method, rpc.path = path);
+        let span = if telemetry::is_exporting() {
+            server(path)
+        } else {
+            tracing::info_span!("rpc", otel.name = method, rpc.path = path)
+        };
         telemetry::adopt(&span, request.headers());
         let call = span.in_scope(|| self.0.call(request));
         let timed = async move {
@@ -48,8 +54,66 @@ where
             }
             Ok(response)
         };
+        if telemetry::is_exporting() {
+            return Box::pin(outcome(span, timed));
+        }
         Box::pin(timed.instrument(span))
     }
+}
+
+/// The span of a call that this process serves.
+fn server(path: &str) -> Span {
+    span(path, "server")
+}
+
+/// The span of a call that this process makes.
+pub(super) fn client(path: &str) -> Span {
+    span(path, "client")
+}
+
+/// A path that is no method of ours would be a name without bound.
+fn span(path: &str, kind: &'static str) -> Span {
+    let method = methods::traced(path);
+    tracing::info_span!(
+        "rpc",
+        otel.name = method.map(|method| method.span),
+        otel.kind = kind,
+        otel.status_code = Empty,
+        rpc.system = "grpc",
+        rpc.service = method.map(|method| method.service),
+        rpc.method = method.map(|method| method.method),
+        rpc.grpc.status_code = Empty,
+    )
+}
+
+/// Runs `call` in its span, which says how it ended.
+pub(super) async fn outcome(
+    span: Span,
+    call: impl Future<Output = Result<Response, Infallible>>,
+) -> Result<Response, Infallible> {
+    let response = call.instrument(span.clone()).await?;
+    let code = response
+        .headers()
+        .get("grpc-status")
+        .map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+    span.record("rpc.grpc.status_code", i32::from(code));
+    if is_failure(code) {
+        span.record("otel.status_code", "ERROR");
+    }
+    Ok(response)
+}
+
+/// True where something went wrong; other codes are answers.
+fn is_failure(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }
 
 fn record((service, method): (&'static str, &'static str), response: &Response, started: Instant) {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::{Service, util::BoxCloneSyncService};
 
-use super::{Config, Request, Response, Stack, auth, methods, remote::Remote, server};
+use super::{Config, Request, Response, Stack, auth, methods, remote::Remote, server, trace};
 use crate::{
     config::{Secret, Section as _},
     status::{self, Kind},
@@ -77,7 +77,18 @@ impl Service<Request> for Transport {
         self.way.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
+    fn call(&mut self, request: Request) -> Self::Future {
+        if !telemetry::is_exporting() {
+            return self.send(request);
+        }
+        let span = trace::client(request.uri().path());
+        let call = span.in_scope(|| self.send(request));
+        Box::pin(trace::outcome(span, call))
+    }
+}
+
+impl Transport {
+    fn send(&mut self, mut request: Request) -> super::Call {
         telemetry::inject(request.headers_mut());
         if let Some(bearer) = &self.bearer {
             request.headers_mut().insert(AUTHORIZATION, bearer.clone());

@@ -18,7 +18,7 @@ use crate::{
     grpc::{self, Stack, Transport},
     health::Health,
     peers::{self, Peers},
-    telemetry,
+    telemetry::{self, Export},
 };
 
 /// A process that is being put together.
@@ -58,13 +58,18 @@ impl Process {
         if let Some(peers) = &peers {
             peers.require(roles, &mut problems);
         }
+        let service = match roles {
+            [role] => format!("mingle-{role}"),
+            _ => "mingle".to_owned(),
+        };
+        let export = Export::of(config.environment(), (&service, node_id), &mut problems);
         problems.into_result()?;
         let (Some(grpc), Some(probes), Some(settings), Some(peers)) =
             (grpc, probes, settings, peers)
         else {
             return Err(Problems::default());
         };
-        telemetry::init(config.mode(), &settings.log);
+        telemetry::start(config.mode(), &settings.log, export);
         tracing::info!(
             build = crate::diagnostics::BUILD,
             node = node_id,
@@ -173,6 +178,7 @@ impl Process {
         if tokio::time::timeout_at(deadline, servers.wait()).await.is_err() {
             tracing::warn!(left = servers.len(), "listeners did not end in time");
         }
+        telemetry::flush().await;
         tracing::info!("stopped");
     }
 }
