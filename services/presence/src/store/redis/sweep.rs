@@ -6,13 +6,14 @@
 //! only the walker knows: whoever takes the lease after it begins anew, also to
 //! find what ended while nobody swept.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use mingle_store::{
     ErrorKind, Result,
     redis::{Redis, Script},
 };
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{
     codec::{pack, unpack},
@@ -54,6 +55,31 @@ struct Walk {
     walked: HashMap<u32, (i64, i64)>,
 }
 
+/// When the server was heard. By this process's time: the server's may have
+/// stood still.
+#[derive(Default)]
+struct Contact {
+    last: Option<Instant>,
+    /// It was called in vain since.
+    missed: bool,
+    /// Nobody is looked at before.
+    rest_until: Option<Instant>,
+}
+
+impl Contact {
+    /// True when looks may be. After a silence in which no node could renew,
+    /// not before they had the time to register again: else everybody would be
+    /// told offline and online again.
+    fn hears(&mut self, now: Instant, lease: Duration) -> bool {
+        let missed = std::mem::take(&mut self.missed);
+        if missed && self.last.is_some_and(|last| now - last > lease) {
+            self.rest_until = Some(now + lease);
+        }
+        self.last = Some(now);
+        self.rest_until.is_none_or(|until| now >= until)
+    }
+}
+
 /// The sweep of one store.
 pub(super) struct Sweep {
     redis: Redis,
@@ -61,6 +87,7 @@ pub(super) struct Sweep {
     max_users: usize,
     me: String,
     walk: Mutex<Walk>,
+    contact: Mutex<Contact>,
     /// The round and partition whose keys were given their time last.
     kept: Mutex<i64>,
 }
@@ -68,7 +95,15 @@ pub(super) struct Sweep {
 impl Sweep {
     pub(super) fn new(redis: Redis, terms: Terms, max_users: usize) -> Self {
         let me = format!("{:016x}", rand::random::<u64>());
-        Self { redis, terms, max_users, me, walk: Mutex::default(), kept: Mutex::new(0) }
+        Self {
+            redis,
+            terms,
+            max_users,
+            me,
+            walk: Mutex::default(),
+            contact: Mutex::default(),
+            kept: Mutex::new(0),
+        }
     }
 
     /// One sweep: who changed goes into `changed`, whatever fails after.
@@ -78,13 +113,18 @@ impl Sweep {
         users: &Users,
         changed: &mut Vec<String>,
     ) -> Result<()> {
-        let Some(now) = self.lead(era).await? else {
+        let led = self.lead(era).await.inspect_err(|_| self.contact.lock().missed = true)?;
+        let lease = Duration::from_millis(self.terms.lease_ms.unsigned_abs());
+        let looks = self.contact.lock().hears(Instant::now(), lease);
+        let Some(now) = led else {
             return Ok(());
         };
         let table = users.nodes.table(era, now).await?;
         self.notice(&table, era, now);
         self.walk(era, &table, now).await?;
-        self.look(era, users, now, changed).await?;
+        if looks {
+            self.look(era, users, now, changed).await?;
+        }
         let walked = self.walked_long_ago(now);
         users.nodes.forget(era, &table, &walked).await?;
         self.keep(era, now).await

@@ -3,6 +3,7 @@
 mod claims;
 mod faults;
 mod figures;
+mod role;
 mod sweeping;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -1,0 +1,72 @@
+//! The role where the process has a Redis.
+
+use std::sync::Arc;
+
+use mingle_presence::{Config, bind};
+use mingle_proto::presence::v1::{
+    ConnectResponse, GetRequest, RegisterNodeRequest, Status as Shows, WatchRequest, WatchUsers,
+    presence_service_client::PresenceServiceClient, watch_request::Action, watch_response::Event,
+};
+use mingle_runtime::{Context, config::Section as _, grpc::Transport};
+use mingle_store::{Backends, bus::Memory as Bus, clock::ManualClock, sqlite::Sqlite};
+use tokio::time::timeout;
+
+use super::{Processes, ROOMY};
+use crate::harness::{
+    servers::SOON,
+    wire::{connect, node},
+    world::START,
+};
+
+/// Two roles over one Redis: what one is told the other tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_roles_tell_of_the_same_users() {
+    let processes = Processes::start(2, ROOMY).await;
+    let folder = tempfile::tempdir().unwrap();
+    let database = Sqlite::open(folder.path()).await.unwrap();
+    let bus = Arc::new(Bus::new());
+    let (mut clients, mut contexts) = (Vec::new(), Vec::new());
+    for redis in &processes.connections {
+        let context = Context::for_test(&[Config::DEFAULTS], "");
+        let backends = Backends {
+            database: database.clone().into(),
+            redis: Some(redis.clone()),
+            bus: bus.clone(),
+            // Not that of the store, which has the server's.
+            clock: Arc::new(ManualClock::at(START / 2)),
+        };
+        let routes = bind(context.clone(), backends).await.unwrap().into_routes().unwrap();
+        clients.push(PresenceServiceClient::new(Transport::local(routes)));
+        contexts.push(context);
+    }
+    let mut other = clients.pop().unwrap();
+    let mut one = clients.pop().unwrap();
+
+    let follow =
+        WatchRequest { action: Some(Action::Add(WatchUsers { user_ids: vec!["ann".to_owned()] })) };
+    // Ends never: the stream would, too.
+    let requests = futures::StreamExt::chain(
+        futures::stream::iter([follow]),
+        futures::stream::pending::<WatchRequest>(),
+    );
+    let mut answers = other.watch(requests).await.unwrap().into_inner();
+    let mut next = async || {
+        let answer = timeout(SOON, answers.message()).await.expect("an answer");
+        match answer.unwrap().unwrap().event {
+            Some(Event::Presence(presence)) => (presence.user_id.clone(), presence.status()),
+            event => panic!("{event:?}"),
+        }
+    };
+    assert_eq!(next().await, ("ann".to_owned(), Shows::Offline));
+    one.register_node(RegisterNodeRequest { node: Some(node("a")) }).await.unwrap();
+    let connected = one.connect(connect("a", "ann", "s", 1)).await.unwrap().into_inner();
+    assert_eq!(connected, ConnectResponse { accepted: true, generation: 1 });
+    assert_eq!(next().await, ("ann".to_owned(), Shows::Online));
+    let ann = other.get(GetRequest { user_id: "ann".to_owned() }).await.unwrap().into_inner();
+    assert_eq!(ann.presence.unwrap().sessions, 1);
+
+    // Whichever role sweeps announces what time changed.
+    processes.clock.advance(14_000);
+    assert_eq!(next().await, ("ann".to_owned(), Shows::Offline));
+    drop(contexts);
+}
