@@ -70,6 +70,11 @@ impl Ledger {
         self.rooms().await.remove(room).unwrap_or_default()
     }
 
+    /// How far the log of a room goes.
+    pub(crate) async fn head(&self, room: &str) -> u64 {
+        self.room(room).await.len() as u64
+    }
+
     /// The first column of the only row.
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.0).await.unwrap()

@@ -1,17 +1,20 @@
 //! The main job at size: strangers of all kinds join over real sockets, some
 //! leave, and whoever is matched talks. The database is counted afterwards.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use mingle_client::ws::{
-    Client, Encoding,
-    proto::{Matched, Position, TicketState, server_frame::Kind},
+    Client, Encoding, Error,
+    proto::{Matched, Position, Ticket, TicketState, server_frame::Kind},
 };
 use mingle_testkit::eventually;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use serde_json::json;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{interval, timeout},
+};
 
 use crate::{
     http,
@@ -21,6 +24,8 @@ use crate::{
 
 const USERS: usize = 1000;
 const SAID: u64 = 3;
+/// Between two tries of one join.
+const PAUSE: Duration = Duration::from_millis(500);
 const GENDERS: [&str; 3] = ["female", "male", "other"];
 
 /// Who somebody is and whom they look for.
@@ -108,7 +113,7 @@ async fn live(url: &str, person: &Person, mut over: watch::Receiver<bool>) -> En
     let mut client = greet(url, &person.name, person.encoding, None).await.unwrap();
     let wants: &[(&str, &[&str])] = &[("gender", &person.wants)];
     let attributes = [("gender", person.gender)];
-    let ticket = client.match_join("random-chat", &attributes, wants).await.unwrap();
+    let ticket = join(&mut client, &attributes, wants).await;
     if !person.fickle {
         let matched = tokio::select! {
             matched = matched(&mut client) => Some(matched),
@@ -125,6 +130,24 @@ async fn live(url: &str, person: &Person, mut over: watch::Receiver<bool>) -> En
             talk(&mut client, matched).await
         }
         state => panic!("{person:?}: a ticket that was left is {state:?}"),
+    }
+}
+
+/// Joins, once more where a busy machine had no answer in time: the same join
+/// is the same ticket.
+async fn join(
+    client: &mut Client,
+    attributes: &[(&str, &str)],
+    wants: &[(&str, &[&str])],
+) -> Ticket {
+    let mut pace = interval(PAUSE);
+    loop {
+        pace.tick().await;
+        match client.match_join("random-chat", attributes, wants).await {
+            Ok(ticket) => return ticket,
+            Err(Error::Refused(error)) if error.retry_after_ms > 0 => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 

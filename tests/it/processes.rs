@@ -1,0 +1,24 @@
+//! Many processes over one Redis and one PostgreSQL, some of which are killed.
+
+mod chat_killed;
+mod gateway_killed;
+mod idle;
+mod matchmaking_killed;
+mod speaker;
+
+use mingle_testkit::{Deployment, Plan};
+
+use crate::world::SECRET;
+
+/// How to start a deployment whose tokens [`crate::world::token`] mints.
+fn plan() -> Plan {
+    Deployment::plan()
+        .env("MINGLE_JWT_SECRET", SECRET)
+        .env("MINGLE_SESSION_SECRET", SECRET)
+        .env("MINGLE_PROCESS__LOG", "warn")
+}
+
+/// The WebSocket of each gateway.
+fn urls(deployment: &Deployment) -> Vec<String> {
+    deployment.gateways().iter().map(|at| format!("ws://{at}/ws")).collect()
+}

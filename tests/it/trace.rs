@@ -1,0 +1,180 @@
+//! One message, one trace: over two gateways and two chat processes, as a
+//! collector that is not ours received it.
+//!
+//! Without the traceparent in what chat announces (`Board::put_up`) this fails:
+//! no delivery is part of the trace.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use mingle_client::ws::{
+    Client, Encoding,
+    proto::{Message, Position, server_frame::Kind},
+};
+use mingle_testkit::{Collector, Deployment, Mingle, Span, eventually};
+use serde_json::json;
+
+use crate::{
+    http,
+    world::{SECRET, SOON, greet, token},
+};
+
+/// A gateway calls its two chat processes in turn: some of these are sent to
+/// the one that is not followed by it.
+const SAID: usize = 4;
+const SERVICE: &str = "service.name";
+const INSTANCE: &str = "service.instance.id";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_message_is_one_trace_from_the_senders_frame_to_both_gateways() {
+    let collector = Collector::start().await;
+    let deployment = Deployment::plan()
+        .env("MINGLE_JWT_SECRET", SECRET)
+        .env("MINGLE_SESSION_SECRET", SECRET)
+        .env("MINGLE_PROCESS__LOG", "warn")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())
+        .env("OTEL_BSP_SCHEDULE_DELAY", "100")
+        .start()
+        .await;
+    let gateways = deployment.gateways();
+    let body = json!({"kind": "DIRECT", "memberIds": ["ann", "bob"]});
+    let made = http::post(gateways[0], "/api/rooms", &token("ann"), &body).await.ok();
+    let room = made["roomId"].as_str().unwrap();
+    let urls = gateways.iter().map(|at| format!("ws://{at}/ws")).collect::<Vec<_>>();
+    let mut ann = greet(&urls[0], "ann", Encoding::Json, None).await.unwrap();
+    let mut bob = greet(&urls[1], "bob", Encoding::Protobuf, None).await.unwrap();
+    ann.room_join(room, Some(Position::default())).await.unwrap();
+    bob.room_join(room, Some(Position::default())).await.unwrap();
+
+    let mut served = BTreeSet::new();
+    for number in 0..SAID {
+        let sent = ann.send(room, &format!("k{number}"), "hello").await.unwrap();
+        let heard = [hear(&mut ann).await, hear(&mut bob).await];
+        assert_eq!(heard.map(|message| message.trace_id), [(); 2].map(|()| sent.trace_id.clone()));
+        served.insert(assert_trace(&collector, &sent.trace_id).await);
+    }
+    assert_eq!(served.len(), 2, "both chat processes were sent to");
+    assert_http(&collector).await;
+}
+
+async fn hear(client: &mut Client) -> Message {
+    let message = client.event_where(|event| match event {
+        Kind::Message(message) => Some(message.clone()),
+        _ => None,
+    });
+    tokio::time::timeout(SOON, message).await.expect("a message in time").unwrap()
+}
+
+/// The way of one message is whole; returns which chat process took it.
+async fn assert_trace(collector: &Collector, trace: &str) -> String {
+    assert_eq!(trace.len(), 32, "{trace:?}");
+    let what = "the collector to have frame, call, append, commit and two deliveries";
+    let (spans, commit) = eventually(SOON, what, async || {
+        let all = collector.spans();
+        let spans: Vec<_> = all.iter().filter(|span| span.trace == trace).cloned().collect();
+        let append = spans.iter().find(|span| span.name == "chat.append")?;
+        let (_, commit) = append.links.first()?;
+        let commit = all.iter().find(|span| span.id == *commit)?.clone();
+        let delivered = spans.iter().filter(|span| span.name == "chat.deliver").count();
+        (delivered >= 2 && spans.iter().any(|span| span.name == "send")).then_some((spans, commit))
+    })
+    .await;
+    let frame = one(&spans, "send", "INTERNAL");
+    let call = one(&spans, "chat.Send", "CLIENT");
+    let served = one(&spans, "chat.Send", "SERVER");
+    let append = one(&spans, "chat.append", "INTERNAL");
+    assert_eq!(frame.parent, "", "the frame is where it begins: {frame:#?}");
+    assert_child(call, frame);
+    assert_child(served, call);
+    assert_child(append, served);
+    assert_eq!(served.attributes["rpc.grpc.status_code"], "0");
+    assert_eq!(served.attributes["rpc.service"], "mingle.chat.v1.ChatService");
+
+    // The commit is shared with other messages: it is of no trace of theirs.
+    assert_eq!(append.links, [(commit.trace.clone(), commit.id.clone())]);
+    assert_eq!((commit.name.as_str(), commit.parent.as_str()), ("chat.commit", ""));
+    assert_ne!(commit.trace, trace);
+    assert_eq!(commit.resource[INSTANCE], served.resource[INSTANCE]);
+
+    let deliveries: Vec<_> = spans.iter().filter(|span| span.name == "chat.deliver").collect();
+    assert_eq!(deliveries.len(), 2, "one on each gateway: {deliveries:#?}");
+    for delivery in &deliveries {
+        assert_child(delivery, served);
+        assert_eq!((delivery.kind.as_str(), of(delivery)), ("CONSUMER", "mingle-gateway"));
+    }
+    let told: BTreeSet<_> = deliveries.iter().map(|span| span.resource[INSTANCE].clone()).collect();
+    assert!(told.len() == 2 && told.contains(&frame.resource[INSTANCE]), "{told:?}");
+    assert_eq!((of(frame), of(call)), ("mingle-gateway", "mingle-gateway"));
+    assert_eq!((of(served), of(append)), ("mingle-chat", "mingle-chat"));
+    served.resource[INSTANCE].clone()
+}
+
+/// A request over HTTP is the root of its call.
+async fn assert_http(collector: &Collector) {
+    let (root, call) = eventually(SOON, "the request for the room to be exported", async || {
+        let spans = collector.spans();
+        let root = spans.iter().find(|span| span.name == "POST /api/rooms")?;
+        let mut calls = spans.iter().filter(|span| span.name == "chat.CreateRoom");
+        let call = calls.find(|span| span.kind == "CLIENT")?;
+        Some((root.clone(), call.clone()))
+    })
+    .await;
+    assert_child(&call, &root);
+    assert_eq!((root.kind.as_str(), of(&root)), ("SERVER", "mingle-gateway"));
+    assert_eq!(root.attributes["http.response.status_code"], "200");
+}
+
+fn of(span: &Span) -> &str {
+    &span.resource[SERVICE]
+}
+
+#[track_caller]
+fn one<'a>(spans: &'a [Span], name: &str, kind: &str) -> &'a Span {
+    let found: Vec<_> =
+        spans.iter().filter(|span| span.name == name && span.kind == kind).collect();
+    assert_eq!(found.len(), 1, "{name} {kind} in {spans:#?}");
+    found[0]
+}
+
+#[track_caller]
+fn assert_child(child: &Span, parent: &Span) {
+    assert_eq!(child.trace, parent.trace, "{child:#?} {parent:#?}");
+    assert_eq!(child.parent, parent.id, "{child:#?} {parent:#?}");
+}
+
+/// The last spans leave although the next batch is far away.
+#[tokio::test]
+async fn spans_leave_before_the_process_does() {
+    let collector = Collector::start().await;
+    let mut mingle = Mingle::builder()
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())
+        .env("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+        .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+        .start()
+        .await;
+    http::post(mingle.http_addr(), "/api/dev/token", "", &json!({"userId": "ann"})).await.ok();
+    assert_eq!(mingle.sigterm(SOON).await.code(), Some(0));
+    let root = eventually(Duration::from_secs(20), "the collector to have it", async || {
+        collector.spans().into_iter().find(|span| span.name == "POST /api/dev/token")
+    })
+    .await;
+    assert_eq!(of(&root), "mingle");
+    assert_eq!(root.resource["deployment.environment.name"], "test");
+    assert!(root.resource[INSTANCE].starts_with("mingle-"), "{root:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_exported_to_is_named_at_the_start() {
+    for (variable, value, why) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", "http://"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf", "grpc"),
+    ] {
+        let finished = Mingle::builder()
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+            .env(variable, value)
+            .run_to_end(SOON)
+            .await;
+        assert!(!finished.status.success(), "{}", finished.log);
+        let line = finished.log.lines().find(|line| line.contains(variable));
+        assert!(line.is_some_and(|line| line.contains(why)), "{}", finished.log);
+    }
+}
