@@ -107,7 +107,7 @@ impl Sweep {
         let lead = report("lease", self.matcher.index.lead(&self.holder, self.lease).await);
         self.health.set_degraded("matchmaking-index", lead.is_none());
         match lead {
-            Some(Lead::Another) => return,
+            Some(Lead::Another) => {}
             Some(lead) => {
                 self.rows().await;
                 self.index(lead == Lead::Begun).await;

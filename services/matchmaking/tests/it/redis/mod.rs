@@ -1,6 +1,7 @@
 //! The index on Redis, on servers of their own.
 
 mod model;
+mod storm;
 mod timed;
 
 use std::{sync::Arc, time::Duration};
@@ -27,13 +28,13 @@ pub(crate) async fn open_redis(pools: Pools) -> Arc<dyn Index> {
     Arc::new(Timed { index: RedisIndex::new(redis, &pools, clock.clone()), clock, _server: server })
 }
 
-async fn connect(server: &Server) -> Redis {
+pub(crate) async fn connect(server: &Server) -> Redis {
     // No call should time out here, on however slow a machine.
     let options = Options { timeout: Duration::from_secs(10), ..Options::new(server.url()) };
     connect_with(options).await
 }
 
-async fn connect_with(options: Options) -> Redis {
+pub(crate) async fn connect_with(options: Options) -> Redis {
     let redis = Redis::start(options, CancellationToken::new()).await.unwrap();
     eventually(PATIENCE, "the connection", async || {
         redis.is_connected() && redis.fence().borrow().is_some()
