@@ -1,6 +1,7 @@
 //! What presence means, without a store, a network or a clock.
 
 mod claim;
+mod held;
 mod invalid;
 mod lease;
 mod node;
@@ -11,6 +12,7 @@ mod status;
 mod user;
 
 pub use claim::{Verdict, claim};
+pub(crate) use held::{Held, Holder};
 pub use invalid::{Invalid, Why};
 pub use lease::{Lease, Terms};
 pub use node::Node;
@@ -19,4 +21,4 @@ pub use partition::{PARTITIONS, partition};
 pub use presence::{Presence, Shown, shown};
 pub use session::{Claim, Life, Lost, Phase};
 pub use status::Status;
-pub(crate) use user::{Change, Claimed, Held, Holder, Room, Settled, User};
+pub(crate) use user::{Change, Claimed, Room, Settled, User};

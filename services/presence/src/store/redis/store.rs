@@ -1,5 +1,7 @@
 //! The store itself.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use mingle_store::{Error, ErrorKind, Result, redis::Redis};
 
@@ -11,9 +13,10 @@ use super::{
     seen::Seen,
     sweep::Sweep,
     users::{BATCH, Planning, Users},
+    value::Person,
 };
 use crate::{
-    domain::{Change, Claim, Claimed, Node, Presence, Room, Settled, Status, Terms},
+    domain::{Change, Claim, Claimed, Lost, Node, Presence, Room, Settled, Status, Terms},
     store::{Connected, Limits, Registered, Set, Store, Stored, Totals},
 };
 
@@ -29,7 +32,7 @@ pub struct RedisStore {
 #[derive(Default)]
 struct Came {
     superseded: Vec<String>,
-    lost: Vec<crate::domain::Lost>,
+    lost: Vec<Lost>,
     changed: Vec<String>,
     full: bool,
 }
@@ -59,12 +62,12 @@ impl RedisStore {
     async fn change<T>(
         &self,
         user_id: &str,
-        decide: &(dyn Fn(&mut super::value::Person, i64) -> Change<T> + Sync),
+        decide: &(dyn Fn(&mut Person, i64) -> Change<T> + Sync),
     ) -> Result<Settled<T>> {
         let era = self.era()?;
         let user_ids = [user_id.to_owned()];
         let reads = self.users.read(&era, &user_ids).await?;
-        let of_one = |_, person: &mut super::value::Person, now| decide(person, now);
+        let of_one = |_, person: &mut Person, now| decide(person, now);
         let planning = Planning::Sooner;
         let mut results = self.users.change(&era, (&user_ids, reads), planning, &of_one).await;
         results.pop().unwrap_or_else(|| Err(Error::new(ErrorKind::Corrupt, "presence answer")))
@@ -82,7 +85,7 @@ impl RedisStore {
         let reads = self.users.read(era, &user_ids).await?;
         let now = reads.iter().map(|read| read.now).max().unwrap_or(0);
         let is_full = self.users.counts.is_full(era, now).await?;
-        let decide = |at: usize, person: &mut super::value::Person, now| {
+        let decide = |at: usize, person: &mut Person, now| {
             let offers = users[at].1.iter().cloned();
             let room = Room { terms: None, is_full };
             // The answer carries what changed, whatever the claims met.
@@ -119,7 +122,7 @@ impl Came {
 
 /// The claims by user, in the order in which the users come first.
 fn by_user(claims: Vec<Claim>) -> Vec<(String, Vec<Claim>)> {
-    let mut places = std::collections::HashMap::new();
+    let mut places = HashMap::new();
     let mut users: Vec<(String, Vec<Claim>)> = Vec::new();
     for claim in claims {
         let place = *places.entry(claim.user_id.clone()).or_insert_with(|| {
@@ -172,7 +175,7 @@ impl Store for RedisStore {
         let reads = reads?;
         let now = reads.first().map_or(0, |read| read.now);
         let is_full = self.users.counts.is_full(&era, now).await?;
-        let decide = |_, person: &mut super::value::Person, now| {
+        let decide = |_, person: &mut Person, now| {
             let room = Room { terms: Some(&self.terms), is_full };
             let answer = person.claim(claim.clone(), holder.clone(), now, room);
             let tells = !answer.is_refused();
@@ -194,7 +197,7 @@ impl Store for RedisStore {
     }
 
     async fn disconnect(&self, user_id: &str, session_id: &str, generation: u64) -> Result<bool> {
-        let close = |person: &mut super::value::Person, now| {
+        let close = |person: &mut Person, now| {
             person.close(session_id, generation, now);
             Change::telling(())
         };
@@ -202,7 +205,7 @@ impl Store for RedisStore {
     }
 
     async fn set_status(&self, user_id: &str, session_id: &str, status: Status) -> Result<Set> {
-        let set = |person: &mut super::value::Person, _| {
+        let set = |person: &mut Person, _| {
             let answer = person.set_status(session_id, status);
             Change { answer, tells: answer }
         };
@@ -211,6 +214,9 @@ impl Store for RedisStore {
     }
 
     async fn get_many(&self, user_ids: &[String]) -> Result<Vec<Presence>> {
+        if user_ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let era = self.era()?;
         let reads = self.users.read(&era, user_ids).await?;
         let people = self.users.people(&era, &reads).await?;

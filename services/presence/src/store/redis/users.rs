@@ -52,6 +52,7 @@ pub(super) type Decide<'a, T> = &'a (dyn Fn(usize, &mut Person, i64) -> Change<T
 /// A result for each user, in order.
 type Results<T> = Vec<Option<Result<Settled<T>>>>;
 
+/// The users of one store, and what it takes to decide on them.
 pub(super) struct Users {
     redis: Redis,
     terms: Terms,

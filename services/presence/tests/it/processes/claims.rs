@@ -84,15 +84,7 @@ async fn counters_are_what_counting_gives() {
     assert!(processes.counters()["sessions"] > 12, "several each");
     processes.assert_counters_are_right(&users).await;
 
-    // All close; after the grace nothing is left but who was seen when.
-    for user in &users {
-        for session in 0..4 {
-            for generation in 1..=15 {
-                let session = format!("s{session}");
-                processes.stores[1].disconnect(user, &session, generation).await.unwrap();
-            }
-        }
-    }
+    close_all(&processes, &users).await;
     processes.assert_counters_are_right(&users).await;
     for _ in 0..10 {
         processes.clock.advance(1_000);
@@ -108,6 +100,19 @@ async fn counters_are_what_counting_gives() {
     processes.assert_counters_are_right(&users).await;
     assert!(processes.counters().is_empty());
     assert_eq!(processes.keys("*:due"), Vec::<String>::new());
+}
+
+/// Closes whatever socket there may be; after the grace nothing is left but who
+/// was seen when.
+async fn close_all(processes: &Processes, users: &[String]) {
+    for user in users {
+        for session in 0..4 {
+            for generation in 1..=15 {
+                let session = format!("s{session}");
+                processes.stores[1].disconnect(user, &session, generation).await.unwrap();
+            }
+        }
+    }
 }
 
 /// What one process registered the other knows at once where it matters.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{Stream, StreamExt as _, stream};
 use mingle_presence::{Config, bind};
 use mingle_proto::presence::v1::{
     ConnectResponse, GetRequest, RegisterNodeRequest, Status as Shows, WatchRequest, WatchUsers,
@@ -42,13 +43,7 @@ async fn two_roles_tell_of_the_same_users() {
     let mut other = clients.pop().unwrap();
     let mut one = clients.pop().unwrap();
 
-    let follow =
-        WatchRequest { action: Some(Action::Add(WatchUsers { user_ids: vec!["ann".to_owned()] })) };
-    // Ends never: the stream would, too.
-    let requests = futures::StreamExt::chain(
-        futures::stream::iter([follow]),
-        futures::stream::pending::<WatchRequest>(),
-    );
+    let requests = follow("ann");
     let mut answers = other.watch(requests).await.unwrap().into_inner();
     let mut next = async || {
         let answer = timeout(SOON, answers.message()).await.expect("an answer");
@@ -69,4 +64,10 @@ async fn two_roles_tell_of_the_same_users() {
     processes.clock.advance(14_000);
     assert_eq!(next().await, ("ann".to_owned(), Shows::Offline));
     drop(contexts);
+}
+
+/// Requests that never end, since the stream would, too.
+fn follow(user: &str) -> impl Stream<Item = WatchRequest> + Send + 'static {
+    let action = Action::Add(WatchUsers { user_ids: vec![user.to_owned()] });
+    stream::iter([WatchRequest { action: Some(action) }]).chain(stream::pending())
 }
