@@ -41,7 +41,7 @@ async fn one_message_is_one_trace_from_the_senders_frame_to_both_gateways() {
     let room = made["roomId"].as_str().unwrap();
     let urls = gateways.iter().map(|at| format!("ws://{at}/ws")).collect::<Vec<_>>();
     let mut ann = greet(&urls[0], "ann", Encoding::Json, None).await.unwrap();
-    let mut bob = greet(&urls[1], "bob", Encoding::Protobuf, None).await.unwrap();
+    let mut bob = greet(&urls[1], "bob", Encoding::Proto, None).await.unwrap();
     ann.room_join(room, Some(Position::default())).await.unwrap();
     bob.room_join(room, Some(Position::default())).await.unwrap();
 

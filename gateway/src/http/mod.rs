@@ -9,14 +9,17 @@ mod presence;
 mod problem;
 mod rooms;
 mod status;
+mod trace;
 
 use std::sync::Arc;
 
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    middleware,
     routing::{get, post},
 };
+use mingle_runtime::telemetry;
 
 use crate::{gateway::Gateway, ws::upgrade::upgrade};
 
@@ -38,6 +41,9 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/readyz", get(status::ready));
     if gateway.hands_out_tokens() {
         router = router.route("/api/dev/token", post(dev::token));
+    }
+    if telemetry::is_exporting() {
+        router = router.layer(middleware::from_fn(trace::trace));
     }
     router
         .fallback(page::serve)

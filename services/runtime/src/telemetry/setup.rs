@@ -71,6 +71,7 @@ fn local(mode: Mode, filter: EnvFilter) -> bool {
 fn exporting(mode: Mode, filter: EnvFilter, export: Export) -> bool {
     let spans = tracing_opentelemetry::layer()
         .with_location(false)
+        .with_target(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_tracer(export.tracer(TRACER))
