@@ -46,6 +46,12 @@ impl Gateway {
         ChatServiceClient::new(self.ctx.peers.get(Role::Chat))
     }
 
+    /// Calls to chat about one room: they prefer one instance, which batches
+    /// what is said in it and delivers to its own followers first.
+    pub(crate) fn chat_about(&self, room_id: &str) -> ChatServiceClient<Transport> {
+        ChatServiceClient::new(self.ctx.peers.get(Role::Chat).about(room_id))
+    }
+
     /// Calls to matchmaking.
     pub(crate) fn matchmaking(&self) -> MatchmakingServiceClient<Transport> {
         MatchmakingServiceClient::new(self.ctx.peers.get(Role::Matchmaking))

@@ -67,7 +67,7 @@ pub(super) async fn history(
         before: query.number("before")?,
         limit: query.number("limit")?,
     };
-    let page = gateway.chat().history(request).await?.into_inner();
+    let page = gateway.chat_about(&request.room_id).history(request).await?.into_inner();
     let messages = page.messages.into_iter().map(translate::message).collect();
     Ok(Reply(pb::Messages { messages, has_more: page.has_more }))
 }
@@ -86,7 +86,7 @@ pub(super) async fn send(
         body: body.body,
         metadata: body.metadata,
     };
-    let sent = gateway.chat().send(request).await?.into_inner();
+    let sent = gateway.chat_about(&request.room_id).send(request).await?.into_inner();
     Ok(Reply(pb::Sent {
         message_id: sent.message_id,
         seq: sent.seq,

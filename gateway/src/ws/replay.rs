@@ -35,7 +35,7 @@ pub(super) async fn page(
         after: Some(chat::Position { seq: after.seq, id: after.id.clone() }),
         limit,
     };
-    Ok(gateway.chat().replay(request).await?.into_inner())
+    Ok(gateway.chat_about(&request.room_id).replay(request).await?.into_inner())
 }
 
 /// Where a replay goes on.

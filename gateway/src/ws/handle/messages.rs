@@ -21,7 +21,7 @@ pub(super) async fn send(
         body: send.body,
         metadata: send.metadata,
     };
-    let sent = gateway.chat().send(request).await?.into_inner();
+    let sent = gateway.chat_about(&request.room_id).send(request).await?.into_inner();
     let sent = pb::Sent {
         message_id: sent.message_id,
         seq: sent.seq,
@@ -43,7 +43,7 @@ pub(super) async fn edit(
         message_id: edit.message_id,
         body: edit.body,
     };
-    gateway.chat().edit(request).await?;
+    gateway.chat_about(&request.room_id).edit(request).await?;
     Ok(ok())
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn delete(
         room_id: delete.room_id,
         message_id: delete.message_id,
     };
-    gateway.chat().delete(request).await?;
+    gateway.chat_about(&request.room_id).delete(request).await?;
     Ok(ok())
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn history(
         before: history.before,
         limit: history.limit,
     };
-    let page = gateway.chat().history(request).await?.into_inner();
+    let page = gateway.chat_about(&request.room_id).history(request).await?.into_inner();
     let messages = page.messages.into_iter().map(translate::message).collect();
     Ok(server_frame::Kind::Messages(pb::Messages { messages, has_more: page.has_more }).into())
 }
@@ -87,7 +87,7 @@ pub(super) async fn read(
 ) -> Result<Reply, Fault> {
     let request =
         chat::MarkReadRequest { actor: session.actor(), room_id: read.room_id, seq: read.seq };
-    gateway.chat().mark_read(request).await?;
+    gateway.chat_about(&request.room_id).mark_read(request).await?;
     Ok(ok())
 }
 
@@ -98,6 +98,6 @@ pub(super) async fn typing(
     typing: pb::Typing,
 ) -> Result<Reply, Fault> {
     let request = chat::SetTypingRequest { actor: session.actor(), room_id: typing.room_id };
-    gateway.chat().set_typing(request).await?;
+    gateway.chat_about(&request.room_id).set_typing(request).await?;
     Ok(ok())
 }

@@ -121,7 +121,7 @@ async fn join_or_read(
     room_id: &str,
 ) -> Result<chat::Room, Fault> {
     let join = chat::JoinRequest { actor: session.actor(), room_id: room_id.to_owned() };
-    match gateway.chat().join(join).await.map_err(Fault::from) {
+    match gateway.chat_about(room_id).join(join).await.map_err(Fault::from) {
         Ok(answer) => Ok(answer.into_inner().room.unwrap_or_default()),
         Err(fault) if fault.reason == "ROOM_CLOSED" => read(gateway, session, room_id).await,
         Err(fault) => Err(fault),
@@ -130,7 +130,7 @@ async fn join_or_read(
 
 async fn read(gateway: &Gateway, session: &Session, room_id: &str) -> Result<chat::Room, Fault> {
     let request = chat::GetRoomRequest { actor: session.actor(), room_id: room_id.to_owned() };
-    let answer = gateway.chat().get_room(request).await?.into_inner();
+    let answer = gateway.chat_about(&request.room_id).get_room(request).await?.into_inner();
     Ok(answer.room.unwrap_or_default())
 }
 
@@ -146,7 +146,7 @@ async fn describe(
     } else {
         let (actor, room_id) = (session.actor(), room.room_id.clone());
         let request = chat::ListMembersRequest { actor, room_id };
-        let answer = gateway.chat().list_members(request).await?.into_inner();
+        let answer = gateway.chat_about(&request.room_id).list_members(request).await?.into_inner();
         answer.members.into_iter().map(|member| member.user_id).collect()
     };
     Ok(pb::Room {
@@ -182,7 +182,7 @@ pub(crate) async fn leave(
     }
     let (actor, room_id) = (session.actor(), leave.room_id);
     let request = chat::LeaveRequest { actor, room_id: room_id.clone() };
-    gateway.chat().leave(request).await?;
+    gateway.chat_about(&request.room_id).leave(request).await?;
     session.leave(&room_id);
     Ok(ok())
 }

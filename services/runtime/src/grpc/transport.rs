@@ -14,7 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::{Service, util::BoxCloneSyncService};
 
-use super::{Config, Request, Response, Stack, auth, methods, remote::Remote, server, trace};
+use super::{
+    Config, Request, Response, Stack, auth, methods,
+    remote::{AFFINITY, Remote},
+    server, trace,
+};
 use crate::{
     config::{Secret, Section as _},
     status::{self, Kind},
@@ -36,12 +40,17 @@ const DEFAULT_TIMEOUT: HeaderValue = HeaderValue::from_static("10S");
 pub struct Transport {
     way: BoxCloneSyncService<Request, Response, Infallible>,
     bearer: Option<HeaderValue>,
+    affinity: Option<HeaderValue>,
 }
 
 impl Transport {
     /// To services in this process, through `stack`.
     pub fn in_process(stack: &Stack, routes: Routes) -> Self {
-        Self { way: server::guard(stack, routes), bearer: auth::bearer(stack.token()) }
+        Self {
+            way: server::guard(stack, routes),
+            bearer: auth::bearer(stack.token()),
+            affinity: None,
+        }
     }
 
     /// To services in this process, through the default stack.
@@ -54,7 +63,15 @@ impl Transport {
 
     /// To services in other processes; see [`Remote`]. Presents `token`.
     pub fn remote(remote: Remote, token: &Secret) -> Self {
-        Self { way: BoxCloneSyncService::new(remote), bearer: auth::bearer(token) }
+        Self { way: BoxCloneSyncService::new(remote), bearer: auth::bearer(token), affinity: None }
+    }
+
+    /// The same way for calls about one thing, such as a room: of several
+    /// instances they prefer one. What cannot be said in a header is about
+    /// nothing.
+    #[must_use]
+    pub fn about(&self, thing: &str) -> Self {
+        Self { affinity: HeaderValue::from_str(thing).ok(), ..self.clone() }
     }
 
     /// To nobody: every call answers UNAVAILABLE.
@@ -64,7 +81,11 @@ impl Transport {
             let status = status::refuse(Kind::Unavailable, Reason::Unavailable, message);
             Ok(status.into_http())
         };
-        Self { way: BoxCloneSyncService::new(tower::service_fn(refuse)), bearer: None }
+        Self {
+            way: BoxCloneSyncService::new(tower::service_fn(refuse)),
+            bearer: None,
+            affinity: None,
+        }
     }
 }
 
@@ -92,6 +113,9 @@ impl Transport {
         telemetry::inject(request.headers_mut());
         if let Some(bearer) = &self.bearer {
             request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+        }
+        if let Some(affinity) = &self.affinity {
+            request.headers_mut().insert(AFFINITY, affinity.clone());
         }
         if methods::is_streaming(request.uri().path()) {
             return self.way.call(request);
