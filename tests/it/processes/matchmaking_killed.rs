@@ -49,11 +49,17 @@ struct Person {
 
 impl Person {
     fn random(number: usize, dice: &mut StdRng) -> Self {
+        // More of one kind than the others look for: some wait in vain.
+        let gender = ["male", "male", "male", "female", "other"].choose(dice).unwrap();
         let amount = dice.random_range(0..GENDERS.len());
+        let wants: Vec<&str> = match *gender {
+            "male" => vec!["female"],
+            _ => GENDERS.choose_multiple(dice, amount).copied().collect(),
+        };
         Self {
             name: format!("user-{number}"),
-            gender: GENDERS.choose(dice).unwrap(),
-            wants: GENDERS.choose_multiple(dice, amount).map(|it| (*it).to_owned()).collect(),
+            gender,
+            wants: wants.into_iter().map(str::to_owned).collect(),
             fickle: dice.random_bool(0.15),
         }
     }
@@ -87,8 +93,9 @@ async fn kill_9_of_matchmaking_matches_nobody_twice_and_forgets_nobody() {
     eprintln!("seed {seed}");
     let mut dice = StdRng::seed_from_u64(seed);
     let people: Vec<_> = (0..users()).map(|number| Person::random(number, &mut dice)).collect();
-    // A lease of a minute: nobody renews while their process is away.
-    let mut deployment = plan().env("MINGLE_MATCHMAKING__LEASE_MS", "600000").start().await;
+    // A long lease: these users wait without a word.
+    let mut deployment =
+        plan().env("MINGLE_MATCHMAKING__POOLS__RANDOM-CHAT__LEASE_MS", "600000").start().await;
     let ledger = Ledger::postgres(&deployment.database().url).await;
     let clients: Vec<Client> = deployment
         .grpc("matchmaking")
@@ -218,7 +225,7 @@ fn anybody_matches(people: &[Person], waiting: &[String]) -> bool {
 async fn assert_rows(ledger: &Ledger, users: i64) {
     let matched = ledger.count("select count(*) from mm_tickets where state = 'matched'").await;
     eprintln!("{matched} of {users} matched");
-    assert!(matched > users / 3, "{matched} matched");
+    assert!(matched > users / 4 && matched < users, "{matched} matched");
     for (sql, expected) in [
         ("select count(*) from mm_tickets", users),
         ("select count(distinct user_id) from mm_tickets", users),
