@@ -17,6 +17,7 @@ mod grpc;
 mod ledger;
 mod opening;
 mod plans;
+mod publishers;
 mod reader;
 mod settings;
 mod slow;
