@@ -1,33 +1,37 @@
 //! One message, one trace: over two gateways and two chat processes, as a
 //! collector that is not ours received it.
 //!
-//! Without the traceparent in what chat announces (`Board::put_up`) this fails:
-//! no delivery is part of the trace.
+//! Without the traceparent in what chat announces (`Board::put_up`), or only in
+//! what of it crosses the bus, this fails: a delivery is missing in the trace.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use mingle_client::ws::{
     Client, Encoding,
-    proto::{Message, Position, server_frame::Kind},
+    proto::{Message, Sent, server_frame::Kind},
 };
 use mingle_testkit::{Collector, Deployment, Mingle, Span, eventually};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::{
     http,
     world::{SECRET, SOON, greet, token},
 };
 
-/// A gateway calls its two chat processes in turn: some of these are sent to
-/// the one that is not followed by it.
-const SAID: usize = 4;
+/// Rooms until each of the two chat processes took a message; each room prefers
+/// one of them.
+const ROOMS: usize = 40;
 const SERVICE: &str = "service.name";
 const INSTANCE: &str = "service.instance.id";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_message_is_one_trace_from_the_senders_frame_to_both_gateways() {
     let collector = Collector::start().await;
-    let deployment = Deployment::plan()
+    let mut deployment = Deployment::plan()
         .env("MINGLE_JWT_SECRET", SECRET)
         .env("MINGLE_SESSION_SECRET", SECRET)
         .env("MINGLE_PROCESS__LOG", "warn")
@@ -36,24 +40,39 @@ async fn one_message_is_one_trace_from_the_senders_frame_to_both_gateways() {
         .start()
         .await;
     let gateways = deployment.gateways();
-    let body = json!({"kind": "DIRECT", "memberIds": ["ann", "bob"]});
-    let made = http::post(gateways[0], "/api/rooms", &token("ann"), &body).await.ok();
-    let room = made["roomId"].as_str().unwrap();
-    let urls = gateways.iter().map(|at| format!("ws://{at}/ws")).collect::<Vec<_>>();
+    let urls: Vec<_> = gateways.iter().map(|at| format!("ws://{at}/ws")).collect();
     let mut ann = greet(&urls[0], "ann", Encoding::Json, None).await.unwrap();
     let mut bob = greet(&urls[1], "bob", Encoding::Proto, None).await.unwrap();
-    ann.room_join(room, Some(Position::default())).await.unwrap();
-    bob.room_join(room, Some(Position::default())).await.unwrap();
 
-    let mut served = BTreeSet::new();
-    for number in 0..SAID {
-        let sent = ann.send(room, &format!("k{number}"), "hello").await.unwrap();
-        let heard = [hear(&mut ann).await, hear(&mut bob).await];
-        assert_eq!(heard.map(|message| message.trace_id), [(); 2].map(|()| sent.trace_id.clone()));
-        served.insert(assert_trace(&collector, &sent.trace_id).await);
+    // Each gateway follows its rooms at one chat process: by the end a message
+    // was taken by the other one and crossed the bus.
+    let mut takers = BTreeSet::new();
+    for number in 0..ROOMS {
+        let sent = say(gateways[0], &mut ann, &mut bob, number).await;
+        takers.insert(assert_trace(&collector, &sent.trace_id).await);
+        if takers.len() == 2 {
+            break;
+        }
     }
-    assert_eq!(served.len(), 2, "both chat processes were sent to");
+    assert_eq!(takers.len(), 2, "both chat processes took messages");
     assert_http(&collector).await;
+    deployment.kill9("chat", 0);
+    deployment.kill9("chat", 1);
+    assert_failure(&collector, gateways[0]).await;
+}
+
+/// In a room of its own Ann says something that both hear.
+async fn say(gateway: SocketAddr, ann: &mut Client, bob: &mut Client, number: usize) -> Sent {
+    let body = json!({"kind": "CHANNEL", "name": format!("room {number}")});
+    let made = http::post(gateway, "/api/rooms", &token("ann"), &body).await.ok();
+    let room = made["roomId"].as_str().unwrap();
+    ann.room_join(room, None).await.unwrap();
+    bob.room_join(room, None).await.unwrap();
+    let sent = ann.send(room, "k", "hello").await.unwrap();
+    for listener in [ann, bob] {
+        assert_eq!(hear(listener).await.trace_id, sent.trace_id);
+    }
+    sent
 }
 
 async fn hear(client: &mut Client) -> Message {
@@ -121,6 +140,34 @@ async fn assert_http(collector: &Collector) {
     assert_child(&call, &root);
     assert_eq!((root.kind.as_str(), of(&root)), ("SERVER", "mingle-gateway"));
     assert_eq!(root.attributes["http.response.status_code"], "200");
+}
+
+/// A call that fails is an error in the trace that the caller began.
+async fn assert_failure(collector: &Collector, gateway: SocketAddr) {
+    let (trace, caller) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let token = token("ann");
+    let request = format!(
+        "GET /api/rooms HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+         authorization: Bearer {token}\r\ntraceparent: 00-{trace}-{caller}-01\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(gateway).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+
+    let spans = eventually(SOON, "request and call to be exported", async || {
+        let spans = collector.spans().into_iter().filter(|span| span.trace == trace);
+        let spans: Vec<_> = spans.collect();
+        spans.iter().any(|span| span.name == "GET /api/rooms").then_some(spans)
+    })
+    .await;
+    let root = one(&spans, "GET /api/rooms", "SERVER");
+    assert_eq!(root.parent, caller);
+    assert_eq!(root.attributes["http.response.status_code"], "503");
+    let call = one(&spans, "chat.ListRooms", "CLIENT");
+    assert_child(call, root);
+    assert_eq!((call.status.as_str(), &*call.attributes["rpc.grpc.status_code"]), ("ERROR", "14"));
 }
 
 fn of(span: &Span) -> &str {

@@ -36,6 +36,8 @@ pub struct Span {
     pub name: String,
     /// `SERVER`, `CLIENT`, `CONSUMER`, `INTERNAL` or `PRODUCER`.
     pub kind: String,
+    /// `UNSET`, `OK` or `ERROR`.
+    pub status: String,
     /// Its own attributes.
     pub attributes: BTreeMap<String, String>,
     /// Those of the process that made it.
@@ -165,6 +167,7 @@ fn note_field(span: &mut Span, field: &str) {
         "Parent ID" => value.clone_into(&mut span.parent),
         "ID" => value.clone_into(&mut span.id),
         "Name" => value.clone_into(&mut span.name),
+        "Status code" => value.trim_start_matches("STATUS_CODE_").clone_into(&mut span.status),
         "Kind" => value.trim_start_matches("SPAN_KIND_").clone_into(&mut span.kind),
         _ => {}
     }
@@ -236,7 +239,7 @@ Span #0
         let append = &spans[0];
         assert_eq!((append.trace.as_str(), append.parent.as_str()), ("df1c", "c655"));
         assert_eq!((append.id.as_str(), append.name.as_str()), ("a311", "chat.append"));
-        assert_eq!(append.kind, "INTERNAL");
+        assert_eq!((append.kind.as_str(), append.status.as_str()), ("INTERNAL", "UNSET"));
         assert_eq!(append.attributes, BTreeMap::from([("items".into(), "3".into())]));
         assert_eq!(append.resource["service.name"], "mingle-chat");
         assert_eq!(append.links, [("6dcd".to_owned(), "0f80".to_owned())]);
