@@ -18,12 +18,13 @@ use tonic_reflection::pb::v1::{
 use tonic_types::StatusExt as _;
 
 /// What a whole process serves; nothing else is listed.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "mingle.chat.v1.ChatService",
     "mingle.matchmaking.v1.MatchmakingService",
     "mingle.presence.v1.PresenceService",
+    "mingle.ratelimit.v1.RateLimitService",
     "mingle.runtime.v1.DiagnosticsService",
 ];
 

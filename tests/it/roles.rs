@@ -34,6 +34,8 @@ async fn some_of_the_roles_without_backends_are_refused_by_name() {
     }
     let one = Mingle::builder().arg("serve").arg("chat").env("REDIS_URL", "redis://127.0.0.1:1");
     refused(one, 2, &["DATABASE_URL"]).await;
+    let alone = refused(Mingle::builder().arg("serve").arg("ratelimit"), 2, &["REDIS_URL"]).await;
+    assert!(!alone.log.contains("DATABASE_URL"), "it keeps no rows: {}", alone.log);
 }
 
 #[tokio::test]

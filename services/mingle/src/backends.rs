@@ -94,8 +94,8 @@ pub(crate) enum Plan {
 
 pub(crate) struct Shared {
     redis: (sources::Redis, RedisConfig),
-    database: (sources::Database, DatabaseConfig),
-    bus: BusConfig,
+    /// `None` where no role keeps anything in it; then there is no bus either.
+    database: Option<(sources::Database, DatabaseConfig, BusConfig)>,
 }
 
 impl Plan {
@@ -108,13 +108,11 @@ impl Plan {
         let database = sources::database(environment, &mut problems);
         let is_whole = roles.len() == Role::ALL.len();
         let keeps = roles.iter().any(|role| keeps_state(*role));
+        let keeps_rows = roles.iter().any(|role| keeps_rows(*role));
         if (is_whole && (redis.is_some() != database.is_some())) || (!is_whole && keeps) {
-            for (variable, is_set) in
-                [("REDIS_URL", redis.is_some()), ("DATABASE_URL", database.is_some())]
-            {
-                let why = "is missing: processes that share the work share both backends";
-                problems.require(is_set, variable, why);
-            }
+            let why = "is missing: processes that share the work share their backends";
+            problems.require(redis.is_some(), "REDIS_URL", why);
+            problems.require(database.is_some() || !keeps_rows, "DATABASE_URL", why);
         }
         if (!is_whole || redis.is_some()) && roles.contains(&Role::Gateway) {
             for key in ["gateway.jwt_secret", "gateway.session_secret"] {
@@ -129,12 +127,13 @@ impl Plan {
         );
         problems.into_result()?;
         Ok(match (redis, database, sections) {
-            (Some(redis), Some(database), (Some(for_redis), Some(for_database), Some(bus)))
-                if keeps =>
+            (Some(redis), database, (Some(for_redis), Some(for_database), Some(bus)))
+                if keeps && (database.is_some() || !keeps_rows) =>
             {
                 let redis = (redis, for_redis);
-                let database = (database, for_database);
-                Self::Shared(Box::new(Shared { redis, database, bus }))
+                let database = database.filter(|_| keeps_rows);
+                let database = database.map(|database| (database, for_database, bus));
+                Self::Shared(Box::new(Shared { redis, database }))
             }
             _ if keeps => Self::Embedded,
             _ => Self::Nothing,
@@ -148,7 +147,7 @@ impl Plan {
         stop: CancellationToken,
     ) -> anyhow::Result<Opened> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let mut opened = Opened { clock: clock.clone(), backends: None, bus: None };
+        let mut opened = Opened { clock: clock.clone(), redis: None, backends: None, bus: None };
         match self {
             Self::Nothing => {}
             Self::Embedded => {
@@ -159,11 +158,14 @@ impl Plan {
             Self::Shared(shared) => {
                 let database = shared.database().await?;
                 let redis = shared.redis(stop).await?;
-                let servers = Servers::Both(redis.clone(), database.clone());
-                let bus = Arc::new(Merged::start(servers, shared.beats()));
-                opened.bus = Some(bus.clone());
-                let database = database.into();
-                opened.backends = Some(Backends { database, redis: Some(redis), bus, clock });
+                opened.redis = Some(redis.clone());
+                if let Some((database, beats)) = database {
+                    let servers = Servers::Both(redis.clone(), database.clone());
+                    let bus = Arc::new(Merged::start(servers, beats));
+                    opened.bus = Some(bus.clone());
+                    let database = database.into();
+                    opened.backends = Some(Backends { database, redis: Some(redis), bus, clock });
+                }
             }
         }
         Ok(opened)
@@ -179,23 +181,28 @@ impl Plan {
                 diagnostics.declare("bus", "memory", "this process");
                 diagnostics.declare("presence", "memory", "this process");
                 diagnostics.declare("match index", "memory", "this process");
+                diagnostics.declare("limits", "memory", "this process");
             }
             Self::Shared(shared) => {
                 let redis = place(shared.redis.0.url.expose());
-                let database = place(shared.database.0.url.expose());
-                diagnostics.declare("database", "postgresql", &database);
-                diagnostics.declare("bus", "redis, postgresql", &redis);
-                diagnostics.declare("presence", "redis", &redis);
-                diagnostics.declare("match index", "redis", &redis);
+                diagnostics.declare("limits", "redis", &redis);
+                if let Some((database, ..)) = &shared.database {
+                    let database = place(database.url.expose());
+                    diagnostics.declare("database", "postgresql", &database);
+                    diagnostics.declare("bus", "redis, postgresql", &redis);
+                    diagnostics.declare("presence", "redis", &redis);
+                    diagnostics.declare("match index", "redis", &redis);
+                }
             }
         }
     }
 }
 
 impl Shared {
-    async fn database(&self) -> anyhow::Result<Postgres> {
-        let (source, config) = &self.database;
-        connect(source, config).await
+    /// The database, and how the bus over it beats.
+    async fn database(&self) -> anyhow::Result<Option<(Postgres, bus::Options)>> {
+        let Some((source, config, bus)) = &self.database else { return Ok(None) };
+        Ok(Some((connect(source, config).await?, bus.beats())))
     }
 
     async fn redis(&self, stop: CancellationToken) -> anyhow::Result<Redis> {
@@ -215,11 +222,13 @@ impl Shared {
         };
         Redis::start(options, stop).await.context("cannot use REDIS_URL")
     }
+}
 
+impl BusConfig {
     fn beats(&self) -> bus::Options {
         bus::Options {
-            beat: Duration::from_millis(self.bus.heartbeat_ms),
-            lost_after: Duration::from_millis(self.bus.lost_after_ms),
+            beat: Duration::from_millis(self.heartbeat_ms),
+            lost_after: Duration::from_millis(self.lost_after_ms),
             ..bus::Options::default()
         }
     }
@@ -252,10 +261,16 @@ fn keeps_state(role: Role) -> bool {
     !matches!(role, Role::Gateway)
 }
 
+fn keeps_rows(role: Role) -> bool {
+    !matches!(role, Role::Gateway | Role::Ratelimit)
+}
+
 /// What was opened.
 pub(crate) struct Opened {
     pub(crate) clock: Arc<dyn Clock>,
-    /// `None` for roles without state.
+    /// `None` where memory stands for it.
+    pub(crate) redis: Option<Redis>,
+    /// `None` for roles that keep no rows.
     pub(crate) backends: Option<Backends>,
     bus: Option<Arc<Merged>>,
 }

@@ -57,7 +57,7 @@ struct Cli {
 enum Command {
     /// Runs these roles; all of them when none is named.
     Serve {
-        /// gateway, matchmaking, chat, presence
+        /// gateway, matchmaking, chat, presence, ratelimit
         roles: Vec<Role>,
     },
     /// Brings the tables of the database at `DATABASE_URL` to the newest
@@ -112,6 +112,7 @@ fn load(file: Option<&Path>, roles: &[Role]) -> Result<Config, Problems> {
     let defaults = [
         grpc::Config::DEFAULTS,
         backends::DEFAULTS,
+        mingle_ratelimit::Config::DEFAULTS,
         mingle_presence::Config::DEFAULTS,
         mingle_chat::Config::DEFAULTS,
         mingle_matchmaking::Config::DEFAULTS,

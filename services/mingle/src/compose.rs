@@ -47,6 +47,7 @@ fn check(config: &Config) -> Result<(), Problems> {
         let _ = config.section::<S>(problems);
     }
     let mut problems = Problems::default();
+    one::<mingle_ratelimit::Config>(config, &mut problems);
     one::<mingle_presence::Config>(config, &mut problems);
     one::<mingle_chat::Config>(config, &mut problems);
     one::<mingle_matchmaking::Config>(config, &mut problems);
@@ -56,6 +57,10 @@ fn check(config: &Config) -> Result<(), Problems> {
 
 /// Callees first: a role finds those it calls bound.
 async fn bind(process: &mut Process, opened: &Opened) -> anyhow::Result<()> {
+    if let Some(ctx) = process.context(Role::Ratelimit) {
+        let (clock, redis) = (opened.clock.clone(), opened.redis.clone());
+        process.add(mingle_ratelimit::bind(ctx, clock, redis).await?);
+    }
     if let Some(backends) = &opened.backends {
         if let Some(ctx) = process.context(Role::Presence) {
             process.add(mingle_presence::bind(ctx, backends.clone()).await?);

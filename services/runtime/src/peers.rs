@@ -21,6 +21,7 @@ pub struct Config {
     matchmaking: Vec<String>,
     chat: Vec<String>,
     presence: Vec<String>,
+    ratelimit: Vec<String>,
 }
 
 impl Config {
@@ -30,6 +31,7 @@ impl Config {
             Role::Matchmaking => &self.matchmaking,
             Role::Chat => &self.chat,
             Role::Presence => &self.presence,
+            Role::Ratelimit => &self.ratelimit,
         }
     }
 

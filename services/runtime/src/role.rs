@@ -13,12 +13,15 @@ pub enum Role {
     Chat,
     /// Who is online.
     Presence,
+    /// How often someone may do something.
+    Ratelimit,
 }
 
 impl Role {
     /// Every role, in the order in which a process drains them: whoever calls
     /// goes before whom it calls.
-    pub const ALL: [Self; 4] = [Self::Gateway, Self::Matchmaking, Self::Chat, Self::Presence];
+    pub const ALL: [Self; 5] =
+        [Self::Gateway, Self::Matchmaking, Self::Chat, Self::Presence, Self::Ratelimit];
 
     /// Its name on the command line, in configuration and in logs.
     pub const fn name(self) -> &'static str {
@@ -27,15 +30,17 @@ impl Role {
             Self::Matchmaking => "matchmaking",
             Self::Chat => "chat",
             Self::Presence => "presence",
+            Self::Ratelimit => "ratelimit",
         }
     }
 
     /// The roles that it calls. The graph has no cycle.
     pub const fn calls(self) -> &'static [Self] {
         match self {
-            Self::Gateway => &[Self::Matchmaking, Self::Chat, Self::Presence],
-            Self::Matchmaking => &[Self::Chat, Self::Presence],
-            Self::Chat | Self::Presence => &[],
+            Self::Gateway => &[Self::Matchmaking, Self::Chat, Self::Presence, Self::Ratelimit],
+            Self::Matchmaking => &[Self::Chat, Self::Presence, Self::Ratelimit],
+            Self::Chat => &[Self::Ratelimit],
+            Self::Presence | Self::Ratelimit => &[],
         }
     }
 
@@ -44,6 +49,7 @@ impl Role {
     pub const fn port(self) -> u16 {
         match self {
             Self::Gateway => 50050,
+            Self::Ratelimit => 50052,
             Self::Presence => 50053,
             Self::Matchmaking => 50054,
             Self::Chat => 50055,
@@ -57,6 +63,7 @@ impl Role {
             Self::Matchmaking => Some("mingle.matchmaking.v1.MatchmakingService"),
             Self::Chat => Some("mingle.chat.v1.ChatService"),
             Self::Presence => Some("mingle.presence.v1.PresenceService"),
+            Self::Ratelimit => Some("mingle.ratelimit.v1.RateLimitService"),
         }
     }
 }
@@ -69,7 +76,7 @@ impl fmt::Display for Role {
 
 /// The name is not one of a role.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown role {0:?}; roles are gateway, matchmaking, chat, presence")]
+#[error("unknown role {0:?}; roles are gateway, matchmaking, chat, presence, ratelimit")]
 pub struct UnknownRole(String);
 
 impl FromStr for Role {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::{Builder, Mingle, Postgres, Redis, TestDatabase, free_port};
 
 /// Each role with how many processes it has.
-const SHAPE: &[(&str, usize)] = &[("presence", 1), ("chat", 2), ("matchmaking", 2), ("gateway", 2)];
+const SHAPE: &[(&str, usize)] =
+    &[("ratelimit", 1), ("presence", 1), ("chat", 2), ("matchmaking", 2), ("gateway", 2)];
 
 /// How to start a [`Deployment`].
 #[derive(Debug, Default)]
@@ -46,6 +47,7 @@ impl Plan {
             database,
             env: self.env,
             processes: places.into_iter().map(|place| (place, None)).collect(),
+            own: Vec::new(),
         };
         deployment.start().await;
         deployment
@@ -75,6 +77,8 @@ pub struct Deployment {
     database: TestDatabase,
     env: Vec<(String, String)>,
     processes: Vec<(Place, Option<Mingle>)>,
+    /// What one process has beside the others: its port of gRPC and the pair.
+    own: Vec<(u16, String, String)>,
 }
 
 impl Deployment {
@@ -122,6 +126,17 @@ impl Deployment {
             Some(Some(process)) => process,
             _ => panic!("{role} {nth} does not run"),
         }
+    }
+
+    /// Sets an environment variable of one process from its next start on.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such process.
+    pub fn set_env(&mut self, role: &str, nth: usize, key: &str, value: &str) {
+        let place = self.places(role).nth(nth);
+        let Some(place) = place else { panic!("there is no {role} {nth}") };
+        self.own.push((place.grpc, key.to_owned(), value.to_owned()));
     }
 
     /// Kills a process and its successor starts at the same address.
@@ -191,6 +206,9 @@ impl Deployment {
             let key = format!("MINGLE_PEERS__{}", role.to_uppercase());
             builder = builder.env(key, format!("[{}]", peers.join(", ")));
         }
-        self.env.iter().fold(builder, |builder, (key, value)| builder.env(key, value))
+        let own = self.own.iter().filter(|(grpc, ..)| *grpc == place.grpc);
+        let all = self.env.iter().map(|(key, value)| (key, value));
+        let all = all.chain(own.map(|(_, key, value)| (key, value)));
+        all.fold(builder, |builder, (key, value)| builder.env(key, value))
     }
 }

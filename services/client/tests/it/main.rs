@@ -8,4 +8,6 @@
 
 mod client;
 mod gateway;
+#[cfg(feature = "ratelimit")]
+mod ratelimit;
 mod socket;

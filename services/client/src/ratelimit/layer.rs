@@ -1,0 +1,177 @@
+//! One limit before a tower service, with the headers that tell of it.
+//!
+//! **Source**: draft-ietf-httpapi-ratelimit-headers (2025-09).
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use tonic::{
+    Status,
+    body::Body,
+    client::GrpcService,
+    codegen::{Body as ResponseBody, Bytes, StdError},
+};
+use tonic_types::{ErrorDetails, StatusExt as _};
+use tower::{Layer, Service};
+use uuid::Uuid;
+
+use super::{
+    limiter::{Limiter, Verdict},
+    policy::Policy,
+};
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Charges one limit for each request, by the subject that `key` finds in it;
+/// where it finds none the request goes on uncharged.
+///
+/// Answers 429 without a body, or RESOURCE_EXHAUSTED RATE_LIMITED to gRPC, with
+/// `Retry-After`; 500 or INTERNAL when the service refuses the call itself,
+/// such as a limit that it does not know. Every answer of a charged request has
+/// `RateLimit-Policy` and `RateLimit`.
+#[derive(Clone)]
+pub struct RateLimitLayer<T, K> {
+    limiter: Limiter<T>,
+    policy: Arc<Policy>,
+    key: K,
+}
+
+impl<T, K> RateLimitLayer<T, K>
+where
+    K: Fn(&Parts) -> Option<String>,
+{
+    /// The limit `policy` for whom `key` names.
+    pub fn new(limiter: Limiter<T>, policy: Policy, key: K) -> Self {
+        Self { limiter, policy: Arc::new(policy), key }
+    }
+}
+
+impl<S, T: Clone, K: Clone> Layer<S> for RateLimitLayer<T, K> {
+    type Service = RateLimit<S, T, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimit { inner, layer: self.clone() }
+    }
+}
+
+/// The service that [`RateLimitLayer`] makes.
+#[derive(Clone)]
+pub struct RateLimit<S, T, K> {
+    inner: S,
+    layer: RateLimitLayer<T, K>,
+}
+
+impl<S, T, K, B, R> Service<http::Request<B>> for RateLimit<S, T, K>
+where
+    S: Service<http::Request<B>, Response = http::Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    T: GrpcService<Body> + Clone + Send + Sync + 'static,
+    T::Future: Send,
+    T::Error: Into<StdError>,
+    T::ResponseBody: ResponseBody<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as ResponseBody>::Error: Into<StdError> + Send,
+    K: Fn(&Parts) -> Option<String> + Clone + Send + Sync + 'static,
+    B: Send + 'static,
+    R: Default,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        // The one that was found ready is taken, a clone stays.
+        let fresh = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, fresh);
+        let layer = self.layer.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let Some(subject) = (layer.key)(&parts) else {
+                return inner.call(http::Request::from_parts(parts, body)).await;
+            };
+            let charge_id = Uuid::new_v4().simple().to_string();
+            let checked = layer.limiter.check(&layer.policy, &subject, 1, &charge_id).await;
+            let verdict = match checked {
+                Ok(verdict) => verdict,
+                Err(status) => {
+                    let limit = &layer.policy.limit;
+                    tracing::error!(%status, limit, "the limit cannot be charged");
+                    return Ok(broken(&parts));
+                }
+            };
+            let mut response = if verdict.allowed {
+                inner.call(http::Request::from_parts(parts, body)).await?
+            } else {
+                denied(&parts, verdict.retry_after)
+            };
+            tell(response.headers_mut(), &layer.policy, &verdict);
+            Ok(response)
+        })
+    }
+}
+
+fn is_grpc(parts: &Parts) -> bool {
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("application/grpc"))
+}
+
+fn denied<R: Default>(parts: &Parts, retry_after: Duration) -> http::Response<R> {
+    if !is_grpc(parts) {
+        return with_status(StatusCode::TOO_MANY_REQUESTS);
+    }
+    let mut details = ErrorDetails::new();
+    details.set_error_info("RATE_LIMITED", "mingle", HashMap::new());
+    if retry_after != Duration::MAX {
+        details.set_retry_info(Some(retry_after));
+    }
+    let message = "too many requests";
+    Status::with_error_details(tonic::Code::ResourceExhausted, message, details).into_http()
+}
+
+fn broken<R: Default>(parts: &Parts) -> http::Response<R> {
+    if is_grpc(parts) {
+        Status::internal("internal error").into_http()
+    } else {
+        with_status(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+fn with_status<R: Default>(status: StatusCode) -> http::Response<R> {
+    let mut response = http::Response::new(R::default());
+    *response.status_mut() = status;
+    response
+}
+
+fn tell(headers: &mut HeaderMap, policy: &Policy, verdict: &Verdict) {
+    let (name, quota) = (&policy.limit, verdict.quota);
+    let (window, reset) = (seconds(policy.window), seconds(verdict.reset_after));
+    let remaining = verdict.remaining;
+    set(headers, RATE_LIMIT_POLICY, &format!("\"{name}\";q={quota};w={window}"));
+    set(headers, RATE_LIMIT, &format!("\"{name}\";r={remaining};t={reset}"));
+    if !verdict.allowed && verdict.retry_after != Duration::MAX {
+        set(headers, header::RETRY_AFTER, &seconds(verdict.retry_after).to_string());
+    }
+}
+
+/// Rounded up: after it, it is so.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+/// A name that no header can hold is not told.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,198 @@
+//! Asks the service, and decides without it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use mingle_proto::ratelimit::v1::{
+    Charge, CheckRequest, CheckResponse, RefundRequest,
+    rate_limit_service_client::RateLimitServiceClient,
+};
+use tonic::{
+    Code, Request, Status,
+    body::Body,
+    client::GrpcService,
+    codegen::{Body as ResponseBody, Bytes, StdError},
+};
+
+use super::{
+    local::{Local, Share},
+    policy::{Outage, Policy},
+};
+
+/// How long the service may take by default.
+pub const DEADLINE: Duration = Duration::from_millis(20);
+/// When to come again while nobody counts and everything is denied.
+const CLOSED: Duration = Duration::from_secs(1);
+
+/// What a limit says to a charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Go on.
+    pub allowed: bool,
+    /// Cost that a window admits.
+    pub quota: u64,
+    /// Cost that would be admitted now.
+    pub remaining: u64,
+    /// When denied, when to come again; `Duration::MAX`: the cost is above what
+    /// is ever admitted. Zero when allowed.
+    pub retry_after: Duration,
+    /// After this long the limit is as if unused.
+    pub reset_after: Duration,
+    /// The outage policy decided: the service did not answer.
+    pub degraded: bool,
+}
+
+/// Charges limits of the service at `client`. Clones share what is counted
+/// here during an outage; one per process.
+///
+/// **Degraded**: when the service does not answer in time, or cannot count,
+/// the policy of the limit decides, marked in the verdict. Counting here
+/// (`Outage::Local`) knows no repeats and no refunds, and forgets with the
+/// process.
+#[derive(Clone)]
+pub struct Limiter<T> {
+    client: RateLimitServiceClient<T>,
+    shared: Arc<Shared>,
+    deadline: Duration,
+}
+
+struct Shared {
+    local: Local,
+    nodes: AtomicU32,
+}
+
+impl<T> Limiter<T>
+where
+    T: GrpcService<Body> + Clone,
+    T::Error: Into<StdError>,
+    T::ResponseBody: ResponseBody<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as ResponseBody>::Error: Into<StdError> + Send,
+{
+    /// Over a transport: a channel, or a service in this process.
+    pub fn new(transport: T) -> Self {
+        let shared = Arc::new(Shared { local: Local::new(), nodes: AtomicU32::new(1) });
+        Self { client: RateLimitServiceClient::new(transport), shared, deadline: DEADLINE }
+    }
+
+    /// The same; the service may take this long.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// Tells how many processes share a limit during an outage: each counts
+    /// quota ÷ nodes, rounded down and at least 1. It is 1 until told.
+    pub fn set_nodes(&self, nodes: u32) {
+        self.shared.nodes.store(nodes.max(1), Ordering::Relaxed);
+    }
+
+    /// Charges `subject` with `cost`, from 1. The same `charge_id` (1 to 256
+    /// bytes) of a subject is charged once.
+    ///
+    /// **Errors**: what is wrong with the call itself, such as a limit that the
+    /// service does not know. An outage is none.
+    pub async fn check(
+        &self,
+        policy: &Policy,
+        subject: &str,
+        cost: u64,
+        charge_id: &str,
+    ) -> Result<Verdict, Status> {
+        let limits = vec![policy.limit.clone()];
+        let charge = Charge { subject: subject.to_owned(), limits, cost };
+        let mut request =
+            Request::new(CheckRequest { charge: Some(charge), request_id: charge_id.to_owned() });
+        request.set_timeout(self.deadline);
+        let mut client = self.client.clone();
+        match tokio::time::timeout(self.deadline, client.check(request)).await {
+            Ok(Ok(response)) => Ok(verdict(policy, &response.into_inner())),
+            Ok(Err(status)) if !is_outage(&status) => Err(status),
+            Ok(Err(_)) | Err(_) => Ok(self.decide(policy, subject, cost)),
+        }
+    }
+
+    /// Gives a charge back, for work that was not done; false when there was
+    /// nothing to give back.
+    ///
+    /// **Errors**: UNAVAILABLE and DEADLINE_EXCEEDED leave the outcome unknown.
+    /// What is not given back ends with its window.
+    pub async fn refund(&self, subject: &str, charge_id: &str) -> Result<bool, Status> {
+        let (subject, charge_id) = (subject.to_owned(), charge_id.to_owned());
+        let mut request = Request::new(RefundRequest { subject, charge_id });
+        request.set_timeout(self.deadline);
+        let mut client = self.client.clone();
+        match tokio::time::timeout(self.deadline, client.refund(request)).await {
+            Ok(response) => Ok(response?.into_inner().refunded),
+            Err(_) => Err(Status::deadline_exceeded("no answer in time")),
+        }
+    }
+
+    fn decide(&self, policy: &Policy, subject: &str, cost: u64) -> Verdict {
+        let open = Verdict {
+            allowed: true,
+            quota: policy.quota,
+            remaining: policy.quota,
+            retry_after: Duration::ZERO,
+            reset_after: Duration::ZERO,
+            degraded: true,
+        };
+        match policy.outage {
+            Outage::Open => open,
+            Outage::Closed => Verdict {
+                allowed: false,
+                remaining: 0,
+                retry_after: CLOSED,
+                reset_after: CLOSED,
+                ..open
+            },
+            Outage::Local => {
+                let nodes = u64::from(self.shared.nodes.load(Ordering::Relaxed));
+                let quota = (policy.quota / nodes).max(1);
+                let share = Share { quota, window: policy.window };
+                let counted = self.shared.local.charge(&policy.limit, subject, share, cost.max(1));
+                Verdict {
+                    allowed: counted.allowed,
+                    quota,
+                    remaining: counted.remaining,
+                    retry_after: counted.retry_after,
+                    reset_after: counted.reset_after,
+                    degraded: true,
+                }
+            }
+        }
+    }
+}
+
+/// Nobody answers, or nobody can count.
+fn is_outage(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Aborted
+            // The service sheds load: a denial is an answer, not this.
+            | Code::ResourceExhausted
+            // What a transport fails with.
+            | Code::Unknown
+            | Code::Internal
+    )
+}
+
+fn verdict(policy: &Policy, response: &CheckResponse) -> Verdict {
+    let state = response.states.first();
+    let millis = |ms: u64| if ms == u64::MAX { Duration::MAX } else { Duration::from_millis(ms) };
+    Verdict {
+        allowed: response.allowed,
+        quota: state.map_or(policy.quota, |state| state.quota),
+        remaining: state.map_or(0, |state| state.remaining),
+        retry_after: millis(response.retry_after_ms),
+        reset_after: millis(state.map_or(0, |state| state.reset_after_ms)),
+        degraded: response.degraded,
+    }
+}

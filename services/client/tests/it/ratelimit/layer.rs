@@ -1,0 +1,96 @@
+//! The layer before an HTTP service and before a gRPC server.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use http::{HeaderMap, Request, Response, StatusCode, request::Parts};
+use mingle_client::ratelimit::{Limiter, Outage, RateLimitLayer};
+use mingle_proto::ratelimit::v1::{
+    ListLimitsRequest, rate_limit_service_client::RateLimitServiceClient,
+};
+use tonic::Code;
+use tonic_types::StatusExt as _;
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+
+use super::{
+    limiter::policy,
+    service::{Fake, Says},
+};
+
+fn by_user(parts: &Parts) -> Option<String> {
+    parts.headers.get("user").and_then(|user| user.to_str().ok()).map(str::to_owned)
+}
+
+async fn get(fake: &Fake, user: Option<&str>) -> (StatusCode, HeaderMap, usize) {
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = served.clone();
+    let inner = service_fn(move |_: Request<String>| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async { Ok::<_, Infallible>(Response::new("body".to_owned())) }
+    });
+    let limiter = Limiter::new(fake.transport());
+    let mut service =
+        RateLimitLayer::new(limiter, policy(120, Outage::Local), by_user).layer(inner);
+    let mut request = Request::new(String::new());
+    if let Some(user) = user {
+        request.headers_mut().insert("user", user.parse().unwrap());
+    }
+    let response = service.ready().await.unwrap().call(request).await.unwrap();
+    (response.status(), response.headers().clone(), served.load(Ordering::Relaxed))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn http_is_told_by_headers() {
+    let fake = Fake::new(Says::Left(50));
+    let (status, headers, served) = get(&fake, Some("ann")).await;
+    assert_eq!((status, served), (StatusCode::OK, 1));
+    assert_eq!(text(&headers, "ratelimit-policy"), "\"api\";q=120;w=60");
+    assert_eq!(text(&headers, "ratelimit"), "\"api\";r=50;t=30");
+    assert_eq!(text(&headers, "retry-after"), "");
+
+    fake.say(Says::Denied(1_500));
+    let (status, headers, served) = get(&fake, Some("ann")).await;
+    assert_eq!((status, served), (StatusCode::TOO_MANY_REQUESTS, 0));
+    assert_eq!(text(&headers, "ratelimit"), "\"api\";r=0;t=30");
+    assert_eq!(text(&headers, "retry-after"), "2");
+
+    let (status, headers, served) = get(&fake, None).await;
+    assert_eq!((status, served), (StatusCode::OK, 1), "nobody to charge");
+    assert_eq!(text(&headers, "ratelimit"), "");
+    assert_eq!(fake.asked(), 2);
+
+    fake.say(Says::Fails(Code::InvalidArgument));
+    let (status, _, served) = get(&fake, Some("ann")).await;
+    assert_eq!((status, served), (StatusCode::INTERNAL_SERVER_ERROR, 0));
+    fake.say(Says::Fails(Code::Unavailable));
+    let (status, headers, served) = get(&fake, Some("ann")).await;
+    assert_eq!((status, served), (StatusCode::OK, 1), "counted here");
+    assert_eq!(text(&headers, "ratelimit"), "\"api\";r=119;t=60");
+}
+
+#[tokio::test]
+async fn grpc_is_told_by_status_and_details() {
+    let fake = Fake::new(Says::Denied(1_500));
+    let limiter = Limiter::new(fake.transport());
+    let everybody = |_: &Parts| Some("all".to_owned());
+    let layer = RateLimitLayer::new(limiter, policy(120, Outage::Local), everybody);
+    let mut client = RateLimitServiceClient::new(layer.layer(Fake::new(Says::Nothing).transport()));
+    let status = client.list_limits(ListLimitsRequest {}).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    let details = status.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "RATE_LIMITED");
+    assert_eq!(details.retry_info().unwrap().retry_delay.unwrap().as_millis(), 1_500);
+    assert_eq!(status.metadata().get("ratelimit").unwrap(), "\"api\";r=0;t=30");
+    fake.say(Says::Left(7));
+    let status = client.list_limits(ListLimitsRequest {}).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented, "the service itself answers");
+}

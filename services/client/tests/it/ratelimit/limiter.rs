@@ -1,0 +1,101 @@
+//! What the limiter makes of answers, and of none.
+
+use std::time::Duration;
+
+use mingle_client::ratelimit::{Limiter, Outage, Policy, Verdict};
+use tonic::Code;
+
+use super::service::{Fake, Says};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+pub(crate) fn policy(quota: u64, outage: Outage) -> Policy {
+    Policy { limit: "api".to_owned(), quota, window: MINUTE, outage }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_told_as_they_are() {
+    let fake = Fake::new(Says::Left(50));
+    let limiter = Limiter::new(fake.transport());
+    let policy = policy(120, Outage::Local);
+    let expected = Verdict {
+        allowed: true,
+        quota: 120,
+        remaining: 50,
+        retry_after: Duration::ZERO,
+        reset_after: Duration::from_millis(29_001),
+        degraded: false,
+    };
+    assert_eq!(limiter.check(&policy, "ann", 3, "id").await.unwrap(), expected);
+    let asked = fake.last.lock().take().unwrap();
+    let charge = asked.charge.unwrap();
+    assert_eq!((&*asked.request_id, &*charge.subject, charge.cost), ("id", "ann", 3));
+    assert_eq!(charge.limits, ["api"]);
+
+    fake.say(Says::Denied(1_500));
+    let denied = limiter.check(&policy, "ann", 1, "id").await.unwrap();
+    assert!(!denied.allowed && !denied.degraded);
+    assert_eq!(denied.retry_after, Duration::from_millis(1_500));
+    fake.say(Says::Denied(u64::MAX));
+    let never = limiter.check(&policy, "ann", 1, "id").await.unwrap();
+    assert_eq!(never.retry_after, Duration::MAX);
+
+    fake.say(Says::Fails(Code::InvalidArgument));
+    let wrong = limiter.check(&policy, "ann", 1, "id").await.unwrap_err();
+    assert_eq!(wrong.code(), Code::InvalidArgument, "a wrong call is no outage");
+    fake.say(Says::Left(1));
+    assert!(limiter.refund("ann", "id").await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_decided_by_the_policy() {
+    for says in [
+        Says::Fails(Code::Unavailable),
+        Says::Fails(Code::DeadlineExceeded),
+        Says::Fails(Code::ResourceExhausted),
+        Says::Nothing,
+    ] {
+        let fake = Fake::new(says);
+        let limiter = Limiter::new(fake.transport());
+        let check = async |quota, outage| {
+            limiter.check(&policy(quota, outage), "ann", 1, "id").await.unwrap()
+        };
+        let open = check(3, Outage::Open).await;
+        assert!(open.allowed && open.degraded, "{says:?}");
+        let closed = check(3, Outage::Closed).await;
+        assert!(!closed.allowed && closed.degraded && closed.retry_after > Duration::ZERO);
+        for remaining in [2, 1, 0] {
+            let local = check(3, Outage::Local).await;
+            assert!(local.allowed && local.degraded, "{says:?}");
+            assert_eq!(local.remaining, remaining);
+        }
+        let local = check(3, Outage::Local).await;
+        assert!(!local.allowed && local.degraded && local.retry_after <= MINUTE);
+        assert_eq!(fake.asked(), 6, "the service is asked first, each time");
+        assert!(limiter.refund("ann", "id").await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_costs_the_deadline_and_no_more() {
+    let limiter = Limiter::new(Fake::new(Says::Nothing).transport());
+    let began = tokio::time::Instant::now();
+    limiter.check(&policy(3, Outage::Open), "ann", 1, "id").await.unwrap();
+    assert_eq!(began.elapsed().as_millis(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_share_is_the_quota_by_nodes_and_at_least_one() {
+    for (nodes, share) in [(0, 10), (1, 10), (3, 3), (4, 2), (100, 1)] {
+        let limiter = Limiter::new(Fake::new(Says::Nothing).transport());
+        limiter.set_nodes(nodes);
+        let mut allowed = 0;
+        for _ in 0..20 {
+            let policy = policy(10, Outage::Local);
+            let verdict = limiter.clone().check(&policy, "ann", 1, "id").await.unwrap();
+            allowed += u64::from(verdict.allowed);
+            assert_eq!(verdict.quota, share);
+        }
+        assert_eq!(allowed, share, "{nodes} nodes");
+    }
+}

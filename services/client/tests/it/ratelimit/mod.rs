@@ -1,0 +1,5 @@
+//! The limiter and its layer, against a service that says what the test wants.
+
+mod layer;
+mod limiter;
+mod service;

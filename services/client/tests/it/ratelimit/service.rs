@@ -1,0 +1,117 @@
+//! A service with one answer, in this process.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use mingle_proto::ratelimit::v1::{
+    CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, LimitState,
+    ListLimitsRequest, ListLimitsResponse, PeekRequest, PeekResponse, RefundRequest,
+    RefundResponse,
+    rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
+};
+use parking_lot::Mutex;
+use tonic::{Code, Request, Response, Status};
+
+/// What the service does when it is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Says {
+    /// Allowed; so much is left.
+    Left(u64),
+    /// Denied; come again after so many ms.
+    Denied(u64),
+    /// A status.
+    Fails(Code),
+    /// Nothing, ever.
+    Nothing,
+}
+
+#[derive(Clone)]
+pub(crate) struct Fake {
+    pub(crate) says: Arc<Mutex<Says>>,
+    pub(crate) asked: Arc<AtomicUsize>,
+    pub(crate) last: Arc<Mutex<Option<CheckRequest>>>,
+}
+
+impl Fake {
+    pub(crate) fn new(says: Says) -> Self {
+        Self { says: Arc::new(Mutex::new(says)), asked: Arc::default(), last: Arc::default() }
+    }
+
+    pub(crate) fn say(&self, says: Says) {
+        *self.says.lock() = says;
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn transport(&self) -> RateLimitServiceServer<Self> {
+        RateLimitServiceServer::new(self.clone())
+    }
+
+    async fn answer(&self) -> Result<Says, Status> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let says = *self.says.lock();
+        match says {
+            Says::Fails(code) => Err(Status::new(code, "as the test wants")),
+            Says::Nothing => std::future::pending().await,
+            says => Ok(says),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl RateLimitService for Fake {
+    async fn check(
+        &self,
+        request: Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
+        assert!(request.metadata().contains_key("grpc-timeout"));
+        let request = request.into_inner();
+        *self.last.lock() = Some(request.clone());
+        let (allowed, remaining, retry_after_ms) = match self.answer().await? {
+            Says::Left(left) => (true, left, 0),
+            Says::Denied(ms) => (false, 0, ms),
+            other => panic!("{other:?}"),
+        };
+        let limit = request.charge.unwrap().limits.remove(0);
+        let state = LimitState {
+            limit,
+            allowed,
+            quota: 120,
+            remaining,
+            retry_after_ms,
+            reset_after_ms: 29_001,
+            shadow: false,
+        };
+        let charge_id = request.request_id;
+        let states = vec![state];
+        let degraded = false;
+        Ok(Response::new(CheckResponse { allowed, charge_id, states, retry_after_ms, degraded }))
+    }
+
+    async fn refund(&self, _: Request<RefundRequest>) -> Result<Response<RefundResponse>, Status> {
+        self.answer().await?;
+        Ok(Response::new(RefundResponse { refunded: true }))
+    }
+
+    async fn check_many(
+        &self,
+        _: Request<CheckManyRequest>,
+    ) -> Result<Response<CheckManyResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn peek(&self, _: Request<PeekRequest>) -> Result<Response<PeekResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn list_limits(
+        &self,
+        _: Request<ListLimitsRequest>,
+    ) -> Result<Response<ListLimitsResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+}

@@ -1,0 +1,130 @@
+-- The arithmetic of domain/window.rs and domain/pace.rs, before the scripts
+-- that use it. All times are whole microseconds, below 2^53.
+--
+-- A stored state is 'S', last (7 bytes), then slots of start (7) and cost (4);
+-- or 'G', due, given, born (7 bytes each). Big endian. The letter is the
+-- version, too: what begins with another one counts as unused.
+-- A limit is {kind, quota, window, step, burst}.
+local now = now_us()
+
+local function load(limit, key)
+  local stored = redis.call('GET', key)
+  if not stored or stored:sub(1, 1) ~= limit.kind then stored = nil end
+  if limit.kind == 'G' then
+    if not stored then return {due = 0, given = 0, born = 0} end
+    local due, given, born = struct.unpack('>I7I7I7', stored, 2)
+    return {due = due, given = given, born = born}
+  end
+  local state, at = {last = 0, used = 0}, 9
+  if not stored then return state end
+  state.last = struct.unpack('>I7', stored, 2)
+  while at <= #stored do
+    local start, cost
+    start, cost, at = struct.unpack('>I7I4', stored, at)
+    if start + limit.step - 1 + limit.window > math.max(now, state.last) then
+      state[#state + 1] = {start, cost}
+      state.used = state.used + cost
+    end
+  end
+  return state
+end
+
+local function over(limit, slot) return slot[1] + limit.step - 1 + limit.window - now end
+
+-- Until when it is counted, from now; not above 0: as if unused.
+local function ends(limit, state)
+  if limit.kind == 'G' then return state.due - now end
+  return #state > 0 and over(limit, state[#state]) or 0
+end
+
+local function save(limit, key, state)
+  local left = ends(limit, state)
+  if left <= 0 then return redis.call('DEL', key) end
+  local stored
+  if limit.kind == 'G' then
+    stored = 'G' .. struct.pack('>I7I7I7', state.due, state.given, state.born)
+  else
+    local slots = {'S', struct.pack('>I7', state.last)}
+    for _, slot in ipairs(state) do slots[#slots + 1] = struct.pack('>I7I4', slot[1], slot[2]) end
+    stored = table.concat(slots)
+  end
+  return redis.call('SET', key, stored, 'PX', string.format('%.0f', math.ceil(left / 1000)))
+end
+
+-- remaining, retry (0: admitted, -1: never), reset
+local function judge(limit, state, cost)
+  if limit.kind == 'G' then
+    local ahead, most = math.max(0, state.due - now), limit.step * limit.burst
+    local retry = math.max(0, ahead + limit.step * cost - most)
+    if cost == 0 then retry = 0 elseif cost > limit.burst then retry = -1 end
+    return math.floor(math.max(0, most - ahead) / limit.step), retry, ahead
+  end
+  local need, retry = state.used + cost - limit.quota, 0
+  if cost > limit.quota then retry = -1 end
+  for _, slot in ipairs(state) do
+    if cost == 0 or retry ~= 0 or need <= 0 then break end
+    need = need - slot[2]
+    if need <= 0 then retry = over(limit, slot) end
+  end
+  return math.max(0, limit.quota - state.used), retry, math.max(0, ends(limit, state))
+end
+
+-- What the charge needs to be given back: three numbers.
+local function charge(limit, state, cost)
+  if limit.kind == 'G' then
+    if state.due <= now then state.due, state.given, state.born = now, 0, now end
+    local mark = {state.due, state.given, state.born}
+    state.due = state.due + limit.step * cost
+    return mark
+  end
+  state.last = math.max(now, state.last)
+  local start, last = state.last - state.last % limit.step, state[#state]
+  if last and last[1] == start then
+    last[2] = last[2] + cost
+  else
+    state[#state + 1] = {start, cost}
+  end
+  state.used = state.used + cost
+  return {start, 0, 0}
+end
+
+-- True when something of it was still held.
+local function refund(limit, state, cost, mark)
+  if limit.kind == 'G' then
+    if state.due <= now or state.born ~= mark[3] then return false end
+    local begins = mark[1] - math.max(0, state.given - mark[2])
+    local held = math.max(0, limit.step * cost - math.max(0, now - begins))
+    state.due, state.given = state.due - held, state.given + held
+    return held > 0
+  end
+  -- What load dropped must stay so when the clock goes back.
+  state.last = math.max(now, state.last)
+  for at, slot in ipairs(state) do
+    if slot[1] == mark[1] then
+      slot[2] = math.max(0, slot[2] - cost)
+      if slot[2] == 0 then table.remove(state, at) end
+      return true
+    end
+  end
+  return false
+end
+
+-- A charge that is remembered: what was charged, and the marks by limit.
+local function recall(key)
+  local record = redis.call('GET', key)
+  local content, till, marks = (record or ''):match('^(.-)|(%d+)|(.*)$')
+  if content and tonumber(till) > now then return content, marks end
+end
+
+-- The limits in ARGV from `first` on, five each.
+local function limits(first)
+  local all = {}
+  for at = first, #ARGV, 5 do
+    all[#all + 1] = {
+      kind = ARGV[at], quota = tonumber(ARGV[at + 1]), window = tonumber(ARGV[at + 2]),
+      step = tonumber(ARGV[at + 3]), burst = tonumber(ARGV[at + 4]),
+    }
+  end
+  return all
+end
+

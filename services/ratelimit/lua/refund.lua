@@ -1,0 +1,31 @@
+-- Gives a charge back to the limits that still hold something of it.
+--
+-- KEYS[1]    - the charge; KEYS[2...] - the states, one per limit
+-- ARGV[1] - what is charged, as the caller read it
+-- ARGV[2] - cost
+-- ARGV[3] - comma-separated places of these limits in the charge
+-- ARGV[4...] - per limit: kind 'S' or 'G', quota, window in us, step in us, burst
+--
+-- Returns 1 when something was given back, else 0.
+--
+-- timeout: unknown; the same call again finds the charge, or nothing
+-- late: LATE, nothing is given back; the charge ends with its window
+-- twice: 0, the charge is gone             restarted empty: 0, as are the states
+local content, record = recall(KEYS[1])
+if content ~= ARGV[1] then return 0 end
+
+local marks, places, given = {}, {}, 0
+for mark in record:gmatch('%S+') do marks[#marks + 1] = mark end
+for place in ARGV[3]:gmatch('%d+') do places[#places + 1] = tonumber(place) end
+for at, limit in ipairs(limits(4)) do
+  local a, b, c = marks[places[at]]:match('^(%d+),(%d+),(%d+)$')
+  if a then
+    local state = load(limit, KEYS[at + 1])
+    if refund(limit, state, tonumber(ARGV[2]), {tonumber(a), tonumber(b), tonumber(c)}) then
+      save(limit, KEYS[at + 1], state)
+      given = 1
+    end
+  end
+end
+redis.call('DEL', KEYS[1])
+return given

@@ -1,0 +1,170 @@
+//! The `[ratelimit]` section.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use mingle_runtime::config::{Problems, Section};
+use serde::Deserialize;
+
+use crate::{
+    domain::{self, Limit, Limits, parse_span},
+    store::memory::Bounds,
+};
+
+/// Limits that may be configured.
+const MAX_LIMITS: usize = 256;
+const MAX_NAME: usize = 64;
+const MAX_QUOTA: u64 = 1_000_000_000;
+const MAX_WINDOW_US: u64 = 366 * 86_400_000_000;
+
+/// The limits, and how they are counted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Milliseconds that a call to Redis may take.
+    pub timeout_ms: u64,
+    /// How long a charge can be repeated or refunded at most.
+    pub remember_ms: u64,
+    /// Subjects held in memory.
+    pub max_subjects: usize,
+    /// Charges of one subject that memory remembers.
+    pub max_charges: usize,
+    /// The limits by name.
+    pub limits: BTreeMap<String, LimitConfig>,
+}
+
+/// One limit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitConfig {
+    /// How it counts.
+    pub algorithm: Algorithm,
+    /// Cost that a window admits.
+    pub quota: u64,
+    /// The length of the window, such as `1m30s`.
+    pub window: String,
+    /// gcra only: cost admitted at once.
+    #[serde(default = "one")]
+    pub burst: u64,
+    /// What answers when nobody can count.
+    #[serde(default)]
+    pub outage: Outage,
+    /// Counted and reported, never denied.
+    #[serde(default)]
+    pub shadow: bool,
+}
+
+/// How a limit counts.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// Exact windows.
+    SlidingWindow,
+    /// An even pace.
+    Gcra,
+}
+
+/// What answers when nobody can count.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outage {
+    /// Each process counts its share.
+    #[default]
+    Local,
+    /// All is allowed.
+    Open,
+    /// All is denied.
+    Closed,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+impl LimitConfig {
+    fn limit(&self, name: &str) -> Option<Limit> {
+        Some(Limit {
+            name: name.into(),
+            algorithm: match self.algorithm {
+                Algorithm::SlidingWindow => domain::Algorithm::SlidingWindow,
+                Algorithm::Gcra => domain::Algorithm::Gcra,
+            },
+            quota: self.quota,
+            window_us: parse_span(&self.window).ok()?,
+            burst: self.burst,
+            outage: match self.outage {
+                Outage::Local => domain::Outage::Local,
+                Outage::Open => domain::Outage::Open,
+                Outage::Closed => domain::Outage::Closed,
+            },
+            shadow: self.shadow,
+        })
+    }
+
+    fn validate(&self, name: &str, problems: &mut Problems) {
+        let key = |rest: &str| format!("ratelimit.limits.{name}.{rest}");
+        let quoted = (1..=MAX_QUOTA).contains(&self.quota);
+        problems.require(quoted, &key("quota"), "must be 1 to 1000000000");
+        let window_us = match parse_span(&self.window) {
+            Ok(window_us) => window_us,
+            Err(error) => return problems.add(&key("window"), error),
+        };
+        let bounded = window_us <= MAX_WINDOW_US;
+        problems.require(bounded, &key("window"), "must be at most 366d");
+        if let Algorithm::Gcra = self.algorithm {
+            let paced = self.quota <= window_us;
+            let why = "must be at most one per microsecond of the window";
+            problems.require(paced, &key("quota"), why);
+            let within = (1..=self.quota).contains(&self.burst);
+            problems.require(within, &key("burst"), "must be 1 to the quota");
+        }
+    }
+}
+
+impl Config {
+    /// The limits by name.
+    pub fn limits(&self) -> Limits {
+        let limit = |(name, config): (&String, &LimitConfig)| {
+            Some((name.clone(), Arc::new(config.limit(name)?)))
+        };
+        self.limits.iter().filter_map(limit).collect()
+    }
+
+    /// What memory may hold.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            max_subjects: self.max_subjects,
+            max_charges: self.max_charges,
+            remember_us: self.remember_us(),
+        }
+    }
+
+    pub(crate) fn remember_us(&self) -> u64 {
+        self.remember_ms * 1_000
+    }
+}
+
+impl Section for Config {
+    const NAME: &'static str = "ratelimit";
+    const DEFAULTS: &'static str = include_str!("../config.default.toml");
+
+    fn validate(&self, problems: &mut Problems) {
+        let bounded = (1..=60_000).contains(&self.timeout_ms);
+        problems.require(bounded, "ratelimit.timeout_ms", "must be 1 to 60000");
+        let remembered = (1..=86_400_000).contains(&self.remember_ms);
+        problems.require(remembered, "ratelimit.remember_ms", "must be 1 to 86400000");
+        problems.require(self.max_subjects > 0, "ratelimit.max_subjects", "must be at least 1");
+        problems.require(self.max_charges > 0, "ratelimit.max_charges", "must be at least 1");
+        let few = self.limits.len() <= MAX_LIMITS;
+        problems.require(few, "ratelimit.limits", "must be at most 256");
+        for (name, limit) in &self.limits {
+            let named = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_name);
+            let why = "is no name: 1 to 64 of a-z 0-9 _ - .";
+            problems.require(named, &format!("ratelimit.limits.{name}"), why);
+            limit.validate(name, problems);
+        }
+    }
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.')
+}

@@ -1,0 +1,86 @@
+//! What is asked of a store, and its answer.
+
+use std::sync::Arc;
+
+use super::limit::{Limit, Standing};
+
+/// One subject, and the limits that it is charged against.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Who is counted.
+    pub subject: String,
+    /// Tells this charge from others of the subject.
+    pub charge_id: String,
+    /// At least 1.
+    pub cost: u64,
+    /// At least one, none twice.
+    pub limits: Vec<Arc<Limit>>,
+}
+
+impl Ask {
+    /// What is charged, as text: cost and limits. The same id with another
+    /// text is another charge.
+    pub fn content(&self) -> String {
+        let mut content = self.cost.to_string();
+        for limit in &self.limits {
+            content.push(' ');
+            content.push_str(&limit.name);
+        }
+        content
+    }
+
+    /// How long the charge must be remembered: as long as a window holds it,
+    /// and at most `most_us`.
+    pub fn remembered_us(&self, most_us: u64) -> u64 {
+        self.limits.iter().map(|limit| limit.window_us).max().unwrap_or(0).min(most_us)
+    }
+
+    /// What the limits together say to standings in their order.
+    pub fn verdict(&self, standings: &[Standing]) -> Verdict {
+        let denies =
+            |(limit, standing): (&Arc<Limit>, &Standing)| !limit.shadow && !standing.allowed;
+        if self.limits.iter().zip(standings).any(denies) {
+            Verdict::Denied
+        } else {
+            Verdict::Allowed
+        }
+    }
+}
+
+/// What became of an ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// A limit denies; nothing was charged.
+    Denied,
+    /// Charged now.
+    Allowed,
+    /// Charged before by the same ask; nothing was charged now.
+    Repeated,
+    /// The id was used for another charge; nothing was charged.
+    Reused,
+}
+
+impl Verdict {
+    /// True when the charge stands.
+    pub fn is_allowed(self) -> bool {
+        matches!(self, Self::Allowed | Self::Repeated)
+    }
+}
+
+/// A verdict with its reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What became of the ask.
+    pub verdict: Verdict,
+    /// One per limit in the order asked; after a charge, that of after. None
+    /// when the id was reused.
+    pub standings: Vec<Standing>,
+}
+
+impl Answer {
+    /// The longest wait that a limit imposes; 0 when allowed.
+    pub fn retry_us(&self, ask: &Ask) -> u64 {
+        let imposed = ask.limits.iter().zip(&self.standings).filter(|(limit, _)| !limit.shadow);
+        imposed.map(|(_, standing)| standing.retry_us).max().unwrap_or(0)
+    }
+}

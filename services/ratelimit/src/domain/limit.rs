@@ -1,0 +1,164 @@
+//! A limit, and what it says about a state.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    pace::{Pace, Rate},
+    window::{EXACT, Log, PARTS, Window},
+};
+
+/// A wait that has no end: the cost is above what the limit ever admits.
+pub const NEVER: u64 = u64::MAX;
+
+/// What a limit guarantees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Never more than the quota in any window of its length.
+    SlidingWindow,
+    /// An even pace: at most burst + quota in any window.
+    Gcra,
+}
+
+/// What answers when nobody can count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outage {
+    /// Each caller counts its own share.
+    Local,
+    /// All is allowed.
+    Open,
+    /// All is denied.
+    Closed,
+}
+
+/// One limit as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Its name: 1 to 64 of `a-z 0-9 _ - .`.
+    pub name: Arc<str>,
+    /// How it counts.
+    pub algorithm: Algorithm,
+    /// Cost that a window admits.
+    pub quota: u64,
+    /// Length of the window.
+    pub window_us: u64,
+    /// gcra only: cost admitted at once.
+    pub burst: u64,
+    /// What answers when nobody can count.
+    pub outage: Outage,
+    /// Counted and reported, never denied.
+    pub shadow: bool,
+}
+
+/// The limits by name.
+pub type Limits = BTreeMap<String, Arc<Limit>>;
+
+/// Where a subject stands with a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The cost is admitted.
+    pub allowed: bool,
+    /// Cost that would be admitted now.
+    pub remaining: u64,
+    /// When denied: the cost is admitted after so long if nothing else is
+    /// charged, or [`NEVER`]; else 0.
+    pub retry_us: u64,
+    /// The limit is as if unused after so long, if nothing else is charged.
+    pub reset_us: u64,
+}
+
+/// What a subject used of a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Of a sliding window.
+    Log(Log),
+    /// Of gcra.
+    Pace(Pace),
+}
+
+/// What a charge needs to be given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Where in time it was counted.
+    pub at_us: u64,
+    /// gcra only: what had been given back before it.
+    pub given_us: u64,
+    /// gcra only: when what it was added to began.
+    pub born_us: u64,
+}
+
+impl Limit {
+    /// The time by which this limit counts in steps: the grain of a window,
+    /// the interval of a pace.
+    pub fn step_us(&self) -> u64 {
+        match self.algorithm {
+            Algorithm::SlidingWindow if self.quota <= EXACT => 1,
+            Algorithm::SlidingWindow => self.window_us.div_ceil(PARTS).max(1),
+            // Rounded up: rather slower than the quota says than faster.
+            Algorithm::Gcra => self.window_us.div_ceil(self.quota.max(1)).max(1),
+        }
+    }
+
+    fn window(&self) -> Window {
+        Window { quota: self.quota, window_us: self.window_us, grain_us: self.step_us() }
+    }
+
+    fn rate(&self) -> Rate {
+        Rate { interval_us: self.step_us(), burst: self.burst }
+    }
+
+    /// Where `state` stands at `now_us` with `cost`; nothing changes. Cost 0 is
+    /// always admitted. A state of another algorithm counts as unused.
+    pub fn judge(&self, state: Option<&State>, now_us: u64, cost: u64) -> Standing {
+        match (self.algorithm, state) {
+            (Algorithm::SlidingWindow, Some(State::Log(log))) => {
+                self.window().judge(log, now_us, cost)
+            }
+            (Algorithm::SlidingWindow, _) => self.window().judge(&Log::default(), now_us, cost),
+            (Algorithm::Gcra, Some(State::Pace(pace))) => self.rate().judge(pace, now_us, cost),
+            (Algorithm::Gcra, _) => self.rate().judge(&Pace::default(), now_us, cost),
+        }
+    }
+
+    /// Counts `cost`, which [`judge`](Self::judge) admitted.
+    pub fn charge(&self, state: Option<State>, now_us: u64, cost: u64) -> (State, Mark) {
+        match self.algorithm {
+            Algorithm::SlidingWindow => {
+                let mut log = match state {
+                    Some(State::Log(log)) => log,
+                    _ => Log::default(),
+                };
+                let mark = self.window().charge(&mut log, now_us, cost);
+                (State::Log(log), mark)
+            }
+            Algorithm::Gcra => {
+                let mut pace = match state {
+                    Some(State::Pace(pace)) => pace,
+                    _ => Pace::default(),
+                };
+                let mark = self.rate().charge(&mut pace, now_us, cost);
+                (State::Pace(pace), mark)
+            }
+        }
+    }
+
+    /// Gives a charge back as far as `state` still holds it; false when it
+    /// holds nothing of it.
+    pub fn refund(&self, state: &mut State, now_us: u64, cost: u64, mark: Mark) -> bool {
+        match (self.algorithm, state) {
+            (Algorithm::SlidingWindow, State::Log(log)) => {
+                self.window().refund(log, now_us, cost, mark)
+            }
+            (Algorithm::Gcra, State::Pace(pace)) => self.rate().refund(pace, now_us, cost, mark),
+            _ => false,
+        }
+    }
+
+    /// When `state` is as if unused.
+    pub fn ends_us(&self, state: &State) -> u64 {
+        match (self.algorithm, state) {
+            (Algorithm::SlidingWindow, State::Log(log)) => self.window().ends_us(log),
+            (Algorithm::Gcra, State::Pace(pace)) => pace.due_us,
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The generic cell rate algorithm: what was charged is due at an even pace,
+//! and may lie ahead of the time by as much as the burst.
+//!
+//! **Source**: ITU-T I.371, virtual scheduling.
+//!
+//! A refund takes a charge out of the schedule, but only what of it is not due
+//! yet: else charges of long ago could be turned into a burst of now. How much
+//! that is follows from where the charge began in the schedule, moved forward
+//! by all that was given back since, which errs on the side of less.
+
+use super::limit::{Mark, NEVER, Standing};
+
+/// A schedule. One whose end has come is as if unused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// When all that was charged is due: the theoretical arrival time.
+    pub due_us: u64,
+    /// What was given back since it began.
+    pub given_us: u64,
+    /// When it began.
+    pub born_us: u64,
+}
+
+pub(super) struct Rate {
+    /// Between charges of 1.
+    pub(super) interval_us: u64,
+    pub(super) burst: u64,
+}
+
+impl Rate {
+    pub(super) fn judge(&self, pace: &Pace, now_us: u64, cost: u64) -> Standing {
+        let ahead_us = pace.due_us.saturating_sub(now_us);
+        let most_us = self.interval_us * self.burst;
+        let retry_us = if cost == 0 {
+            0
+        } else if cost > self.burst {
+            NEVER
+        } else {
+            (ahead_us + self.interval_us * cost).saturating_sub(most_us)
+        };
+        Standing {
+            allowed: retry_us == 0,
+            remaining: most_us.saturating_sub(ahead_us) / self.interval_us,
+            retry_us,
+            reset_us: ahead_us,
+        }
+    }
+
+    pub(super) fn charge(&self, pace: &mut Pace, now_us: u64, cost: u64) -> Mark {
+        if pace.due_us <= now_us {
+            *pace = Pace { due_us: now_us, given_us: 0, born_us: now_us };
+        }
+        let mark = Mark { at_us: pace.due_us, given_us: pace.given_us, born_us: pace.born_us };
+        pace.due_us += self.interval_us * cost;
+        mark
+    }
+
+    pub(super) fn refund(&self, pace: &mut Pace, now_us: u64, cost: u64, mark: Mark) -> bool {
+        if pace.due_us <= now_us || pace.born_us != mark.born_us {
+            return false;
+        }
+        let moved_us = pace.given_us.saturating_sub(mark.given_us);
+        let begins_us = mark.at_us.saturating_sub(moved_us);
+        let gone_us = now_us.saturating_sub(begins_us);
+        let held_us = (self.interval_us * cost).saturating_sub(gone_us);
+        pace.due_us -= held_us.min(pace.due_us);
+        pace.given_us += held_us;
+        held_us > 0
+    }
+}

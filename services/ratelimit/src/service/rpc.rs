@@ -1,0 +1,138 @@
+//! The RPCs.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use futures::future::join_all;
+use mingle_proto::ratelimit::v1::{self, rate_limit_service_server::RateLimitService};
+use mingle_runtime::health::Health;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    domain::{Answer, Ask, Limits, Verdict},
+    error::Error,
+    store::Store,
+    wire,
+};
+
+/// How often someone may do something.
+#[derive(Clone)]
+pub(crate) struct Service {
+    store: Arc<dyn Store>,
+    limits: Arc<Limits>,
+    health: Health,
+    away: Arc<AtomicBool>,
+}
+
+impl Service {
+    /// A service over its store.
+    pub(crate) fn new(store: Arc<dyn Store>, limits: Limits, health: Health) -> Self {
+        Self { store, limits: Arc::new(limits), health, away: Arc::default() }
+    }
+
+    /// Notes whether the store answers; tells each change once.
+    fn note<T>(&self, result: mingle_store::Result<T>) -> Result<T, Error> {
+        let away = result.as_ref().is_err_and(mingle_store::Error::is_transient);
+        if self.away.swap(away, Ordering::Relaxed) != away {
+            self.health.set_degraded("ratelimit", away);
+            match &result {
+                Err(error) => tracing::warn!(%error, "limits are not counted"),
+                Ok(_) => tracing::info!("limits are counted again"),
+            }
+        }
+        Ok(result?)
+    }
+
+    async fn charge(&self, asks: &[Ask]) -> Vec<Result<Answer, Error>> {
+        let answers = self.store.check(asks).await;
+        let answers = answers.into_iter().zip(asks).map(|(answer, ask)| {
+            let answer = self.note(answer)?;
+            if answer.verdict == Verdict::Reused {
+                return Err(Error::Reused);
+            }
+            count(ask, &answer);
+            Ok(answer)
+        });
+        answers.collect()
+    }
+
+    /// Gives back what was charged of `asks`, or may have been.
+    async fn undo(&self, asks: &[Ask], answers: &[Result<Answer, Error>]) -> Result<(), Error> {
+        let charged = |answer: &Result<Answer, Error>| match answer {
+            Ok(answer) => answer.verdict.is_allowed(),
+            Err(error) => matches!(error, Error::Store(_)),
+        };
+        let undone = asks.iter().zip(answers).filter(|(_, answer)| charged(answer));
+        let undone = undone.map(|(ask, _)| self.store.refund(&ask.subject, &ask.charge_id));
+        join_all(undone).await.into_iter().try_for_each(|undone| self.note(undone).map(|_| ()))
+    }
+}
+
+/// Counts the decision of each limit.
+fn count(ask: &Ask, answer: &Answer) {
+    for (limit, standing) in ask.limits.iter().zip(&answer.standings) {
+        let decision = if standing.allowed { "allowed" } else { "denied" };
+        let limit = limit.name.to_string();
+        metrics::counter!("mingle_ratelimit_decisions_total", "limit" => limit, "decision" => decision)
+            .increment(1);
+    }
+}
+
+type Reply<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl RateLimitService for Service {
+    async fn check(&self, request: Request<v1::CheckRequest>) -> Reply<v1::CheckResponse> {
+        let ask = wire::one(request.into_inner(), &self.limits).map_err(Error::from)?;
+        let asks = [ask];
+        let mut answers = self.charge(&asks).await;
+        // A store answers each ask.
+        let answer = answers.pop().unwrap_or_else(|| Err(unanswered()))?;
+        Ok(Response::new(wire::result(&asks[0], &answer)))
+    }
+
+    async fn check_many(
+        &self,
+        request: Request<v1::CheckManyRequest>,
+    ) -> Reply<v1::CheckManyResponse> {
+        let asks = wire::asks(request.into_inner(), &self.limits).map_err(Error::from)?;
+        let answers = self.charge(&asks).await;
+        let allowed =
+            answers.iter().all(|answer| answer.as_ref().is_ok_and(|it| it.verdict.is_allowed()));
+        let undone = if allowed { Ok(()) } else { self.undo(&asks, &answers).await };
+        let answers: Vec<Answer> = answers.into_iter().collect::<Result<_, _>>()?;
+        undone?;
+        let mut results: Vec<_> =
+            asks.iter().zip(&answers).map(|(ask, answer)| wire::result(ask, answer)).collect();
+        if !allowed {
+            results.iter_mut().for_each(|result| result.charge_id.clear());
+        }
+        Ok(Response::new(v1::CheckManyResponse { allowed, results }))
+    }
+
+    async fn peek(&self, request: Request<v1::PeekRequest>) -> Reply<v1::PeekResponse> {
+        let ask = wire::peek(request.into_inner(), &self.limits).map_err(Error::from)?;
+        let answer = self.note(self.store.peek(&ask).await)?;
+        Ok(Response::new(wire::peeked(&ask, &answer)))
+    }
+
+    async fn refund(&self, request: Request<v1::RefundRequest>) -> Reply<v1::RefundResponse> {
+        let (subject, charge_id) = wire::refund(request.into_inner()).map_err(Error::from)?;
+        let refunded = self.note(self.store.refund(&subject, &charge_id).await)?;
+        Ok(Response::new(v1::RefundResponse { refunded }))
+    }
+
+    async fn list_limits(
+        &self,
+        _: Request<v1::ListLimitsRequest>,
+    ) -> Reply<v1::ListLimitsResponse> {
+        let limits = self.limits.values().map(|limit| wire::configured(limit)).collect();
+        Ok(Response::new(v1::ListLimitsResponse { limits }))
+    }
+}
+
+fn unanswered() -> Error {
+    mingle_store::Error::new(mingle_store::ErrorKind::Corrupt, "ratelimit answer").into()
+}

@@ -1,0 +1,11 @@
+//! Limits in the memory of one process: bounded, sharded, expiry checked on
+//! read.
+//!
+//! At the bound of subjects those are forgotten first whose counts end first;
+//! at that of charges of one subject, the oldest charge: then a repeat of it is
+//! charged again, and a refund finds nothing.
+
+mod store;
+mod subject;
+
+pub use store::{Bounds, Memory};

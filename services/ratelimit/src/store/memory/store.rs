@@ -1,0 +1,160 @@
+//! The store itself: shards of subjects.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use mingle_store::{Result, clock::Clock};
+use parking_lot::Mutex;
+
+use super::subject::{Memo, Subject};
+use crate::{
+    domain::{Answer, Ask, Limits, Verdict},
+    store::Store,
+};
+
+const SHARDS: usize = 64;
+/// Subjects that have ended and are forgotten by one call.
+const FORGOTTEN: usize = 4;
+
+/// What the store may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Subjects, in all; each shard has its even part, at least one.
+    pub max_subjects: usize,
+    /// Charges of one subject that are remembered.
+    pub max_charges: usize,
+    /// How long a charge is remembered at most.
+    pub remember_us: u64,
+}
+
+/// Limits in the memory of this process.
+pub struct Memory {
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    bounds: Bounds,
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+}
+
+#[derive(Default)]
+struct Shard {
+    subjects: HashMap<Arc<str>, (u64, Subject)>,
+    /// When each subject ends.
+    ends: BTreeSet<(u64, Arc<str>)>,
+}
+
+impl Shard {
+    /// Forgets a few subjects that have ended, and whom it must to stay
+    /// within `max`.
+    fn make_room(&mut self, now_us: u64, max: usize) {
+        for _ in 0..FORGOTTEN {
+            let ended = self.ends.first().is_some_and(|(ends_us, _)| *ends_us <= now_us);
+            if !ended && self.subjects.len() < max {
+                return;
+            }
+            if let Some((_, subject)) = self.ends.pop_first() {
+                self.subjects.remove(&subject);
+            }
+        }
+    }
+
+    /// Keeps a subject until `ends_us`, or not at all.
+    fn keep(&mut self, name: Arc<str>, subject: Subject, ends_us: u64) {
+        if ends_us > 0 {
+            self.ends.insert((ends_us, name.clone()));
+            self.subjects.insert(name, (ends_us, subject));
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<(Arc<str>, Subject)> {
+        let (name, (ends_us, subject)) = self.subjects.remove_entry(name)?;
+        self.ends.remove(&(ends_us, name.clone()));
+        Some((name, subject))
+    }
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new(clock: Arc<dyn Clock>, limits: Limits, bounds: Bounds) -> Self {
+        Self {
+            clock,
+            limits,
+            bounds,
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Subjects that are held.
+    pub fn subjects(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().subjects.len()).sum()
+    }
+
+    fn shard(&self, subject: &str) -> &Mutex<Shard> {
+        let hash = self.hasher.hash_one(subject);
+        // The top bits: the map inside takes others.
+        &self.shards[(hash >> 56) as usize % SHARDS]
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.clock.now_ms()).unwrap_or(0) * 1_000
+    }
+
+    fn charge(&self, ask: &Ask) -> Answer {
+        let now_us = self.now_us();
+        let memo = Memo {
+            now_us,
+            remember_us: self.bounds.remember_us,
+            max_charges: self.bounds.max_charges,
+        };
+        let mut shard = self.shard(&ask.subject).lock();
+        if let Some((_, subject)) = shard.subjects.get_mut(ask.subject.as_str()) {
+            let answer = subject.check(ask, memo);
+            if answer.verdict == Verdict::Allowed
+                && let Some((name, mut subject)) = shard.take(&ask.subject)
+            {
+                let ends_us = subject.tidy(&self.limits, now_us);
+                shard.keep(name, subject, ends_us);
+            }
+            return answer;
+        }
+        let mut subject = Subject::default();
+        let answer = subject.check(ask, memo);
+        if answer.verdict == Verdict::Allowed {
+            shard.make_room(now_us, (self.bounds.max_subjects / SHARDS).max(1));
+            let ends_us = subject.tidy(&self.limits, now_us);
+            shard.keep(ask.subject.as_str().into(), subject, ends_us);
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn check(&self, asks: &[Ask]) -> Vec<Result<Answer>> {
+        asks.iter().map(|ask| Ok(self.charge(ask))).collect()
+    }
+
+    async fn peek(&self, ask: &Ask) -> Result<Answer> {
+        let now_us = self.now_us();
+        let shard = self.shard(&ask.subject).lock();
+        let unused = Subject::default();
+        let known = shard.subjects.get(ask.subject.as_str()).map(|(_, subject)| subject);
+        let standings = known.unwrap_or(&unused).judge(ask, now_us, ask.cost);
+        Ok(Answer { verdict: ask.verdict(&standings), standings })
+    }
+
+    async fn refund(&self, subject: &str, charge_id: &str) -> Result<bool> {
+        let now_us = self.now_us();
+        let mut shard = self.shard(subject).lock();
+        let Some((name, mut subject)) = shard.take(subject) else { return Ok(false) };
+        let given = subject.refund(charge_id, &self.limits, now_us);
+        let ends_us = subject.tidy(&self.limits, now_us);
+        shard.keep(name, subject, ends_us);
+        Ok(given)
+    }
+}

@@ -1,0 +1,110 @@
+//! What one subject used.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::domain::{Answer, Ask, Limit, Limits, Mark, Standing, State, Verdict};
+
+#[derive(Default)]
+pub(super) struct Subject {
+    counts: Vec<(Arc<str>, State)>,
+    /// Oldest first.
+    charges: VecDeque<Charge>,
+}
+
+struct Charge {
+    id: Box<str>,
+    content: Box<str>,
+    cost: u64,
+    /// By limit; those that shadow and denied were not charged.
+    marks: Box<[(Arc<str>, Mark)]>,
+    until_us: u64,
+}
+
+/// How charges are remembered.
+#[derive(Clone, Copy)]
+pub(super) struct Memo {
+    pub(super) now_us: u64,
+    pub(super) remember_us: u64,
+    pub(super) max_charges: usize,
+}
+
+impl Subject {
+    fn state(&self, limit: &Limit) -> Option<&State> {
+        self.counts.iter().find(|(name, _)| *name == limit.name).map(|(_, state)| state)
+    }
+
+    /// What each limit says now.
+    pub(super) fn judge(&self, ask: &Ask, now_us: u64, cost: u64) -> Vec<Standing> {
+        let judge = |limit: &Arc<Limit>| limit.judge(self.state(limit), now_us, cost);
+        ask.limits.iter().map(judge).collect()
+    }
+
+    pub(super) fn check(&mut self, ask: &Ask, memo: Memo) -> Answer {
+        let known = self.charges.iter().rev().find(|charge| *charge.id == *ask.charge_id);
+        if let Some(charge) = known.filter(|charge| charge.until_us > memo.now_us) {
+            return if *charge.content == *ask.content() {
+                let standings = self.judge(ask, memo.now_us, 0);
+                Answer { verdict: Verdict::Repeated, standings }
+            } else {
+                Answer { verdict: Verdict::Reused, standings: Vec::new() }
+            };
+        }
+        let mut standings = self.judge(ask, memo.now_us, ask.cost);
+        let verdict = ask.verdict(&standings);
+        if verdict == Verdict::Allowed {
+            self.charge(ask, memo, &mut standings);
+        }
+        Answer { verdict, standings }
+    }
+
+    fn charge(&mut self, ask: &Ask, memo: Memo, standings: &mut [Standing]) {
+        let mut marks = Vec::with_capacity(ask.limits.len());
+        for (limit, standing) in ask.limits.iter().zip(standings) {
+            if !standing.allowed {
+                continue;
+            }
+            let at = self.counts.iter().position(|(name, _)| *name == limit.name);
+            let state = at.map(|at| self.counts.swap_remove(at).1);
+            let (state, mark) = limit.charge(state, memo.now_us, ask.cost);
+            *standing = limit.judge(Some(&state), memo.now_us, 0);
+            self.counts.push((limit.name.clone(), state));
+            marks.push((limit.name.clone(), mark));
+        }
+        self.charges.retain(|charge| charge.until_us > memo.now_us);
+        if self.charges.len() >= memo.max_charges {
+            self.charges.pop_front();
+        }
+        self.charges.push_back(Charge {
+            id: ask.charge_id.as_str().into(),
+            content: ask.content().into(),
+            cost: ask.cost,
+            marks: marks.into(),
+            until_us: memo.now_us + ask.remembered_us(memo.remember_us),
+        });
+    }
+
+    pub(super) fn refund(&mut self, charge_id: &str, limits: &Limits, now_us: u64) -> bool {
+        let lives = |charge: &Charge| *charge.id == *charge_id && charge.until_us > now_us;
+        let Some(at) = self.charges.iter().rposition(lives) else { return false };
+        let Some(charge) = self.charges.remove(at) else { return false };
+        let mut given = false;
+        for (name, mark) in &charge.marks {
+            let state = self.counts.iter_mut().find(|(of, _)| of == name);
+            if let (Some((_, state)), Some(limit)) = (state, limits.get(&**name)) {
+                given |= limit.refund(state, now_us, charge.cost, *mark);
+            }
+        }
+        given
+    }
+
+    /// Forgets what is as if unused; when the rest will be, 0 if there is none.
+    pub(super) fn tidy(&mut self, limits: &Limits, now_us: u64) -> u64 {
+        let ends_us =
+            |name: &str, state: &State| limits.get(name).map_or(0, |limit| limit.ends_us(state));
+        self.counts.retain(|(name, state)| ends_us(name, state) > now_us);
+        self.charges.retain(|charge| charge.until_us > now_us);
+        let counts = self.counts.iter().map(|(name, state)| ends_us(name, state));
+        let charges = self.charges.iter().map(|charge| charge.until_us);
+        counts.chain(charges).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,33 @@
+//! Where limits are counted: one method is one atomic intent.
+
+pub mod memory;
+pub mod redis;
+
+use async_trait::async_trait;
+use mingle_store::Result;
+
+use crate::domain::{Answer, Ask};
+
+/// Counts what subjects use of their limits.
+///
+/// **Time**: the store's own (its clock; a server's for remote backends).
+///
+/// **Guarantees**: what the algorithm of each limit promises, over all charges
+/// that were not given back. A denied ask changes nothing. The same ask again
+/// is charged once, for as long as the charge is remembered.
+///
+/// **Errors**: transient ones of the backend, after which the outcome is
+/// unknown: ask again with the same id, or give it back.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Charges each ask, all of its limits or none, with an answer for each in
+    /// their order. Asks are independent of each other: some may fail.
+    async fn check(&self, asks: &[Ask]) -> Vec<Result<Answer>>;
+
+    /// What [`check`](Self::check) would answer now, without charging.
+    async fn peek(&self, ask: &Ask) -> Result<Answer>;
+
+    /// Gives a charge back to the limits that still count something of it;
+    /// false when none does, or the charge is not known, or not any more.
+    async fn refund(&self, subject: &str, charge_id: &str) -> Result<bool>;
+}

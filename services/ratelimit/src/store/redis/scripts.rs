@@ -1,0 +1,12 @@
+//! The scripts. Each has its keys, arguments and answer in its head.
+
+use mingle_store::redis::Script;
+
+pub(super) static CHECK: Script = Script::new(
+    "check",
+    concat!(include_str!("../../../lua/count.lua"), include_str!("../../../lua/check.lua")),
+);
+pub(super) static REFUND: Script = Script::new(
+    "refund",
+    concat!(include_str!("../../../lua/count.lua"), include_str!("../../../lua/refund.lua")),
+);

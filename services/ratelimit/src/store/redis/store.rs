@@ -1,0 +1,149 @@
+//! The store itself.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mingle_store::{
+    Error, ErrorKind, Result,
+    redis::{Arg, Call, Redis},
+};
+
+use super::{
+    keys::Keys,
+    scripts::{CHECK, REFUND},
+};
+use crate::{
+    domain::{Algorithm, Answer, Ask, Limit, Limits, NEVER, Standing, Verdict},
+    store::Store,
+};
+
+/// Limits of many processes over one server.
+pub struct RedisStore {
+    redis: Redis,
+    limits: Limits,
+    remember_us: u64,
+}
+
+impl RedisStore {
+    /// The store over a server, whatever is in it; charges are remembered for
+    /// at most `remember_us`.
+    pub fn new(redis: Redis, limits: Limits, remember_us: u64) -> Self {
+        Self { redis, limits, remember_us }
+    }
+
+    fn call(&self, mode: &str, ask: &Ask) -> Call {
+        let keys = Keys::of(&self.redis, &ask.subject);
+        let limits = ask.limits.iter();
+        let shadows: String =
+            limits.clone().map(|limit| if limit.shadow { 's' } else { '-' }).collect();
+        let mut args = vec![
+            mode.into(),
+            ask.cost.into(),
+            ask.content().into(),
+            ask.remembered_us(self.remember_us).div_ceil(1_000).into(),
+            shadows.into(),
+        ];
+        args.extend(limits.clone().flat_map(|limit| settings(limit)));
+        let charge = keys.charge(&ask.charge_id);
+        let states = limits.map(|limit| keys.limit(&limit.name));
+        Call { keys: std::iter::once(charge).chain(states).collect(), args }
+    }
+}
+
+/// The five arguments of a limit.
+fn settings(limit: &Limit) -> [Arg; 5] {
+    let kind = match limit.algorithm {
+        Algorithm::SlidingWindow => "S",
+        Algorithm::Gcra => "G",
+    };
+    let numbers = [limit.quota, limit.window_us, limit.step_us(), limit.burst];
+    let [quota, window, step, burst] = numbers.map(Arg::from);
+    [kind.into(), quota, window, step, burst]
+}
+
+fn corrupt(what: &'static str) -> Error {
+    Error::new(ErrorKind::Corrupt, what)
+}
+
+/// Reads what the script answered to an ask with as many limits.
+fn answer(numbers: &[i64], limits: usize) -> Result<Answer> {
+    let bad = || corrupt("ratelimit answer");
+    let (verdict, rest) = numbers.split_first().ok_or_else(bad)?;
+    let verdict = match verdict {
+        0 => Verdict::Denied,
+        1 => Verdict::Allowed,
+        2 => Verdict::Repeated,
+        3 => return Ok(Answer { verdict: Verdict::Reused, standings: Vec::new() }),
+        _ => return Err(bad()),
+    };
+    let standing = |numbers: &[i64]| {
+        let [remaining, retry, reset] = numbers else { return Err(bad()) };
+        let retry_us = u64::try_from(*retry).unwrap_or(NEVER);
+        Ok(Standing {
+            allowed: retry_us == 0,
+            remaining: u64::try_from(*remaining).map_err(|_| bad())?,
+            retry_us,
+            reset_us: u64::try_from(*reset).map_err(|_| bad())?,
+        })
+    };
+    let standings: Vec<_> = rest.chunks(3).map(standing).collect::<Result<_>>()?;
+    if standings.len() == limits { Ok(Answer { verdict, standings }) } else { Err(bad()) }
+}
+
+/// What a stored charge says, before its marks: the text itself, the cost and
+/// the names of the limits.
+fn content(record: &str) -> Option<(&str, u64, Vec<&str>)> {
+    let (content, _) = record.split_once('|')?;
+    let mut words = content.split(' ');
+    let cost = words.next()?.parse().ok()?;
+    Some((content, cost, words.collect()))
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn check(&self, asks: &[Ask]) -> Vec<Result<Answer>> {
+        if let [ask] = asks {
+            let Call { keys, args } = self.call("take", ask);
+            let numbers = self.redis.run::<Vec<i64>>(&CHECK, &keys, &args).await;
+            return vec![numbers.and_then(|numbers| answer(&numbers, ask.limits.len()))];
+        }
+        let calls: Vec<_> = asks.iter().map(|ask| self.call("take", ask)).collect();
+        match self.redis.run_many::<Vec<i64>>(&CHECK, &calls).await {
+            Ok(answers) => answers
+                .into_iter()
+                .zip(asks)
+                .map(|(numbers, ask)| answer(&numbers?, ask.limits.len()))
+                .collect(),
+            Err(error) => asks.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn peek(&self, ask: &Ask) -> Result<Answer> {
+        let Call { keys, args } = self.call("peek", ask);
+        answer(&self.redis.run::<Vec<i64>>(&CHECK, &keys, &args).await?, ask.limits.len())
+    }
+
+    /// Two steps: the charge tells which limits, and so which keys.
+    async fn refund(&self, subject: &str, charge_id: &str) -> Result<bool> {
+        let keys = Keys::of(&self.redis, subject);
+        let charge = keys.charge(charge_id);
+        let mut get = redis::cmd("GET");
+        get.arg(&charge);
+        let Some(record) = self.redis.query::<Option<String>>(&get).await? else {
+            return Ok(false);
+        };
+        let (content, cost, names) = content(&record).ok_or_else(|| corrupt("charge"))?;
+        // A limit that was taken out of the configuration gets nothing back.
+        let known: Vec<(usize, &Arc<Limit>)> = names
+            .iter()
+            .enumerate()
+            .filter_map(|(at, name)| Some((at + 1, self.limits.get(*name)?)))
+            .collect();
+        let places: Vec<_> = known.iter().map(|(at, _)| at.to_string()).collect();
+        let mut args = vec![content.into(), cost.into(), places.join(",").into()];
+        args.extend(known.iter().flat_map(|(_, limit)| settings(limit)));
+        let states = known.iter().map(|(_, limit)| keys.limit(&limit.name));
+        let all: Vec<_> = std::iter::once(charge).chain(states).collect();
+        Ok(self.redis.run::<i64>(&REFUND, &all, &args).await? == 1)
+    }
+}

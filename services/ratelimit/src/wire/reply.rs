@@ -1,0 +1,64 @@
+//! The domain as replies.
+
+use mingle_proto::ratelimit::v1;
+
+use crate::domain::{Algorithm, Answer, Ask, Limit, NEVER, Outage};
+
+/// What became of a charge.
+pub(crate) fn result(ask: &Ask, answer: &Answer) -> v1::CheckResponse {
+    let allowed = answer.verdict.is_allowed();
+    v1::CheckResponse {
+        allowed,
+        charge_id: if allowed { ask.charge_id.clone() } else { String::new() },
+        states: states(ask, answer),
+        retry_after_ms: millis(answer.retry_us(ask)),
+        degraded: false,
+    }
+}
+
+/// What would become of it.
+pub(crate) fn peeked(ask: &Ask, answer: &Answer) -> v1::PeekResponse {
+    let allowed = answer.verdict.is_allowed();
+    v1::PeekResponse { allowed, states: states(ask, answer), degraded: false }
+}
+
+/// A limit as it is configured.
+pub(crate) fn configured(limit: &Limit) -> v1::Limit {
+    let algorithm = match limit.algorithm {
+        Algorithm::SlidingWindow => v1::Algorithm::SlidingWindow,
+        Algorithm::Gcra => v1::Algorithm::Gcra,
+    };
+    let outage_policy = match limit.outage {
+        Outage::Local => v1::OutagePolicy::Local,
+        Outage::Open => v1::OutagePolicy::Open,
+        Outage::Closed => v1::OutagePolicy::Closed,
+    };
+    v1::Limit {
+        name: limit.name.to_string(),
+        algorithm: algorithm.into(),
+        quota: limit.quota,
+        window_ms: millis(limit.window_us),
+        burst: if limit.algorithm == Algorithm::Gcra { limit.burst } else { 0 },
+        outage_policy: outage_policy.into(),
+        shadow: limit.shadow,
+    }
+}
+
+fn states(ask: &Ask, answer: &Answer) -> Vec<v1::LimitState> {
+    let state =
+        |(limit, standing): (&std::sync::Arc<Limit>, &crate::domain::Standing)| v1::LimitState {
+            limit: limit.name.to_string(),
+            allowed: standing.allowed,
+            quota: limit.quota,
+            remaining: standing.remaining,
+            retry_after_ms: millis(standing.retry_us),
+            reset_after_ms: millis(standing.reset_us),
+            shadow: limit.shadow,
+        };
+    ask.limits.iter().zip(&answer.standings).map(state).collect()
+}
+
+/// Rounded up: after it, it is so.
+fn millis(us: u64) -> u64 {
+    if us == NEVER { NEVER } else { us.div_ceil(1_000) }
+}

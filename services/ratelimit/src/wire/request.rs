@@ -1,0 +1,96 @@
+//! Requests as the domain.
+
+use mingle_proto::ratelimit::v1;
+
+use crate::domain::{Ask, Invalid, Limits, Why};
+
+const MAX_SUBJECT: usize = 256;
+const MAX_ID: usize = 256;
+const MAX_LIMITS: usize = 8;
+const MAX_COST: u64 = 1_000_000;
+const MAX_CHARGES: usize = 16;
+
+/// One charge, to be made.
+pub(crate) fn one(request: v1::CheckRequest, limits: &Limits) -> Result<Ask, Invalid> {
+    let id = text("request_id", request.request_id, MAX_ID)?;
+    ask("charge", request.charge, id, limits)
+}
+
+/// Several charges, to be made together.
+pub(crate) fn asks(request: v1::CheckManyRequest, limits: &Limits) -> Result<Vec<Ask>, Invalid> {
+    let id = text("request_id", request.request_id, MAX_ID)?;
+    if request.charges.is_empty() {
+        return Err(required("charges"));
+    }
+    if request.charges.len() > MAX_CHARGES {
+        return Err(Invalid::new("charges", Why::TooLong, "must be at most 16"));
+    }
+    let mut asks: Vec<Ask> = Vec::with_capacity(request.charges.len());
+    for (at, charge) in request.charges.into_iter().enumerate() {
+        let field = format!("charges[{at}]");
+        let ask = ask(&field, Some(charge), id.clone(), limits)?;
+        if asks.iter().any(|other| other.subject == ask.subject) {
+            let field = format!("{field}.subject");
+            return Err(Invalid::new(field, Why::Malformed, "must not be there twice"));
+        }
+        asks.push(ask);
+    }
+    Ok(asks)
+}
+
+/// One charge, to be looked at.
+pub(crate) fn peek(request: v1::PeekRequest, limits: &Limits) -> Result<Ask, Invalid> {
+    ask("charge", request.charge, String::new(), limits)
+}
+
+/// Subject and id of the charge to give back.
+pub(crate) fn refund(request: v1::RefundRequest) -> Result<(String, String), Invalid> {
+    let subject = text("subject", request.subject, MAX_SUBJECT)?;
+    Ok((subject, text("charge_id", request.charge_id, MAX_ID)?))
+}
+
+fn ask(
+    field: &str,
+    charge: Option<v1::Charge>,
+    charge_id: String,
+    limits: &Limits,
+) -> Result<Ask, Invalid> {
+    let charge = charge.ok_or_else(|| required(field))?;
+    let subject = text(&format!("{field}.subject"), charge.subject, MAX_SUBJECT)?;
+    let names = format!("{field}.limits");
+    if charge.limits.is_empty() {
+        return Err(required(&names));
+    }
+    if charge.limits.len() > MAX_LIMITS {
+        return Err(Invalid::new(names, Why::TooLong, "must be at most 8"));
+    }
+    let mut known = Vec::with_capacity(charge.limits.len());
+    for (at, name) in charge.limits.iter().enumerate() {
+        let field = format!("{names}[{at}]");
+        if charge.limits[..at].contains(name) {
+            return Err(Invalid::new(field, Why::Malformed, "must not be there twice"));
+        }
+        let unknown = || Invalid::new(field, Why::UnknownLimit, "is no limit of the configuration");
+        known.push(limits.get(name).cloned().ok_or_else(unknown)?);
+    }
+    if charge.cost > MAX_COST {
+        let field = format!("{field}.cost");
+        return Err(Invalid::new(field, Why::Malformed, "must be at most 1000000"));
+    }
+    Ok(Ask { subject, charge_id, cost: charge.cost.max(1), limits: known })
+}
+
+fn required(field: &str) -> Invalid {
+    Invalid::new(field, Why::Required, "is required")
+}
+
+fn text(field: &str, value: String, max: usize) -> Result<String, Invalid> {
+    if value.is_empty() {
+        return Err(required(field));
+    }
+    if value.len() > max {
+        let rule = format!("must have at most {max} bytes");
+        return Err(Invalid::new(field, Why::TooLong, rule));
+    }
+    Ok(value)
+}

@@ -1,0 +1,89 @@
+//! Repeats and refunds.
+
+use mingle_ratelimit::domain::Verdict;
+
+use crate::world::{MINUTE, World};
+
+pub(crate) async fn once(world: World) {
+    let ask = world.ask("ann", "a", 1, &["three"]);
+    for _ in 0..10 {
+        let answer = world.check(&ask).await;
+        assert!(answer.verdict.is_allowed());
+        assert_eq!(answer.standings[0].remaining, 2);
+    }
+    assert!(world.take("ann", "b", "three").await);
+    assert!(world.take("ann", "c", "three").await);
+    assert!(!world.take("ann", "d", "three").await);
+    assert!(world.check(&ask).await.verdict.is_allowed(), "charged before: allowed");
+    assert!(world.take("bob", "a", "three").await, "ids are of one subject");
+    assert_eq!(world.left("bob", "three").await, 2);
+}
+
+pub(crate) async fn reused(world: World) {
+    assert!(world.take("ann", "a", "three").await);
+    for ask in [
+        world.ask("ann", "a", 2, &["three"]),
+        world.ask("ann", "a", 1, &["ten"]),
+        world.ask("ann", "a", 1, &["three", "ten"]),
+    ] {
+        assert_eq!(world.check(&ask).await.verdict, Verdict::Reused);
+    }
+    assert_eq!(world.left("ann", "three").await, 2);
+    assert_eq!(world.left("ann", "ten").await, 10);
+}
+
+pub(crate) async fn denied_is_judged_anew(world: World) {
+    for id in ["a", "b", "c"] {
+        assert!(world.take("ann", id, "three").await);
+    }
+    assert!(!world.take("ann", "d", "three").await);
+    assert!(!world.refund("ann", "d").await, "nothing was charged");
+    world.clock.advance(MINUTE);
+    assert!(world.take("ann", "d", "three").await);
+}
+
+pub(crate) async fn refund(world: World) {
+    assert!(!world.refund("ann", "a").await, "unknown subject");
+    for id in ["a", "b", "c"] {
+        assert!(world.take("ann", id, "three").await);
+        world.clock.advance(1_000);
+    }
+    assert!(!world.refund("ann", "nothing").await);
+    assert!(!world.refund("bob", "a").await);
+    assert!(world.refund("ann", "b").await);
+    assert!(!world.refund("ann", "b").await, "once");
+    assert_eq!(world.left("ann", "three").await, 1);
+    assert!(world.take("ann", "b", "three").await, "charged anew");
+    assert!(!world.take("ann", "d", "three").await);
+    let several = world.ask("ann", "e", 4, &["ten", "watched"]);
+    assert!(world.check(&several).await.verdict.is_allowed());
+    assert_eq!(world.left("ann", "ten").await, 6);
+    assert!(world.refund("ann", "e").await);
+    assert_eq!(world.left("ann", "ten").await, 10);
+}
+
+pub(crate) async fn refund_ends(world: World) {
+    assert!(world.take("ann", "a", "three").await);
+    world.clock.advance(MINUTE);
+    assert!(world.take("ann", "b", "three").await);
+    assert!(!world.refund("ann", "a").await, "its window is over");
+    assert_eq!(world.left("ann", "three").await, 2);
+}
+
+/// Of several windows the longest counts: a repeat is not charged to a short
+/// one that has forgotten it.
+pub(crate) async fn remembered_as_long_as_counted(world: World) {
+    let ask = world.ask("ann", "a", 1, &["three", "ten"]);
+    assert!(world.check(&ask).await.verdict.is_allowed());
+    world.clock.advance(2 * MINUTE);
+    let again = world.check(&ask).await;
+    assert!(again.verdict.is_allowed());
+    assert_eq!(again.standings[0].remaining, 3);
+    assert_eq!(again.standings[1].remaining, 9);
+    world.clock.advance(13 * MINUTE - 1);
+    assert_eq!(world.check(&ask).await.standings[0].remaining, 3);
+    world.clock.advance(1);
+    let anew = world.check(&ask).await;
+    assert_eq!(anew.standings[0].remaining, 2, "charged anew");
+    assert_eq!(anew.standings[1].remaining, 9);
+}

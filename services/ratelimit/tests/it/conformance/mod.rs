@@ -1,0 +1,40 @@
+//! What every store must do. A backend runs all of it by one line:
+//! `suite!(name)`, where the function `name` opens an empty world.
+
+pub(crate) mod charges;
+pub(crate) mod limits;
+pub(crate) mod pace;
+pub(crate) mod window;
+
+macro_rules! suite {
+    ($backend:ident) => {
+        mod $backend {
+            $crate::conformance::suite!(
+                $backend: window: table, slides, costs, large_quota, clock_goes_back, crowd
+            );
+            $crate::conformance::suite!(
+                $backend: pace: bursts_then_even, even_by_default, refunds_what_is_not_due
+            );
+            $crate::conformance::suite!(
+                $backend: charges: once, reused, denied_is_judged_anew, refund, refund_ends,
+                remembered_as_long_as_counted
+            );
+            $crate::conformance::suite!(
+                $backend: limits: all_or_none, shadow, subjects_apart, several_asks
+            );
+        }
+    };
+    ($backend:ident: $topic:ident: $($body:ident),* $(,)?) => {
+        mod $topic {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $body() {
+                    let world = super::super::$backend().await;
+                    $crate::conformance::$topic::$body(world).await;
+                }
+            )*
+        }
+    };
+}
+
+pub(crate) use suite;

@@ -1,0 +1,48 @@
+//! gcra.
+
+use mingle_ratelimit::domain::NEVER;
+
+use crate::world::{World, ms};
+
+pub(crate) async fn bursts_then_even(world: World) {
+    let take = async |id: &str| world.check(&world.ask("ann", id, 1, &["paced"])).await;
+    for (id, remaining) in [("a", 3), ("b", 2), ("c", 1), ("d", 0)] {
+        let standing = take(id).await.standings[0];
+        assert_eq!((standing.allowed, standing.remaining), (true, remaining), "{id}");
+    }
+    let standing = take("e").await.standings[0];
+    assert_eq!((standing.allowed, ms(standing.retry_us)), (false, 6_000));
+    assert_eq!(ms(standing.reset_us), 24_000);
+    world.clock.advance(5_999);
+    assert!(!world.take("ann", "e", "paced").await);
+    world.clock.advance(1);
+    assert!(world.take("ann", "e", "paced").await);
+    assert!(!world.take("ann", "f", "paced").await);
+    let five = world.check(&world.ask("ann", "g", 5, &["paced"])).await;
+    assert_eq!(five.standings[0].retry_us, NEVER, "more than ever at once");
+    world.clock.advance(24_000);
+    assert_eq!(world.left("ann", "paced").await, 4);
+}
+
+pub(crate) async fn even_by_default(world: World) {
+    for second in 0..70 {
+        assert!(world.take("ann", &format!("a{second}"), "even").await);
+        assert!(!world.take("ann", &format!("b{second}"), "even").await);
+        world.clock.advance(1_000);
+    }
+}
+
+pub(crate) async fn refunds_what_is_not_due(world: World) {
+    for id in ["a", "b", "c", "d"] {
+        assert!(world.take("ann", id, "paced").await);
+    }
+    assert!(!world.take("ann", "e", "paced").await);
+    assert!(world.refund("ann", "b").await);
+    assert!(world.take("ann", "e", "paced").await);
+    assert!(!world.take("ann", "f", "paced").await);
+    // The first is due by now: it has been paid by waiting, and is not again.
+    world.clock.advance(6_000);
+    assert!(world.take("ann", "f", "paced").await);
+    assert!(!world.refund("ann", "a").await);
+    assert!(!world.take("ann", "g", "paced").await);
+}

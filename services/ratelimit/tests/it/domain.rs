@@ -1,0 +1,162 @@
+//! The arithmetic by itself: what each algorithm promises, against a model that
+//! only remembers what was admitted.
+
+use mingle_ratelimit::{
+    Config,
+    domain::{Algorithm, Limit, Outage, parse_span},
+};
+use mingle_runtime::{Context, config::Section as _};
+use proptest::prelude::*;
+
+/// Small numbers, so that all edges are met.
+fn limit() -> impl Strategy<Value = Limit> {
+    let quota = prop_oneof![3 => 1..=12_u64, 1 => 257..=300_u64];
+    (any::<bool>(), quota, 1..=2_000_u64, 1..=12_u64).prop_map(
+        |(sliding, quota, window_us, burst)| Limit {
+            name: "limit".into(),
+            algorithm: if sliding { Algorithm::SlidingWindow } else { Algorithm::Gcra },
+            quota,
+            window_us: if sliding { window_us } else { window_us.max(quota) },
+            burst: burst.min(quota),
+            outage: Outage::Local,
+            shadow: false,
+        },
+    )
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Pass(u64),
+    Back(u64),
+    Take(u64),
+    Refund(prop::sample::Index),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => prop_oneof![0..60_u64, 0..2_500_u64].prop_map(Step::Pass),
+        1 => (0..100_u64).prop_map(Step::Back),
+        8 => prop_oneof![4 => 1..4_u64, 1 => 1..320_u64].prop_map(Step::Take),
+        3 => any::<prop::sample::Index>().prop_map(Step::Refund),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+/// The most that stands in any window of its length.
+fn most_in_a_window(limit: &Limit, stands: &[(u64, u64)]) -> u64 {
+    let from = |begin: u64| {
+        let within = |at: u64| begin <= at && at < begin + limit.window_us;
+        stands.iter().filter(|(at, _)| within(*at)).map(|(_, cost)| cost).sum()
+    };
+    stands.iter().map(|(at, _)| from(*at)).max().unwrap_or(0)
+}
+
+fn run(limit: &Limit, steps: &[Step], with_refunds: bool) -> Result<(), TestCaseError> {
+    let (mut now, mut latest) = (1_000_000_u64, 0);
+    let mut state = None;
+    // When it was admitted, the cost, and what giving it back needs.
+    let mut charges = Vec::new();
+    for step in steps {
+        match step {
+            Step::Pass(us) => now += us,
+            Step::Back(us) => now -= us,
+            Step::Take(cost) => {
+                let standing = limit.judge(state.as_ref(), now, *cost);
+                if standing.allowed {
+                    // A clock that went back is held to have stood still.
+                    latest = now.max(latest);
+                    let (charged, mark) = limit.charge(state.take(), now, *cost);
+                    charges.push((latest, *cost, mark));
+                    state = Some(charged);
+                } else if standing.retry_us < u64::MAX {
+                    let then = now + standing.retry_us;
+                    prop_assert!(limit.judge(state.as_ref(), then, *cost).allowed);
+                    prop_assert!(!limit.judge(state.as_ref(), then - 1, *cost).allowed);
+                }
+                let rest = limit.judge(state.as_ref(), now, 0);
+                if rest.remaining > 0 {
+                    prop_assert!(limit.judge(state.as_ref(), now, rest.remaining).allowed);
+                }
+                prop_assert!(!limit.judge(state.as_ref(), now, rest.remaining + 1).allowed);
+            }
+            Step::Refund(index) if with_refunds && !charges.is_empty() => {
+                let (_, cost, mark) = charges.remove(index.index(charges.len()));
+                if let Some(state) = &mut state {
+                    limit.refund(state, now, cost, mark);
+                }
+            }
+            Step::Refund(_) => {}
+        }
+        let stands: Vec<_> = charges.iter().map(|(at, cost, _)| (*at, *cost)).collect();
+        let promised = match limit.algorithm {
+            Algorithm::SlidingWindow => limit.quota,
+            Algorithm::Gcra => limit.quota + limit.burst,
+        };
+        prop_assert!(most_in_a_window(limit, &stands) <= promised, "{:?}", stands);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_window_holds_more_than_promised(limit in limit(), steps in steps()) {
+        run(&limit, &steps, false)?;
+    }
+
+    #[test]
+    fn nor_when_charges_are_given_back(limit in limit(), steps in steps()) {
+        run(&limit, &steps, true)?;
+    }
+}
+
+#[test]
+fn spans_are_read_as_people_write_them() {
+    let good = [
+        ("500ms", 500_000),
+        ("30s", 30_000_000),
+        ("15m", 900_000_000),
+        ("1m30s", 90_000_000),
+        ("1h", 3_600_000_000),
+        ("1d2h", 93_600_000_000),
+        ("1s5ms", 1_005_000),
+    ];
+    for (text, us) in good {
+        assert_eq!(parse_span(text), Ok(us), "{text}");
+    }
+    for text in
+        ["", "0s", "15", "m", "1 m", "1m1m", "30s1m", "-1s", "1.5h", "1x", "99999999999999d"]
+    {
+        assert!(parse_span(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn configuration_names_each_problem() {
+    let read = |text: &str| Context::for_test(&[Config::DEFAULTS], text).config.read::<Config>();
+    let limits = read("").unwrap().limits();
+    let chat = &limits["chat_message"];
+    assert_eq!((chat.quota, chat.window_us), (30, 60_000_000));
+    assert_eq!(limits["auth"].outage, Outage::Closed);
+    assert_eq!(limits["auth"].window_us, 900_000_000);
+    let one = |rest: &str| format!("[ratelimit.limits.mine]\n{rest}");
+    for (text, named) in [
+        (one("algorithm = \"gcra\"\nquota = 0\nwindow = \"1m\""), "ratelimit.limits.mine.quota"),
+        (one("algorithm = \"gcra\"\nquota = 2\nwindow = \"soon\""), "ratelimit.limits.mine.window"),
+        (one("algorithm = \"gcra\"\nquota = 2\nwindow = \"1m\"\nburst = 3"), "mine.burst"),
+        (one("algorithm = \"gcra\"\nquota = 2000\nwindow = \"1ms\""), "mine.quota"),
+        (one("algorithm = \"fastest\"\nquota = 2\nwindow = \"1m\""), "algorithm"),
+        (one("algorithm = \"gcra\"\nquota = 2\nwindow = \"400d\""), "mine.window"),
+        (one("algorithm = \"gcra\"\nquota = 2\nwindow = \"1m\"\nbrust = 1"), "brust"),
+        (
+            "[ratelimit.limits.\"a b\"]\nalgorithm = \"gcra\"\nquota = 2\nwindow = \"1m\""
+                .to_owned(),
+            "a b",
+        ),
+        ("[ratelimit]\ntimeout_ms = 0".to_owned(), "ratelimit.timeout_ms"),
+    ] {
+        let problems = read(&text).unwrap_err().to_string();
+        assert!(problems.contains(named), "{named} is not in {problems}");
+    }
+}

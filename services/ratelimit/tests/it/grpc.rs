@@ -1,0 +1,120 @@
+//! The RPCs: fields, several subjects, the configured limits.
+
+use std::sync::Arc;
+
+use mingle_proto::ratelimit::v1::{
+    Algorithm, Charge, CheckManyRequest, CheckRequest, ListLimitsRequest, OutagePolicy,
+    PeekRequest, RefundRequest,
+};
+use mingle_runtime::status::{Described, Kind};
+use mingle_store::clock::ManualClock;
+
+use crate::{through::serve, world::START};
+
+fn charge(subject: &str, limits: &[&str], cost: u64) -> Charge {
+    let limits = limits.iter().map(|limit| (*limit).to_owned()).collect();
+    Charge { subject: subject.to_owned(), limits, cost }
+}
+
+fn check(charge: Option<Charge>, id: &str) -> CheckRequest {
+    CheckRequest { charge, request_id: id.to_owned() }
+}
+
+#[tokio::test]
+async fn each_wrong_field_is_named() {
+    let (mut client, _) = serve(Arc::new(ManualClock::at(START)), None).await;
+    let three = || Some(charge("ann", &["three"], 1));
+    let nine: Vec<String> = (0..9).map(|n| format!("limit{n}")).collect();
+    let nine: Vec<&str> = nine.iter().map(String::as_str).collect();
+    let long = "x".repeat(257);
+    for (request, reason, field) in [
+        (check(None, "a"), "REQUIRED", "charge"),
+        (check(three(), ""), "REQUIRED", "request_id"),
+        (check(three(), &long), "TOO_LONG", "request_id"),
+        (check(Some(charge("", &["three"], 1)), "a"), "REQUIRED", "charge.subject"),
+        (check(Some(charge(&long, &["three"], 1)), "a"), "TOO_LONG", "charge.subject"),
+        (check(Some(charge("ann", &[], 1)), "a"), "REQUIRED", "charge.limits"),
+        (check(Some(charge("ann", &nine, 1)), "a"), "TOO_LONG", "charge.limits"),
+        (check(Some(charge("ann", &["three", "no"], 1)), "a"), "UNKNOWN_LIMIT", "charge.limits[1]"),
+        (check(Some(charge("ann", &["ten", "ten"], 1)), "a"), "MALFORMED", "charge.limits[1]"),
+        (check(Some(charge("ann", &["ten"], 1_000_001)), "a"), "MALFORMED", "charge.cost"),
+    ] {
+        let described = Described::from(&client.check(request).await.unwrap_err());
+        assert_eq!(described.kind, Kind::Invalid, "{field}");
+        assert_eq!((&*described.reason, &*described.field), (reason, field));
+    }
+    let refused = client.peek(PeekRequest { charge: Some(charge("ann", &["no"], 1)) }).await;
+    assert_eq!(Described::from(&refused.unwrap_err()).reason, "UNKNOWN_LIMIT");
+    let empty = RefundRequest { subject: "ann".to_owned(), charge_id: String::new() };
+    assert_eq!(Described::from(&client.refund(empty).await.unwrap_err()).field, "charge_id");
+
+    client.check(check(three(), "a")).await.unwrap();
+    let reused = client.check(check(Some(charge("ann", &["three"], 2)), "a")).await.unwrap_err();
+    let described = Described::from(&reused);
+    assert_eq!((described.kind, &*described.reason), (Kind::Exists, "KEY_REUSED"));
+    let free = client.check(check(Some(charge("bob", &["three"], 0)), "a")).await.unwrap();
+    assert_eq!(free.into_inner().states[0].remaining, 2, "cost 0 is 1");
+}
+
+fn many(charges: Vec<Charge>, id: &str) -> CheckManyRequest {
+    CheckManyRequest { charges, request_id: id.to_owned() }
+}
+
+#[tokio::test]
+async fn several_subjects_are_charged_all_or_none() {
+    let (mut client, _) = serve(Arc::new(ManualClock::at(START)), None).await;
+    let both = || vec![charge("ann", &["three"], 1), charge("room", &["ten"], 4)];
+    for id in ["a", "a", "b"] {
+        let reply = client.check_many(many(both(), id)).await.unwrap().into_inner();
+        assert!(reply.allowed);
+        assert!(reply.results.iter().all(|result| result.allowed && result.charge_id == id));
+    }
+    // The room has 2 left: whoever else allows gets theirs back.
+    for id in ["c", "c", "d", "e"] {
+        let reply = client.check_many(many(both(), id)).await.unwrap().into_inner();
+        assert!(!reply.allowed);
+        let [ann, room] = &reply.results[..] else { panic!("{reply:?}") };
+        assert!(ann.allowed && ann.charge_id.is_empty());
+        assert!(!room.allowed && room.retry_after_ms == 15 * 60_000);
+    }
+    let peek = PeekRequest { charge: Some(charge("ann", &["three"], 1)) };
+    let left = client.peek(peek).await.unwrap().into_inner().states[0].remaining;
+    assert_eq!(left, 1, "charged twice, the denied calls never");
+
+    for (request, reason, field) in [
+        (many(Vec::new(), "a"), "REQUIRED", "charges"),
+        (many(vec![charge("a", &["ten"], 1); 17], "a"), "TOO_LONG", "charges"),
+        (many(vec![charge("a", &["ten"], 1); 2], "a"), "MALFORMED", "charges[1].subject"),
+        (many(vec![charge("a", &["no"], 1)], "a"), "UNKNOWN_LIMIT", "charges[0].limits[0]"),
+    ] {
+        let described = Described::from(&client.check_many(request).await.unwrap_err());
+        assert_eq!((&*described.reason, &*described.field), (reason, field));
+    }
+}
+
+#[tokio::test]
+async fn a_reused_id_among_several_charges_nobody() {
+    let (mut client, _) = serve(Arc::new(ManualClock::at(START)), None).await;
+    client.check(check(Some(charge("room", &["ten"], 1)), "a")).await.unwrap();
+    let both = vec![charge("ann", &["three"], 1), charge("room", &["ten"], 2)];
+    let refused = client.check_many(many(both, "a")).await.unwrap_err();
+    assert_eq!(Described::from(&refused).reason, "KEY_REUSED");
+    let peek = PeekRequest { charge: Some(charge("ann", &["three"], 1)) };
+    assert_eq!(client.peek(peek).await.unwrap().into_inner().states[0].remaining, 3);
+}
+
+#[tokio::test]
+async fn limits_are_listed_as_configured() {
+    let (mut client, _) = serve(Arc::new(ManualClock::at(START)), None).await;
+    let limits = client.list_limits(ListLimitsRequest {}).await.unwrap().into_inner().limits;
+    let names: Vec<_> = limits.iter().map(|limit| &*limit.name).collect();
+    assert!(names.is_sorted(), "{names:?}");
+    let named = |name: &str| limits.iter().find(|limit| limit.name == name).unwrap();
+    let auth = named("auth");
+    assert_eq!((auth.quota, auth.window_ms, auth.burst), (10, 900_000, 0));
+    assert_eq!(auth.algorithm(), Algorithm::SlidingWindow);
+    assert_eq!(auth.outage_policy(), OutagePolicy::Closed);
+    let paced = named("paced");
+    assert_eq!((paced.algorithm(), paced.burst), (Algorithm::Gcra, 4));
+    assert!(named("watched").shadow);
+}

@@ -1,0 +1,16 @@
+//! The one test binary of rate limits.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, also in functions that tests share"
+)]
+
+mod conformance;
+mod domain;
+mod grpc;
+mod model;
+mod redis;
+mod store;
+mod through;
+mod world;

@@ -1,0 +1,80 @@
+//! What is in the server.
+
+use mingle_ratelimit::store::{Store as _, redis::RedisStore};
+use mingle_store::redis::Redis;
+use mingle_testkit::Redis as Server;
+
+use crate::world::{ask, config, connect};
+
+const REMEMBER_US: u64 = 900_000_000;
+
+async fn keys(redis: &Redis) -> Vec<String> {
+    let mut keys: Vec<String> = redis.query(redis::cmd("KEYS").arg("mingle:{rl:*")).await.unwrap();
+    keys.sort();
+    keys
+}
+
+/// Each key as the server would write it to disk.
+async fn dump(redis: &Redis) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for key in keys(redis).await {
+        let value = redis.query(redis::cmd("DUMP").arg(&key)).await.unwrap();
+        all.push((key, value));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_denied_call_leaves_every_key_as_it_was() {
+    let server = Server::start().await;
+    let redis = connect(&server).await;
+    let limits = config().limits();
+    let store = RedisStore::new(redis.clone(), limits.clone(), REMEMBER_US);
+    for id in ["a", "b", "c"] {
+        let all = ["three", "ten", "paced", "thousand", "watched"];
+        store.check(&[ask(&limits, "ann", id, 1, &all)]).await.remove(0).unwrap();
+    }
+    let before = dump(&redis).await;
+    assert_eq!(before.len(), 5 + 3, "{before:?}");
+    for n in 0..50 {
+        let of = [&["three"][..], &["ten", "three", "paced"], &["watched", "three"]][n % 3];
+        let ask = ask(&limits, "ann", &format!("denied {n}"), 1, of);
+        let answer = store.check(std::slice::from_ref(&ask)).await.remove(0).unwrap();
+        assert!(!answer.verdict.is_allowed());
+        store.peek(&ask).await.unwrap();
+        assert!(!store.refund("ann", &ask.charge_id).await.unwrap());
+    }
+    assert_eq!(dump(&redis).await, before);
+}
+
+#[tokio::test]
+async fn every_key_ends_and_is_of_the_slot_of_its_subject() {
+    let server = Server::start().await;
+    let redis = connect(&server).await;
+    let limits = config().limits();
+    let store = RedisStore::new(redis.clone(), limits.clone(), REMEMBER_US);
+    let long = "}{".repeat(512);
+    for subject in ["ann", &long] {
+        for id in ["a", &long] {
+            let of = ["three", "ten", "paced"];
+            let answer = store.check(&[ask(&limits, subject, id, 1, &of)]).await.remove(0);
+            assert!(answer.unwrap().verdict.is_allowed());
+        }
+    }
+    let keys = keys(&redis).await;
+    assert_eq!(keys.len(), 2 * (3 + 2), "{keys:?}");
+    let mut tags: Vec<_> = keys.iter().map(|key| key.split(['{', '}']).nth(1).unwrap()).collect();
+    tags.dedup();
+    assert_eq!(tags.len(), 2, "{keys:?}");
+    for key in &keys {
+        assert!(key.len() < 70, "{key}");
+        let ttl: i64 = redis.query(redis::cmd("PTTL").arg(key)).await.unwrap();
+        assert!((1..=900_000).contains(&ttl), "{key} ends in {ttl} ms");
+        let bytes: i64 = redis.query(redis::cmd("MEMORY").arg("USAGE").arg(key)).await.unwrap();
+        println!("{key}: {bytes} bytes");
+    }
+    store.refund("ann", "a").await.unwrap();
+    store.refund("ann", &long).await.unwrap();
+    let left: Vec<_> = self::keys(&redis).await;
+    assert_eq!(left.len(), 3 + 2, "what counts nothing is gone: {left:?}");
+}

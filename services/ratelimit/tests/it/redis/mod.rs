@@ -1,0 +1,4 @@
+//! What is of Redis only: its keys, and what fails.
+
+mod faults;
+mod keys;

@@ -1,0 +1,76 @@
+//! The backends, each through the one conformance suite, and what is of one
+//! backend only.
+
+use std::sync::Arc;
+
+use mingle_ratelimit::store::{
+    Store as _,
+    memory::{Bounds, Memory},
+    redis::RedisStore,
+};
+use mingle_store::clock::ManualClock;
+use mingle_testkit::Redis as Server;
+
+use crate::{
+    conformance::suite,
+    through,
+    world::{MINUTE, START, World, ask, config, connect},
+};
+
+async fn memory() -> World {
+    let clock = Arc::new(ManualClock::at(START));
+    let limits = config().limits();
+    let store = Arc::new(Memory::new(clock.clone(), limits.clone(), config().bounds()));
+    World { store, clock, limits, _server: None }
+}
+
+suite!(memory);
+
+async fn redis() -> World {
+    let clock = Arc::new(ManualClock::at(START));
+    let limits = config().limits();
+    let server = Server::start().await;
+    let redis = connect(&server).await.with_clock(clock.clone());
+    let remember_us = config().bounds().remember_us;
+    let store = Arc::new(RedisStore::new(redis, limits.clone(), remember_us));
+    World { store, clock, limits, _server: Some(server) }
+}
+
+suite!(redis);
+
+/// Not a backend of its own: the role over memory, by its RPCs.
+async fn grpc() -> World {
+    through::open().await
+}
+
+suite!(grpc);
+
+#[tokio::test]
+async fn memory_is_bounded_and_forgets_first_what_ends_first() {
+    let clock = Arc::new(ManualClock::at(START));
+    let limits = config().limits();
+    // One subject a shard.
+    let bounds = Bounds { max_subjects: 64, max_charges: 2, remember_us: 60_000_000 };
+    let memory = Memory::new(clock.clone(), limits.clone(), bounds);
+    for subject in 0..1_000 {
+        clock.advance(1);
+        let ask = ask(&limits, &format!("user {subject}"), "1", 1, &["ten"]);
+        assert!(memory.check(&[ask]).await[0].as_ref().unwrap().verdict.is_allowed());
+        assert!(memory.subjects() <= 64);
+    }
+    let left = async |subject: &str| {
+        let ask = ask(&limits, subject, "", 1, &["ten"]);
+        memory.peek(&ask).await.unwrap().standings[0].remaining
+    };
+    assert_eq!(left("user 999").await, 9, "the last is not forgotten");
+    // Charges of one subject: the oldest of three is unknown.
+    for id in ["a", "b", "c"] {
+        memory.check(&[ask(&limits, "ann", id, 1, &["three"])]).await.remove(0).unwrap();
+    }
+    assert!(!memory.refund("ann", "a").await.unwrap());
+    assert!(memory.refund("ann", "b").await.unwrap());
+    assert!(memory.refund("ann", "c").await.unwrap());
+    clock.advance(15 * MINUTE);
+    memory.check(&[ask(&limits, "new", "1", 1, &["three"])]).await.remove(0).unwrap();
+    assert!(memory.subjects() <= 64);
+}

@@ -1,0 +1,114 @@
+//! The role as a store: each method is a call through the whole server stack.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mingle_proto::ratelimit::v1::{self, rate_limit_service_client::RateLimitServiceClient};
+use mingle_ratelimit::{
+    Config, bind,
+    domain::{Answer, Ask, Standing, Verdict},
+    store::Store,
+};
+use mingle_runtime::{Context, config::Section as _, grpc::Transport};
+use mingle_store::{Error, ErrorKind, Result, clock::ManualClock, redis::Redis};
+use tonic::{Code, Status};
+
+use crate::world::{LIMITS, START, World, config};
+
+/// What is counted, asked by the RPCs. That an ask was charged before has no
+/// field of the reply: it is allowed.
+struct Through(RateLimitServiceClient<Transport>);
+
+/// A client of the role behind the whole server stack.
+pub(crate) async fn serve(
+    clock: Arc<ManualClock>,
+    redis: Option<Redis>,
+) -> (RateLimitServiceClient<Transport>, Context) {
+    let context = Context::for_test(&[Config::DEFAULTS], LIMITS);
+    let routes = bind(context.clone(), clock, redis).await.unwrap().into_routes().unwrap();
+    (RateLimitServiceClient::new(Transport::local(routes)), context)
+}
+
+pub(crate) async fn open() -> World {
+    let clock = Arc::new(ManualClock::at(START));
+    let (client, _) = serve(clock.clone(), None).await;
+    World { store: Arc::new(Through(client)), clock, limits: config().limits(), _server: None }
+}
+
+pub(crate) fn charge(ask: &Ask) -> v1::Charge {
+    let limits = ask.limits.iter().map(|limit| limit.name.to_string()).collect();
+    v1::Charge { subject: ask.subject.clone(), limits, cost: ask.cost }
+}
+
+fn answer(ask: &Ask, allowed: bool, states: &[v1::LimitState]) -> Answer {
+    assert_eq!(states.len(), ask.limits.len());
+    let us = |ms: u64| if ms == u64::MAX { ms } else { ms * 1_000 };
+    let standing = |(state, limit): (&v1::LimitState, &Arc<_>)| {
+        let limit: &mingle_ratelimit::domain::Limit = limit;
+        assert_eq!(
+            (&*state.limit, state.quota, state.shadow),
+            (&*limit.name, limit.quota, limit.shadow)
+        );
+        Standing {
+            allowed: state.allowed,
+            remaining: state.remaining,
+            retry_us: us(state.retry_after_ms),
+            reset_us: us(state.reset_after_ms),
+        }
+    };
+    let standings = states.iter().zip(&ask.limits).map(standing).collect();
+    let verdict = if allowed { Verdict::Allowed } else { Verdict::Denied };
+    Answer { verdict, standings }
+}
+
+fn failed(status: Status) -> Error {
+    let kind = match status.code() {
+        Code::Unavailable => ErrorKind::Unavailable,
+        Code::DeadlineExceeded => ErrorKind::Timeout,
+        _ => ErrorKind::Unsupported,
+    };
+    Error::with_source(kind, "ratelimit by RPC", status)
+}
+
+impl Through {
+    async fn one(&self, ask: &Ask) -> Result<Answer> {
+        let request_id = ask.charge_id.clone();
+        let request = v1::CheckRequest { charge: Some(charge(ask)), request_id };
+        match self.0.clone().check(request).await {
+            Ok(reply) => {
+                let reply = reply.into_inner();
+                assert!(!reply.degraded);
+                let charged = if reply.allowed { &*ask.charge_id } else { "" };
+                assert_eq!(reply.charge_id, charged);
+                let answer = answer(ask, reply.allowed, &reply.states);
+                let longest = reply.states.iter().filter(|state| !state.shadow);
+                let longest = longest.map(|state| state.retry_after_ms).max();
+                assert_eq!(Some(reply.retry_after_ms), longest.or(Some(0)));
+                Ok(answer)
+            }
+            Err(status) if status.code() == Code::AlreadyExists => {
+                Ok(Answer { verdict: Verdict::Reused, standings: Vec::new() })
+            }
+            Err(status) => Err(failed(status)),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Through {
+    async fn check(&self, asks: &[Ask]) -> Vec<Result<Answer>> {
+        futures::future::join_all(asks.iter().map(|ask| self.one(ask))).await
+    }
+
+    async fn peek(&self, ask: &Ask) -> Result<Answer> {
+        let request = v1::PeekRequest { charge: Some(charge(ask)) };
+        let reply = self.0.clone().peek(request).await.map_err(failed)?.into_inner();
+        Ok(answer(ask, reply.allowed, &reply.states))
+    }
+
+    async fn refund(&self, subject: &str, charge_id: &str) -> Result<bool> {
+        let (subject, charge_id) = (subject.to_owned(), charge_id.to_owned());
+        let request = v1::RefundRequest { subject, charge_id };
+        Ok(self.0.clone().refund(request).await.map_err(failed)?.into_inner().refunded)
+    }
+}

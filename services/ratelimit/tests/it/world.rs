@@ -1,0 +1,128 @@
+//! A store, its clock, and short names for what is asked of it.
+
+use std::{sync::Arc, time::Duration};
+
+use mingle_ratelimit::{
+    Config,
+    domain::{Answer, Ask, Limits},
+    store::Store,
+};
+use mingle_runtime::{Context, config::Section as _};
+use mingle_store::{
+    clock::ManualClock,
+    redis::{Options, Redis},
+};
+use mingle_testkit::{Redis as Server, eventually};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const START: i64 = 1_700_000_000_000;
+pub(crate) const MINUTE: i64 = 60_000;
+/// For what must happen at all.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// The limits of every world.
+pub(crate) const LIMITS: &str = r#"
+[ratelimit.limits.three]
+algorithm = "sliding_window"
+quota = 3
+window = "1m"
+
+[ratelimit.limits.ten]
+algorithm = "sliding_window"
+quota = 10
+window = "15m"
+
+[ratelimit.limits.thousand]
+algorithm = "sliding_window"
+quota = 1000
+window = "1m"
+
+[ratelimit.limits.watched]
+algorithm = "sliding_window"
+quota = 1
+window = "1m"
+shadow = true
+
+# One each 6 s, 4 at once.
+[ratelimit.limits.paced]
+algorithm = "gcra"
+quota = 10
+window = "1m"
+burst = 4
+
+[ratelimit.limits.even]
+algorithm = "gcra"
+quota = 60
+window = "1m"
+"#;
+
+/// A store and its clock.
+pub(crate) struct World {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) limits: Limits,
+    /// What the store is kept in, where that is a server of its own.
+    pub(crate) _server: Option<Server>,
+}
+
+/// The configuration that every world has.
+pub(crate) fn config() -> Config {
+    Context::for_test(&[Config::DEFAULTS], LIMITS).config.read().unwrap()
+}
+
+pub(crate) async fn connect(server: &Server) -> Redis {
+    // No call should time out here, on however slow a machine.
+    connect_within(server, Duration::from_secs(10)).await
+}
+
+/// A connection whose calls may take `timeout`.
+pub(crate) async fn connect_within(server: &Server, timeout: Duration) -> Redis {
+    let options = Options { timeout, ..Options::new(server.url()) };
+    let redis = Redis::start(options, CancellationToken::new()).await.unwrap();
+    connected(&redis).await;
+    redis
+}
+
+pub(crate) async fn connected(redis: &Redis) {
+    let ping = redis::cmd("PING");
+    eventually(SOON, "the connection", async || redis.query::<String>(&ping).await.is_ok()).await;
+}
+
+/// Rounded up, as replies are.
+pub(crate) fn ms(us: u64) -> u64 {
+    us.div_ceil(1_000)
+}
+
+pub(crate) fn ask(limits: &Limits, subject: &str, id: &str, cost: u64, of: &[&str]) -> Ask {
+    let limits = of.iter().map(|name| limits[*name].clone()).collect();
+    Ask { subject: subject.to_owned(), charge_id: id.to_owned(), cost, limits }
+}
+
+impl World {
+    pub(crate) fn ask(&self, subject: &str, id: &str, cost: u64, of: &[&str]) -> Ask {
+        ask(&self.limits, subject, id, cost, of)
+    }
+
+    pub(crate) async fn check(&self, ask: &Ask) -> Answer {
+        let mut answers = self.store.check(std::slice::from_ref(ask)).await;
+        assert_eq!(answers.len(), 1);
+        answers.remove(0).unwrap()
+    }
+
+    /// Charges 1; whether it was allowed.
+    pub(crate) async fn take(&self, subject: &str, id: &str, limit: &str) -> bool {
+        self.check(&self.ask(subject, id, 1, &[limit])).await.verdict.is_allowed()
+    }
+
+    /// What is left of a limit.
+    pub(crate) async fn left(&self, subject: &str, limit: &str) -> u64 {
+        self.peek(subject, 1, limit).await.standings[0].remaining
+    }
+
+    pub(crate) async fn peek(&self, subject: &str, cost: u64, limit: &str) -> Answer {
+        self.store.peek(&self.ask(subject, "", cost, &[limit])).await.unwrap()
+    }
+
+    pub(crate) async fn refund(&self, subject: &str, id: &str) -> bool {
+        self.store.refund(subject, id).await.unwrap()
+    }
+}
