@@ -57,5 +57,8 @@ async fn sweep(service: Service, interval: Duration, stop: CancellationToken) {
             _ => {}
         }
         failing = result.is_err();
+        if !failing && service.pause() > interval {
+            ticks.reset_after(service.pause());
+        }
     }
 }

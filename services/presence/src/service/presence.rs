@@ -1,6 +1,6 @@
 //! The RPCs.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::Stream;
 use mingle_proto::presence::v1::{self, presence_service_server::PresenceService};
@@ -45,6 +45,11 @@ impl Service {
         let changed = self.store.sweep().await?;
         self.announce(Vec::new(), changed).await;
         Ok(())
+    }
+
+    /// How long the last sweep is enough for.
+    pub(crate) fn pause(&self) -> Duration {
+        self.store.pause()
     }
 
     /// Tells the bus who changed and who lost a session. What cannot be told

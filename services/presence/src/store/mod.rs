@@ -4,6 +4,8 @@ mod limits;
 pub mod memory;
 pub mod redis;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use mingle_store::Result;
 
@@ -61,6 +63,13 @@ pub trait Store: Send + Sync + 'static {
     /// Finds users whose status changed because time passed. Bounded work: call
     /// it again soon. Each change is answered once.
     async fn sweep(&self) -> Result<Vec<String>>;
+
+    /// How long the last sweep is enough for; nothing when another is welcome
+    /// at once. For stores whose sweep costs something even if there is nothing
+    /// to find.
+    fn pause(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The answer to `register_node`.

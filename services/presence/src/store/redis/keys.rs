@@ -8,12 +8,13 @@
 //! | `{p:<0..255>}:<g>:w:<0..15>` | hash user → longer value | 24 h |
 //! | `{p:<0..255>}:<g>:c` | hash of counters: `users`, `sessions`, open sockets by start | 24 h |
 //! | `{p:<0..255>}:<g>:due` | zset user → ms when to look | 24 h |
+//! | `{p:due}:<g>` | zset partition → ms of its earliest planned look | 24 h |
 //! | `{p:nodes}:<g>:nodes` | hash node id → its starts | 1 h |
 //! | `{p:nodes}:<g>:sweep` | who sweeps | the lease |
 //! | `{p:seen:<n>}:<g>` | zset user → ms of the last proof of life | 30 days |
 //!
 //! Writes begin the time anew. Whoever stays online for days writes nothing:
-//! so the sweep begins that of the partitions anew, too, each within the hour.
+//! so the sweep begins that of the partitions anew, too, each within six hours.
 
 use mingle_store::redis::{Generation, Redis};
 
@@ -71,6 +72,10 @@ impl Era {
 
     pub(super) fn due(&self, partition: usize) -> String {
         self.of(partition, "due")
+    }
+
+    pub(super) fn hints(&self) -> String {
+        self.redis.key("p:due", &self.short)
     }
 
     pub(super) fn nodes(&self) -> String {

@@ -6,7 +6,9 @@
 //! otherwise, so that the decision is made again.
 
 mod codec;
+mod contact;
 mod counts;
+mod hints;
 mod keys;
 mod nodes;
 mod registry;
@@ -16,5 +18,6 @@ mod sweep;
 mod unsure;
 mod users;
 mod value;
+mod walk;
 
 pub use store::RedisStore;

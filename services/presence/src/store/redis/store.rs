@@ -1,6 +1,6 @@
 //! The store itself.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use mingle_store::{Error, ErrorKind, Result, redis::Redis};
@@ -258,5 +258,9 @@ impl Store for RedisStore {
             swept?;
         }
         Ok(changed)
+    }
+
+    fn pause(&self) -> Duration {
+        self.sweep.pause()
     }
 }

@@ -1,12 +1,14 @@
 //! What time alone changes: one process at a time looks for it.
 //!
-//! Users whose time has come are in the zset `due` of their partition. Who is
-//! concerned when a lease lapses nobody wrote down: then all users are walked
-//! once, some at a time, while the grace still runs. How far the walk has come
-//! only the walker knows: whoever takes the lease after it begins anew, also to
-//! find what ended while nobody swept.
+//! Users whose time has come are in the zset `due` of their partition, and a
+//! hint says which partitions have any. While there is no hint, a sweep of the
+//! process that leads is one command; each fourth also keeps the lead, looks
+//! for lapsed nodes, and mends some hints.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use mingle_store::{
     ErrorKind, Result,
@@ -17,67 +19,73 @@ use tokio::time::Instant;
 
 use super::{
     codec::{pack, unpack},
+    contact::Contact,
     keys::Era,
-    registry::Table,
     users::{BATCH, LIVES_MS, Planning, Users},
-    value::Value,
+    walk::Walk,
 };
-use crate::domain::{Change, Holder as _, PARTITIONS, Terms, partition};
+use crate::domain::{Change, PARTITIONS, Terms, partition};
 
 static LEAD: Script = Script::new("lead", include_str!("../../../lua/lead.lua"));
 
 /// Whoever leads and is silent this long is followed by another.
 const LEASE_MS: i64 = 2_000;
-/// A lapse is walked for only then: whoever decided just before it, by a table
-/// that may be 250 ms old, has written within the timeout of a call or cannot
-/// any more.
-const SETTLED_MS: i64 = 1_000;
-/// Partitions walked in one round trip.
-const STRIDE: usize = 8;
+/// Whoever does not lead asks for it this often, and whoever leads at least.
+const ASK: Duration = Duration::from_secs(1);
+/// The sweeps of which one asks, of whoever leads.
+const GLANCES: u32 = 4;
+/// How long a sweep that found nothing is enough for.
+const PAUSE: Duration = Duration::from_millis(250);
+/// A partition's hint is mended each 256th of this.
+const MEND_MS: i64 = 60_000;
 /// A partition's keys are given their time anew each 256th of this.
-const ROUND_MS: i64 = 3_600_000;
+const KEEP_MS: i64 = 6 * 3_600_000;
+/// Partitions mended, or kept, by one sweep.
+const STRIDE: i64 = 8;
 /// When to look again at a user who could not be read.
 const CORRUPT_MS: i64 = 60_000;
 
-/// What was walked for this long ago has no sessions left to look at.
-const FORGET_MS: i64 = 600_000;
-
-/// Where this process is in its walk.
+/// What this process knows of the lead.
 #[derive(Default)]
-struct Walk {
-    /// The generation in which this process leads; empty when it does not.
+struct Lead {
+    /// The generation in which it asked; empty when it has to ask.
     era: String,
-    /// The next partition; `None` when no walk is needed.
-    next: Option<usize>,
-    /// The lapses that this walk is for: start and end of its lease.
-    covering: Vec<(u32, i64)>,
-    /// The lapses for which all were walked: the end of the lease, and when.
-    walked: HashMap<u32, (i64, i64)>,
+    leads: bool,
+    asked: Option<Instant>,
+    /// Sweeps since.
+    glances: u32,
 }
 
-/// When the server was heard. By this process's time: the server's may have
-/// stood still.
-#[derive(Default)]
-struct Contact {
-    last: Option<Instant>,
-    /// It was called in vain since.
-    missed: bool,
-    /// Nobody is looked at before.
-    rest_until: Option<Instant>,
+/// What a sweep begins with.
+enum Turn {
+    /// Another leads.
+    Rest,
+    /// Whether anything is planned.
+    Glance,
+    /// Who leads.
+    Ask,
 }
 
-impl Contact {
-    /// True when looks may be. After a silence in which no node could renew,
-    /// not before they had the time to register again: else everybody would be
-    /// told offline and online again.
-    fn hears(&mut self, now: Instant, lease: Duration) -> bool {
-        let missed = std::mem::take(&mut self.missed);
-        if missed && self.last.is_some_and(|last| now - last > lease) {
-            self.rest_until = Some(now + lease);
+impl Lead {
+    fn turn(&mut self, era: &str) -> Turn {
+        let asked = self.asked.filter(|_| self.era == era);
+        let lately = asked.is_some_and(|asked| asked.elapsed() < ASK);
+        self.glances += 1;
+        match (lately, self.leads) {
+            (true, false) => Turn::Rest,
+            (true, true) if self.glances < GLANCES => Turn::Glance,
+            _ => Turn::Ask,
         }
-        self.last = Some(now);
-        self.rest_until.is_none_or(|until| now >= until)
     }
+}
+
+/// A round over all partitions: the places that are due, by the time. Whoever
+/// begins to lead goes on where others were.
+fn places(since: i64, now: i64, round_ms: i64) -> std::ops::Range<i64> {
+    const PLACES: i64 = PARTITIONS as i64;
+    let place = now / (round_ms / PLACES);
+    let from = if since == 0 { place } else { since.max(place - PLACES) };
+    from..place.min(from + STRIDE)
 }
 
 /// The sweep of one store.
@@ -86,24 +94,34 @@ pub(super) struct Sweep {
     terms: Terms,
     max_users: usize,
     me: String,
-    walk: Mutex<Walk>,
+    lead: Mutex<Lead>,
+    walk: Walk,
     contact: Mutex<Contact>,
-    /// The round and partition whose keys were given their time last.
-    kept: Mutex<i64>,
+    /// There was something to do.
+    busy: AtomicBool,
+    /// The round and partition that was mended last, and that which was kept.
+    rounds: Mutex<(i64, i64)>,
 }
 
 impl Sweep {
     pub(super) fn new(redis: Redis, terms: Terms, max_users: usize) -> Self {
         let me = format!("{:016x}", rand::random::<u64>());
         Self {
-            redis,
+            redis: redis.clone(),
             terms,
             max_users,
             me,
-            walk: Mutex::default(),
+            lead: Mutex::default(),
+            walk: Walk::new(redis, terms, max_users),
             contact: Mutex::default(),
-            kept: Mutex::new(0),
+            busy: AtomicBool::new(true),
+            rounds: Mutex::default(),
         }
+    }
+
+    /// How long nothing need be swept.
+    pub(super) fn pause(&self) -> Duration {
+        if self.busy.load(Ordering::Relaxed) { Duration::ZERO } else { PAUSE }
     }
 
     /// One sweep: who changed goes into `changed`, whatever fails after.
@@ -113,21 +131,43 @@ impl Sweep {
         users: &Users,
         changed: &mut Vec<String>,
     ) -> Result<()> {
-        let led = self.lead(era).await.inspect_err(|_| self.contact.lock().missed = true)?;
+        self.busy.store(false, Ordering::Relaxed);
+        users.hints.repay(era).await?;
+        let turn = self.lead.lock().turn(era.name());
+        let led = match turn {
+            Turn::Rest => return Ok(()),
+            Turn::Glance => self.glance(era, users).await,
+            Turn::Ask => self.lead(era).await,
+        };
+        let led = led.inspect_err(|_| {
+            self.contact.lock().missed = true;
+            *self.lead.lock() = Lead::default();
+        })?;
         let lease = Duration::from_millis(self.terms.lease_ms.unsigned_abs());
         let looks = self.contact.lock().hears(Instant::now(), lease);
         let Some(now) = led else {
             return Ok(());
         };
         let table = users.nodes.table(era, now).await?;
-        self.notice(&table, era, now);
-        self.walk(era, &table, now).await?;
+        self.walk.notice(&table, era, now);
+        self.walk.run(era, users, &table, now).await?;
         if looks {
             self.look(era, users, now, changed).await?;
         }
-        let walked = self.walked_long_ago(now);
-        users.nodes.forget(era, &table, &walked).await?;
+        if self.walk.goes_on() {
+            self.busy.store(true, Ordering::Relaxed);
+        }
+        users.nodes.forget(era, &table, &self.walk.walked_long_ago(now)).await?;
+        self.mend(era, users, now).await?;
         self.keep(era, now).await
+    }
+
+    /// The time, when this process leads and has something to do.
+    async fn glance(&self, era: &Era, users: &Users) -> Result<Option<i64>> {
+        if self.walk.goes_on() || users.hints.any(era).await? {
+            return self.lead(era).await;
+        }
+        Ok(None)
     }
 
     /// The time, when this process leads.
@@ -135,95 +175,11 @@ impl Sweep {
         let args = [(&self.me).into(), LEASE_MS.into()];
         let (leads, now): (bool, i64) = self.redis.run(&LEAD, &[era.sweep()], &args).await?;
         if !leads {
-            // Another walks, or will: what was begun here is not gone on with.
-            *self.walk.lock() = Walk::default();
+            self.walk.end();
         }
+        let (era, asked) = (era.name().to_owned(), Some(Instant::now()));
+        *self.lead.lock() = Lead { era, leads, asked, glances: 0 };
         Ok(leads.then_some(now))
-    }
-
-    /// The starts that nobody needs to know any more.
-    fn walked_long_ago(&self, now: i64) -> Vec<u32> {
-        let walk = self.walk.lock();
-        let walked = walk.walked.iter().filter(|(_, (_, at))| now.saturating_sub(*at) >= FORGET_MS);
-        walked.map(|(start, _)| *start).collect()
-    }
-
-    /// Begins a walk when this process begins to lead, and when a lease lapsed
-    /// for which none was.
-    fn notice(&self, table: &Table, era: &Era, now: i64) {
-        let mut walk = self.walk.lock();
-        let begins = walk.era != era.name();
-        if begins {
-            *walk = Walk { era: era.name().to_owned(), ..Walk::default() };
-        }
-        walk.walked.retain(|start, _| table.start(*start).is_some());
-        if walk.next.is_some() {
-            return;
-        }
-        let ends = table.starts().map(|start| (start.id(), start.lease().ends_at(&self.terms)));
-        let lapsed = ends.filter(|(_, end)| end.saturating_add(SETTLED_MS) <= now);
-        let covering: Vec<_> = lapsed
-            .filter(|(start, end)| walk.walked.get(start).map(|it| it.0) != Some(*end))
-            .collect();
-        if begins || !covering.is_empty() {
-            (walk.next, walk.covering) = (Some(0), covering);
-        }
-    }
-
-    /// Plans a look at each user who has a session that ended.
-    async fn walk(&self, era: &Era, table: &Table, now: i64) -> Result<()> {
-        let mut walked = 0;
-        while walked < self.max_users
-            && let Some(step) = { self.walk.lock().next }
-        {
-            let end = (step + STRIDE).min(PARTITIONS);
-            walked += self.step(era, table, now, step..end).await?;
-            let mut walk = self.walk.lock();
-            // Begun anew meanwhile, for another generation.
-            if walk.next != Some(step) || walk.era != era.name() {
-                return Ok(());
-            }
-            walk.next = (end < PARTITIONS).then_some(end);
-            if walk.next.is_none() {
-                let covered = std::mem::take(&mut walk.covering);
-                walk.walked.extend(covered.into_iter().map(|(start, end)| (start, (end, now))));
-            }
-        }
-        Ok(())
-    }
-
-    /// Some partitions of the walk. How many users they have.
-    async fn step(
-        &self,
-        era: &Era,
-        table: &Table,
-        now: i64,
-        partitions: std::ops::Range<usize>,
-    ) -> Result<usize> {
-        let mut pipe = redis::pipe();
-        for key in partitions.flat_map(|partition| era.users(partition)) {
-            // Whole: a bucket is small by its number, and SCAN would come back
-            // for each of them.
-            pipe.cmd("HGETALL").arg(key);
-        }
-        let buckets: Vec<Vec<(Vec<u8>, Vec<u8>)>> = self.redis.pipeline(&pipe).await?;
-        let mut plan = redis::pipe();
-        let mut walked = 0;
-        for (packed, bytes) in buckets.into_iter().flatten() {
-            walked += 1;
-            // Who cannot be read is told of where somebody asks for them.
-            let Ok(value) = Value::read(&bytes) else { continue };
-            if let Some(at) = value.person(table).due_at(now, &self.terms) {
-                let due = era.due(partition(&unpack(&packed)?).into());
-                plan.cmd("ZADD").arg(&due).arg("LT").arg(at).arg(packed).ignore();
-                plan.cmd("PEXPIRE").arg(&due).arg(LIVES_MS).ignore();
-            }
-        }
-        if !plan.is_empty() {
-            // Late or twice: who is looked at in vain is not harmed.
-            self.redis.pipeline::<()>(&plan).await?;
-        }
-        Ok(walked)
     }
 
     /// Looks at the users whose time has come, the most urgent first.
@@ -234,10 +190,15 @@ impl Sweep {
         now: i64,
         changed: &mut Vec<String>,
     ) -> Result<()> {
+        let partitions = users.hints.due(era, now).await?;
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        self.busy.store(true, Ordering::Relaxed);
         let each = (2 * self.max_users / PARTITIONS).max(16);
         let mut pipe = redis::pipe();
-        for partition in 0..PARTITIONS {
-            let range = pipe.cmd("ZRANGEBYSCORE").arg(era.due(partition)).arg("-inf").arg(now);
+        for partition in &partitions {
+            let range = pipe.cmd("ZRANGEBYSCORE").arg(era.due(*partition)).arg("-inf").arg(now);
             range.arg("WITHSCORES").arg("LIMIT").arg(0).arg(each);
         }
         let due: Vec<Vec<(Vec<u8>, f64)>> = self.redis.pipeline(&pipe).await?;
@@ -265,7 +226,7 @@ impl Sweep {
                 }
             }
         }
-        Ok(())
+        users.hints.looked(era, &partitions, now).await
     }
 
     /// Whoever cannot be read must not stand in the way of the others.
@@ -276,15 +237,23 @@ impl Sweep {
         self.redis.query(&cmd).await
     }
 
-    /// Begins the time of partitions anew, each once an hour.
+    /// Finds what was planned by a process that was gone before it hinted it:
+    /// each partition once a minute.
+    async fn mend(&self, era: &Era, users: &Users, now: i64) -> Result<()> {
+        let due = places(self.rounds.lock().0, now, MEND_MS);
+        let place = |at: i64| usize::try_from(at).unwrap_or(0);
+        users.hints.mend(era, place(due.start)..place(due.end)).await?;
+        self.rounds.lock().0 = due.end;
+        Ok(())
+    }
+
+    /// Begins the time of keys anew, each once in six hours.
     async fn keep(&self, era: &Era, now: i64) -> Result<()> {
-        const PLACES: i64 = PARTITIONS as i64;
-        let place = now / (ROUND_MS / PLACES);
-        let from = (*self.kept.lock()).max(place - PLACES);
+        let due = places(self.rounds.lock().1, now, KEEP_MS);
         let mut pipe = redis::pipe();
-        for place in from..place.min(from + STRIDE as i64) {
-            let partition = usize::try_from(place % PLACES).unwrap_or(0);
-            let others = [era.counts(partition), era.due(partition)];
+        for place in due.clone() {
+            let partition = usize::try_from(place).unwrap_or(0) % PARTITIONS;
+            let others = [era.counts(partition), era.due(partition), era.hints()];
             for key in era.users(partition).into_iter().chain(others) {
                 pipe.cmd("PEXPIRE").arg(key).arg(LIVES_MS).ignore();
             }
@@ -293,7 +262,7 @@ impl Sweep {
             return Ok(());
         }
         self.redis.pipeline::<()>(&pipe).await?;
-        *self.kept.lock() = place.min(from + STRIDE as i64);
+        self.rounds.lock().1 = due.end;
         Ok(())
     }
 }

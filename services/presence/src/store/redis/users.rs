@@ -10,6 +10,7 @@ use mingle_store::{
 use super::{
     codec::pack,
     counts::Counts,
+    hints::Hints,
     keys::Era,
     nodes::Nodes,
     registry::Table,
@@ -60,6 +61,7 @@ pub(super) struct Users {
     pub(super) seen: Seen,
     pub(super) counts: Counts,
     pub(super) unsure: Unsure,
+    pub(super) hints: Hints,
 }
 
 /// What is to be written of one user.
@@ -69,6 +71,9 @@ struct Next<T> {
     call: Call,
     /// What it adds to the sessions stored.
     sessions: i64,
+    partition: usize,
+    /// The look that it plans, if that must be hinted.
+    hint: Option<i64>,
 }
 
 impl Users {
@@ -79,7 +84,8 @@ impl Users {
         seen: Seen,
         counts: Counts,
     ) -> Self {
-        Self { redis, terms, nodes, seen, counts, unsure: Unsure::default() }
+        let hints = Hints::new(redis.clone());
+        Self { redis, terms, nodes, seen, counts, unsure: Unsure::default(), hints }
     }
 
     /// Reads users, in the order asked. Those of one partition are read at one
@@ -181,8 +187,8 @@ impl Users {
                 continue;
             }
             let keys = era.user(&user_ids[at]);
-            let place = usize::from(partition(&user_ids[at]));
-            let keys = vec![keys.narrow, keys.wide, era.counts(place), era.due(place)];
+            let partition = usize::from(partition(&user_ids[at]));
+            let keys = vec![keys.narrow, keys.wide, era.counts(partition), era.due(partition)];
             let counts = value.counts_to(&next);
             let sessions = next.len() - value.len();
             let mut args: Vec<Arg> = vec![
@@ -194,7 +200,10 @@ impl Users {
                 LIVES_MS.into(),
             ];
             args.extend(counts.into_iter().flat_map(|(name, add)| [name.into(), add.into()]));
-            nexts.push(Next { at, settled, call: Call { keys, args }, sessions });
+            // Whoever plans anew is about to hint what the partition plans.
+            let hint = settled.look_at.filter(|_| planning == Planning::Sooner);
+            let call = Call { keys, args };
+            nexts.push(Next { at, settled, call, sessions, partition, hint });
         }
         Ok(nexts)
     }
@@ -213,14 +222,9 @@ impl Users {
         // Before they are dropped: whoever dies in between leaves a mark that
         // nobody reads while the user is there.
         self.seen.record(era, &gone.collect::<Vec<_>>()).await?;
-        let calls: Vec<_> = nexts.iter().map(|next| next.call.clone()).collect();
-        if calls.is_empty() {
-            return Ok(());
-        }
-        let answers = match self.redis.run_many::<(bool, i64, Vec<u8>)>(&SWAP, &calls).await {
-            Ok(answers) => answers,
-            Err(error) => calls.iter().map(|_| Err(error.clone())).collect(),
-        };
+        let looks = nexts.iter().filter_map(|next| Some((next.partition, next.hint?)));
+        let promise = self.hints.promise(era, looks);
+        let answers = self.swap(&nexts).await;
         for (next, answer) in nexts.into_iter().zip(answers) {
             match answer {
                 Ok((true, ..)) => {
@@ -236,7 +240,20 @@ impl Users {
                 }
             }
         }
+        promise.keep().await;
         Ok(())
+    }
+
+    /// The server's answer to each; when there is none, the error for each.
+    async fn swap<T>(&self, nexts: &[Next<T>]) -> Vec<Result<(bool, i64, Vec<u8>)>> {
+        let calls: Vec<_> = nexts.iter().map(|next| next.call.clone()).collect();
+        if calls.is_empty() {
+            return Vec::new();
+        }
+        match self.redis.run_many(&SWAP, &calls).await {
+            Ok(answers) => answers,
+            Err(error) => calls.iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod claims;
 mod faults;
 mod figures;
+mod idle;
 mod role;
 mod sweeping;
 

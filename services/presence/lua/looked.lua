@@ -1,0 +1,11 @@
+-- Takes back the hints of partitions that were looked at.
+--
+-- KEYS[1]    - zset partition -> ms of its earliest planned look
+-- ARGV[1...] - the partitions
+--
+-- Returns how many had one. Whoever calls reads what is still planned after
+-- this, and hints it: what is planned in between is in that or hinted by itself.
+--
+-- timeout: unknown; the caller hints them as due     late: LATE, hints stay
+-- twice: the same                                    restarted empty: none there
+return redis.call('ZREM', KEYS[1], unpack(ARGV))
