@@ -5,6 +5,7 @@ mod gateway_killed;
 mod idle;
 mod matchmaking_killed;
 mod speaker;
+mod unannounced;
 
 use mingle_testkit::{Deployment, Plan};
 

@@ -40,7 +40,7 @@ enum System {
 
 /// Whether this run is over many processes.
 pub(crate) fn is_many() -> bool {
-    std::env::var("MINGLE_TEST_DEPLOYMENT").is_ok_and(|name| name == "processes")
+    std::env::var_os("MINGLE_TEST_DEPLOYMENT").is_some_and(|name| name == "processes")
 }
 
 impl World {

@@ -11,5 +11,7 @@ mod tell;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _points = fail::FailScenario::setup();
     cli::run()
 }

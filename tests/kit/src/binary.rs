@@ -26,6 +26,7 @@ fn build() -> PathBuf {
     let mut command = Command::new(cargo);
     command
         .args(["build", "--quiet", "--package", "mingle", "--bin", "mingle"])
+        .args(["--features", "failpoints"])
         .arg("--message-format=json-render-diagnostics")
         // In the test's own folder, where cargo finds the workspace: that this
         // crate was compiled in may be another copy with the same target folder.

@@ -51,6 +51,7 @@ impl Batch for Append {
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 items")]
         metrics::histogram!("mingle_chat_append_items").record(items.len() as f64);
         let verdicts = self.commit(items).instrument(span).await?;
+        fail::fail_point!("chat-committed");
         for (item, verdict) in items.iter().zip(&verdicts) {
             match verdict {
                 Ok(written) if !written.events.is_empty() => {

@@ -31,10 +31,11 @@ impl Writer {
         let (committed, end) = (truth.0.clone(), stop.clone());
         let task = tokio::spawn(async move {
             let mut refused = 0;
+            let mut pace = tokio::time::interval(Duration::from_millis(2));
             while !end.load(Ordering::SeqCst) {
                 let n = committed.fetch_add(1, Ordering::SeqCst);
                 refused += u32::from(bus.publish(&[announcement(topic, n)]).await.is_err());
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                pace.tick().await;
             }
             refused
         });

@@ -1,0 +1,97 @@
+//! `kill -9` of chat between COMMIT and announcement, and of the sender's
+//! gateway: nobody is left who would try again.
+
+use mingle_client::ws::{Client, Encoding, proto::Position};
+use mingle_testkit::{Deployment, eventually};
+use serde_json::json;
+use tokio::{task::JoinHandle, time::Instant};
+
+use super::{plan, urls};
+use crate::{
+    http,
+    ledger::Ledger,
+    world::{SOON, greet, logged, next_event, token},
+};
+
+/// Enough that some of them prefer either instance.
+const ROOMS: usize = 12;
+
+struct Pair {
+    room: String,
+    /// The sender's socket, until it breaks.
+    saying: JoinHandle<bool>,
+    bob: Client,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_committed_and_never_announced_is_delivered_all_the_same() {
+    let mut deployment = plan().start().await;
+    let ledger = Ledger::postgres(&deployment.database().url).await;
+    deployment.kill9("chat", 0);
+    deployment.set_env("chat", 0, "FAILPOINTS", "chat-committed=pause");
+    let [gateway_of_ann, gateway_of_bob] = [0, 1].map(|at| urls(&deployment)[at].clone());
+    let mut pairs = Vec::new();
+    for pair in 0..ROOMS {
+        pairs.push(follow(&deployment, pair, &gateway_of_ann, &gateway_of_bob).await);
+    }
+    // Both gateways follow by way of the other one; this one only commits.
+    deployment.start().await;
+    let pairs: Vec<Pair> = pairs
+        .into_iter()
+        .map(|(room, mut ann, bob)| {
+            let of = room.clone();
+            let saying = tokio::spawn(async move { ann.send(&of, "key", "said").await.is_ok() });
+            Pair { room, saying, bob }
+        })
+        .collect();
+    let committed = eventually(SOON, "a commit that is not answered", async || {
+        let committed = ledger.count("select count(*) from chat_log where kind = 1").await;
+        let answered = pairs.iter().filter(|pair| pair.saying.is_finished()).count() as i64;
+        (committed > answered && answered > 0).then_some(committed - answered)
+    })
+    .await;
+    deployment.kill9("gateway", 0);
+    deployment.kill9("chat", 0);
+    let killed = Instant::now();
+    eprintln!("{committed} messages were committed and not announced");
+
+    let logs = ledger.rooms().await;
+    let mut heard = 0;
+    for mut pair in pairs {
+        let log = &logs[&pair.room];
+        let Some(row) = log.iter().find(|row| row.is_message) else { continue };
+        loop {
+            let event = next_event(&mut pair.bob).await.unwrap();
+            if let Some((_, position)) = logged(&event)
+                && position.seq >= row.position.seq
+            {
+                assert_eq!(position, row.position, "one event, the committed one");
+                break;
+            }
+        }
+        heard += 1;
+    }
+    eprintln!("all {heard} were heard {:?} after the kill", killed.elapsed());
+    assert!(heard >= committed, "{heard} heard");
+    ledger.assert_gapless().await;
+}
+
+async fn follow(
+    deployment: &Deployment,
+    pair: usize,
+    ann: &str,
+    bob: &str,
+) -> (String, Client, Client) {
+    let users = [format!("ann-{pair}"), format!("bob-{pair}")];
+    let body = json!({"kind": "DIRECT", "memberIds": users});
+    let made = http::post(deployment.gateways()[0], "/api/rooms", &token(&users[0]), &body).await;
+    let room = made.ok()["roomId"].as_str().unwrap().to_owned();
+    let mut clients = Vec::new();
+    for (user, url) in users.iter().zip([ann, bob]) {
+        let mut client = greet(url, user, Encoding::Json, None).await.unwrap();
+        client.room_join(&room, Some(Position::default())).await.unwrap();
+        clients.push(client);
+    }
+    let bob = clients.pop().unwrap();
+    (room, clients.pop().unwrap(), bob)
+}
