@@ -69,6 +69,7 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     tokio::spawn(link::run(rooms, room_wishes));
     tokio::spawn(link::run(tickets, ticket_wishes));
     tokio::spawn(link::run(people, people_wishes));
+    sessions.introduce().await;
     ctx.tasks.spawn(sessions.keep_alive(ctx.clone()));
     ctx.tasks.spawn(drain::tell_degraded(gateway.clone()));
     ctx.tasks.spawn(drain::drain(gateway.clone()));

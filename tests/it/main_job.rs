@@ -198,8 +198,9 @@ async fn assert_tickets(ledger: &Ledger, matched: i64) {
         ("select count(distinct value) from mm_matches m, json_each(m.user_ids)", matched),
         (
             "select count(*) from mm_matches m, json_each(m.ticket_ids) t
-             join mm_tickets k on k.ticket_id = t.value and k.match_id = m.match_id
-             where k.user_id in (select value from json_each(m.user_ids))",
+             join mm_tickets k on k.ticket_id = t.value
+             where k.match_id = m.match_id
+               and k.user_id in (select value from json_each(m.user_ids))",
             matched,
         ),
         // One room per match, of just these two.

@@ -219,6 +219,14 @@ impl Sessions {
         }
     }
 
+    /// Registers the node before the first socket comes, so that its session is
+    /// counted; where presence is away that is left to [`Sessions::keep_alive`].
+    pub(crate) async fn introduce(&self) {
+        if let Err(fault) = self.register().await {
+            tracing::warn!(reason = fault.reason, "presence does not know this gateway yet");
+        }
+    }
+
     /// Registers the node and renews its lease until the role stops.
     pub(crate) async fn keep_alive(self: Arc<Self>, ctx: Context) {
         let mut tick = tokio::time::interval(RENEW);

@@ -88,17 +88,20 @@ impl Deployment {
         Plan::default()
     }
 
-    /// Starts every process that does not run, all at once.
+    /// Starts every process that does not run: gateways when those they call
+    /// are ready.
     pub async fn start(&mut self) {
-        for at in 0..self.processes.len() {
-            let (place, process) = &self.processes[at];
-            if process.is_none() {
-                self.processes[at].1 = Some(self.builder(*place).spawn());
+        for is_gateway in [false, true] {
+            for at in 0..self.processes.len() {
+                let (place, process) = &self.processes[at];
+                if process.is_none() && (place.role == "gateway") == is_gateway {
+                    self.processes[at].1 = Some(self.builder(*place).spawn());
+                }
             }
-        }
-        for (_, process) in &mut self.processes {
-            if let Some(process) = process {
-                process.ready().await;
+            for (_, process) in &mut self.processes {
+                if let Some(process) = process {
+                    process.ready().await;
+                }
             }
         }
     }
