@@ -33,7 +33,7 @@ fn executed(server: &Server) -> u64 {
 }
 
 /// A minute of sweeps of the first process, with `node` renewed if there is one.
-/// Who changed, and how many sweeps later.
+/// Who changed, and by which sweep.
 async fn minute(processes: &Processes, renews: Option<&str>) -> BTreeMap<String, i64> {
     let store = &processes.stores[0];
     let mut changed = BTreeMap::new();
@@ -173,7 +173,7 @@ async fn no_hint_is_lost_to_a_sweep() {
     let users = (0..).map(|at| format!("u{at}")).filter(|user| partition(user) == 0);
     let users: Vec<_> = users.take(300).collect();
     processes.stores[0].register_node(node("a", 1)).await.unwrap();
-    for pair in users.chunks(2) {
+    for (pair, later) in users.chunks(2).zip((0..12).cycle()) {
         let [one, other] = pair else { unreachable!("pairs") };
         for user in pair {
             processes.connect(1, "a", socket(user, 1, "x")).await;
@@ -183,10 +183,13 @@ async fn no_hint_is_lost_to_a_sweep() {
             processes.clock.advance(1_000);
             assert!(processes.stores[1].renew_node("a", 1).await.unwrap());
         }
-        let (swept, left) = tokio::join!(
-            processes.stores[0].sweep(),
-            processes.stores[1].disconnect(other, "s", 1)
-        );
+        let (swept, left) = tokio::join!(processes.stores[0].sweep(), async {
+            // Anywhere in the sweep.
+            for _ in 0..later {
+                processes.stores[1].get_many(std::slice::from_ref(other)).await.unwrap();
+            }
+            processes.stores[1].disconnect(other, "s", 1).await
+        });
         (swept.unwrap(), left.unwrap());
         let first = |pattern: &str| {
             let key = processes.keys(pattern).pop().unwrap_or_default();
