@@ -190,7 +190,8 @@ async fn no_hint_is_lost_to_a_sweep() {
             }
             processes.stores[1].disconnect(other, "s", 1).await
         });
-        (swept.unwrap(), left.unwrap());
+        swept.unwrap();
+        left.unwrap();
         let first = |pattern: &str| {
             let key = processes.keys(pattern).pop().unwrap_or_default();
             let answer = processes.server.cli(&["ZRANGE", &key, "0", "0", "WITHSCORES"]);
