@@ -242,7 +242,7 @@ async fn assert_conversations(ledger: &Ledger, world: &World, rooms: usize) {
     for sql in [
         "select count(*) from chat_log where kind = 1",
         "select count(*) from (select distinct room_id, actor, client_msg_id, body from chat_log
-         where kind = 1 and body = actor || ' says ' || substr(client_msg_id, 2))",
+         where kind = 1 and body = actor || ' says ' || substr(client_msg_id, 2)) said",
     ] {
         assert_eq!(ledger.count(sql).await, said, "{sql}");
     }
