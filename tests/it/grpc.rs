@@ -96,7 +96,7 @@ async fn a_process_describes_itself() {
     assert!(!process.build.is_empty() && !process.node_id.is_empty());
     let mut roles = process.roles;
     roles.sort();
-    assert_eq!(roles, ["chat", "gateway", "matchmaking", "presence"]);
+    assert_eq!(roles, ["chat", "gateway", "matchmaking", "presence", "ratelimit"]);
     assert!(process.started_at.is_some());
     assert!(process.degraded.is_empty(), "{:?}", process.degraded);
     assert!(process.backends.iter().all(|backend| backend.healthy), "{:?}", process.backends);

@@ -52,21 +52,24 @@ fn most_in_a_window(limit: &Limit, stands: &[(u64, u64)]) -> u64 {
 }
 
 fn run(limit: &Limit, steps: &[Step], with_refunds: bool) -> Result<(), TestCaseError> {
-    let (mut now, mut latest) = (1_000_000_u64, 0);
+    let (mut now, mut latest, mut forward) = (1_000_000_u64, 0, true);
     let mut state = None;
     // When it was admitted, the cost, and what giving it back needs.
     let mut charges = Vec::new();
     for step in steps {
         match step {
             Step::Pass(us) => now += us,
-            Step::Back(us) => now -= us,
+            Step::Back(us) => {
+                now -= us;
+                forward = false;
+            }
             Step::Take(cost) => {
                 let standing = limit.judge(state.as_ref(), now, *cost);
                 if standing.allowed {
                     // A clock that went back is held to have stood still.
                     latest = now.max(latest);
                     let (charged, mark) = limit.charge(state.take(), now, *cost);
-                    charges.push((latest, *cost, mark));
+                    charges.push((latest, *cost, mark, now));
                     state = Some(charged);
                 } else if standing.retry_us < u64::MAX {
                     let then = now + standing.retry_us;
@@ -80,19 +83,26 @@ fn run(limit: &Limit, steps: &[Step], with_refunds: bool) -> Result<(), TestCase
                 prop_assert!(!limit.judge(state.as_ref(), now, rest.remaining + 1).allowed);
             }
             Step::Refund(index) if with_refunds && !charges.is_empty() => {
-                let (_, cost, mark) = charges.remove(index.index(charges.len()));
+                let (_, cost, mark, _) = charges.remove(index.index(charges.len()));
                 if let Some(state) = &mut state {
+                    latest = now.max(latest);
                     limit.refund(state, now, cost, mark);
                 }
             }
             Step::Refund(_) => {}
         }
-        let stands: Vec<_> = charges.iter().map(|(at, cost, _)| (*at, *cost)).collect();
+        let stands: Vec<_> = charges.iter().map(|(at, cost, ..)| (*at, *cost)).collect();
         let promised = match limit.algorithm {
             Algorithm::SlidingWindow => limit.quota,
             Algorithm::Gcra => limit.quota + limit.burst,
         };
         prop_assert!(most_in_a_window(limit, &stands) <= promised, "{:?}", stands);
+        let never = charges
+            .iter()
+            .fold(None, |state, (_, cost, _, now)| Some(limit.charge(state, *now, *cost).0));
+        let left = |state: &Option<_>| limit.judge(state.as_ref(), now, 0).reset_us;
+        let fair = !forward || left(&state) >= left(&never);
+        prop_assert!(fair, "giving back gave more than was taken");
     }
     Ok(())
 }
@@ -109,6 +119,28 @@ proptest! {
     fn nor_when_charges_are_given_back(limit in limit(), steps in steps()) {
         run(&limit, &steps, true)?;
     }
+}
+
+/// What stands in a schedule after refunds is never less than if what was
+/// given back had never been charged.
+#[test]
+fn a_refund_after_a_refund_gives_no_more_than_was_taken() {
+    let limit = Limit {
+        name: "limit".into(),
+        algorithm: Algorithm::Gcra,
+        quota: 100,
+        window_us: 1_000,
+        burst: 20,
+        outage: Outage::Local,
+        shadow: false,
+    };
+    let (state, large) = limit.charge(None, 1_000, 10);
+    let (mut state, small) = limit.charge(Some(state), 1_000, 1);
+    assert!(limit.refund(&mut state, 1_005, 10, large));
+    let (mut state, _) = limit.charge(Some(state), 1_012, 1);
+    assert!(limit.refund(&mut state, 1_013, 1, small));
+    let (never, _) = limit.charge(None, 1_012, 1);
+    assert!(limit.ends_us(&state) >= limit.ends_us(&never), "{state:?}, {never:?}");
 }
 
 #[test]
