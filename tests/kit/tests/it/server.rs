@@ -45,7 +45,8 @@ async fn a_server_is_frozen_thawed_killed_and_started_again() {
     let server = Server::prepare("stubborn", "TERM");
     start(&server);
     let (first, below) = (server.pid(), child(&server).await);
-    assert!(server.log().contains("says it's $HOME\n"));
+    eventually(SOON, "the server's own words", async || server.log().contains("says it's $HOME\n"))
+        .await;
     let command = fs::read_to_string(format!("/proc/{first}/cmdline")).unwrap();
     assert!(command.contains("it's"), "the pid is the server's own: {command}");
 
