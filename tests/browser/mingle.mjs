@@ -16,6 +16,8 @@ const GRACE_MS = 10_000;
 const WAIT_MS = 20_000;
 const TEST_MS = process.env.MINGLE_SOAK ? 900_000 : 120_000;
 const TAIL_LINES = 60;
+/** Quotas of what tests do more often than people may. */
+const QUOTAS = ["RATELIMIT__LIMITS__CHAT_MESSAGE", "RATELIMIT__LIMITS__QUEUE_JOIN", "CHAT__LIMIT", "MATCHMAKING__LIMIT"];
 /** The rest of the environment, with any MINGLE_* or DATABASE_URL, stays out of the test. */
 const INHERITED = ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"];
 
@@ -58,10 +60,11 @@ export class Mingle {
     if (!program) throw new Error("MINGLE_BIN must name the program under test");
     const inherited = INHERITED.filter((key) => process.env[key] !== undefined).map((key) => [key, process.env[key]]);
     const listen = ["GATEWAY", "GRPC", "PROBES"].map((section) => [`MINGLE_${section}__LISTEN`, "127.0.0.1:0"]);
+    const quotas = QUOTAS.map((limit) => [`MINGLE_${limit}__QUOTA`, "1000000"]);
     this.#ready.clear();
     this.#child = spawn(program, [], {
       cwd: this.#data,
-      env: { ...Object.fromEntries([...inherited, ...listen]), MINGLE_DATA__DIR: this.#data },
+      env: { ...Object.fromEntries([...inherited, ...listen, ...quotas]), MINGLE_DATA__DIR: this.#data },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#exit = new Promise((resolve, reject) => {
