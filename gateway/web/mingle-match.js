@@ -36,6 +36,11 @@ export class Match {
     this.#timer = setInterval(() => void this.check(false), this.#owner.checkMs);
   }
 
+  /** True for a match that was told: whoever joins again looks for another. */
+  wasTold(ticket) {
+    return ticket.state === "MATCHED" && this.#told.has(ticket.matchId);
+  }
+
   /** The ticket was answered by matchLeave. */
   left(ticket) {
     if (ticket.state === "MATCHED") this.#settled(ticket, "");

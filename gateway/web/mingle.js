@@ -140,9 +140,17 @@ export class Mingle {
   }
 
   /** Waits for a partner. Answers the ticket; `matched` follows. */
-  matchJoin(pool, { attributes = {}, wants = {} } = {}) {
+  async matchJoin(pool, { attributes = {}, wants = {} } = {}) {
     const body = { pool, attributes, wants };
-    return this.#calls.request("matchJoin", body, { taken: (ticket) => this.#match.follow(body, ticket) });
+    let isOld = false;
+    const taken = (ticket) => {
+      isOld = this.#match.wasTold(ticket);
+      if (!isOld) this.#match.follow(body, ticket);
+    };
+    const ticket = await this.#calls.request("matchJoin", body, { taken });
+    // The match was told by an answer of HTTP, of which this socket did not
+    // know yet: from this answer on it does.
+    return isOld ? this.#calls.request("matchJoin", body, { taken: (next) => this.#match.follow(body, next) }) : ticket;
   }
 
   /**

@@ -243,6 +243,20 @@ scriptedTest("a match whose room is not there yet is told when it is, once", asy
   assert.equal(ann.told("matched").length, 1);
 });
 
+scriptedTest("a join that is answered with a match that was told looks for another", async (gateway, client) => {
+  const old = { ticketId: "t", state: "MATCHED", matchId: "m", roomId: ROOM };
+  const tickets = [{ ticketId: "t", state: "WAITING", matchId: "", roomId: "" }, old, { ticketId: "t2", state: "WAITING", matchId: "", roomId: "" }];
+  gateway.script.matchJoin = ({ reply }) => reply({ ticket: tickets.shift() }) ?? true;
+  gateway.pages["/api/match/tickets/t"] = () => ({ ...old, users: ["ann", "bob"], pool: "random-chat" });
+  const ann = await client("ann");
+  await ann.matchJoin("random-chat");
+  gateway.close("ann");
+  await until("matched", () => ann.told("matched").length === 1);
+  assert.equal((await ann.matchJoin("random-chat")).ticketId, "t2");
+  assert.equal(ann.ticketId, "t2", "it waits for the other");
+  assert.equal(ann.told("matched").length, 1);
+});
+
 scriptedTest("one listener's fault costs the others nothing", async (gateway, client) => {
   const ann = await client("ann");
   await ann.roomJoin(ROOM);

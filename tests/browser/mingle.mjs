@@ -1,139 +1,160 @@
-// The server under test: a process on free ports, ended by its id, with a
-// wire in front of it that can be cut and that outlives a restart.
+// The system under test, ended by its id, with wires in front of it that can
+// be cut and that outlive a restart. MINGLE_TEST_DEPLOYMENT says which: one
+// process, or `processes` over one Redis and one PostgreSQL with two gateways,
+// or `envoy`, the same with an Envoy before the services. No test is left out.
 
-import { spawn } from "node:child_process";
+import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { createInterface } from "node:readline";
 import test from "node:test";
+import { Program, named, until } from "./program.mjs";
 import { Wire } from "./wire.mjs";
+
+export { until };
 
 /** How long a start may take on a busy machine before it counts as failed. */
 const START_MS = 60_000;
 /** The default grace period of the server: an exit after SIGTERM takes no longer. */
 const GRACE_MS = 10_000;
-const WAIT_MS = 20_000;
 const TEST_MS = process.env.MINGLE_SOAK ? 900_000 : 120_000;
-const TAIL_LINES = 60;
 /** Quotas of what tests do more often than people may. */
 const QUOTAS = ["RATELIMIT__LIMITS__CHAT_MESSAGE", "RATELIMIT__LIMITS__QUEUE_JOIN", "CHAT__LIMIT", "MATCHMAKING__LIMIT"];
-/** The rest of the environment, with any MINGLE_* or DATABASE_URL, stays out of the test. */
-const INHERITED = ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"];
+const SHAPE = process.env.MINGLE_TEST_DEPLOYMENT;
 
-/** Asks `probe` until it answers something true, which is returned. */
-export async function until(what, probe, deadlineMs = WAIT_MS) {
-  const end = Date.now() + deadlineMs;
-  for (;;) {
-    const found = await probe();
-    if (found) return found;
-    if (Date.now() > end) throw new Error(`not within ${deadlineMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
+const isReady = ({ ready }) => ready === "mingle";
 
-/** One server on one data folder, which may be started and ended many times. */
-export class Mingle {
-  #child = null;
-  #exit = null;
-  #log = [];
-  #ready = new Map();
-  #data;
+/** What both kinds have: gateways, and wires that lead to them in turn. */
+class Gateways {
+  #ports = [];
   #wires = [];
 
-  /** Starts it on a new temporary folder. */
-  static async start() {
-    const mingle = new Mingle();
-    mingle.#data = await mkdtemp(path.join(tmpdir(), "mingle-browser-"));
-    try {
-      await mingle.start();
-    } catch (error) {
-      await mingle.remove();
-      throw error;
-    }
-    return mingle;
-  }
-
-  /** Starts it again on the same folder. The gateway's own port is another; its wires lead there. */
-  async start() {
-    const program = process.env.MINGLE_BIN;
-    if (!program) throw new Error("MINGLE_BIN must name the program under test");
-    const inherited = INHERITED.filter((key) => process.env[key] !== undefined).map((key) => [key, process.env[key]]);
-    const listen = ["GATEWAY", "GRPC", "PROBES"].map((section) => [`MINGLE_${section}__LISTEN`, "127.0.0.1:0"]);
-    const quotas = QUOTAS.map((limit) => [`MINGLE_${limit}__QUOTA`, "1000000"]);
-    this.#ready.clear();
-    this.#child = spawn(program, [], {
-      cwd: this.#data,
-      env: { ...Object.fromEntries([...inherited, ...listen, ...quotas]), MINGLE_DATA__DIR: this.#data },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    this.#exit = new Promise((resolve, reject) => {
-      this.#child.once("exit", (code, signal) => resolve({ code, signal }));
-      this.#child.once("error", reject);
-    });
-    this.#exit.catch(() => {}); // told to who waits for it
-    this.#read(this.#child.stdout, true);
-    this.#read(this.#child.stderr, false);
-    const gone = this.#exit.then(({ code }) => {
-      throw new Error(`mingle exited with ${code} before it was ready\n${this.tail}`);
-    });
-    gone.catch(() => {});
-    await Promise.race([gone, until("mingle is ready", () => this.#ready.has("mingle"), START_MS)]);
-    for (const wire of this.#wires) wire.leadTo(Number(new URL(`http://${this.#ready.get("gateway")}`).port));
-  }
-
-  /** A new wire to the gateway, `{url, cut(), …}`. Each has an address of its own, which stays. */
+  /** A new wire, `{url, cut(), …}`, to the gateway after that of the wire before: two users who come one after the other are at different ones. */
   async wire() {
-    const wire = await Wire.open(Number(new URL(`http://${this.#ready.get("gateway")}`).port));
+    const wire = await Wire.open(this.#port(this.#wires.length));
     this.#wires.push(wire);
     return wire;
   }
 
+  /** Every gateway was come to, where at least two came. */
+  assertUsed() {
+    const used = this.#ports.map((_, at) => this.#wires.filter((wire, turn) => turn % this.#ports.length === at && wire.joins > 0).length);
+    if (this.#wires.length > 1) assert.ok(!used.includes(0), `connections to the gateways: ${used}`);
+  }
+
+  lead(told) {
+    this.#ports = told.filter(({ ready }) => ready === "gateway").map(({ addr }) => Number(new URL(`http://${addr}`).port));
+    this.#wires.forEach((wire, turn) => wire.leadTo(this.#port(turn)));
+  }
+
+  async close() {
+    for (const wire of this.#wires) await wire.close();
+  }
+
+  #port(turn) {
+    return this.#ports[turn % this.#ports.length];
+  }
+}
+
+/** One server on one data folder, which may be started and ended many times. */
+class OneProcess extends Gateways {
+  #program = null;
+  #data = null;
+
+  /** Starts it, at first on a new temporary folder. The gateway's own port is another each time; its wires lead there. */
+  async start() {
+    this.#data ??= await mkdtemp(path.join(tmpdir(), "mingle-browser-"));
+    const listen = ["GATEWAY", "GRPC", "PROBES"].map((section) => [`MINGLE_${section}__LISTEN`, "127.0.0.1:0"]);
+    const quotas = QUOTAS.map((limit) => [`MINGLE_${limit}__QUOTA`, "1000000"]);
+    const env = { ...Object.fromEntries([...listen, ...quotas]), MINGLE_DATA__DIR: this.#data };
+    this.#program = new Program(named("MINGLE_BIN"), [], { cwd: this.#data, env });
+    this.lead(await this.#program.says("ready", isReady, START_MS));
+  }
+
   /** Asks it to end and waits until it has. Answers its exit code. */
   async terminate() {
-    this.#child.kill("SIGTERM");
-    let exit;
-    void this.#exit.then((how) => (exit = how));
-    await until("mingle exits within its grace period", () => exit, GRACE_MS);
-    return exit.code;
+    this.#program.terminate();
+    return this.#program.ends(GRACE_MS);
   }
 
   /** Ends it without a word. */
   async kill() {
-    this.#child.kill("SIGKILL");
-    await this.#exit;
+    await this.#program.kill();
   }
 
   /** Ends everything and removes the data. */
   async remove() {
-    for (const wire of this.#wires) await wire.close();
-    if (this.#child?.exitCode === null && this.#child.signalCode === null) await this.kill();
-    await rm(this.#data, { recursive: true, force: true });
+    await this.close();
+    await this.#program?.kill();
+    if (this.#data) await rm(this.#data, { recursive: true, force: true });
   }
 
   /** The end of what it printed. */
-  get tail() {
-    return this.#log.slice(-TAIL_LINES).join("\n");
+  async tail() {
+    return this.#program.tail;
   }
 
-  #read(stream, ready) {
-    createInterface({ input: stream }).on("line", (line) => {
-      this.#log.push(line);
-      if (!ready || !line.startsWith("{")) return;
-      const { ready: name, addr = "" } = JSON.parse(line);
-      if (name) this.#ready.set(name, addr);
-    });
+  async assertMeshed() {}
+}
+
+/** Many processes, which may be started and ended many times on the same servers. */
+class Deployment extends Gateways {
+  #program = null;
+
+  async start() {
+    if (this.#program) this.#program.order("start");
+    const shape = SHAPE === "envoy" ? ["--envoy"] : [];
+    this.#program ??= new Program(named("MINGLE_DEPLOYMENT_BIN"), [...shape, "--mingle", named("MINGLE_BIN")]);
+    this.lead(await this.#program.says("ready", isReady, 2 * START_MS));
+  }
+
+  /** Asks all to end, gateways first, and waits until they have. Answers the exit code of those that were not well, or 0. */
+  async terminate() {
+    const { exited } = await this.#ask("terminate", "exited");
+    assert.ok(exited.length > 2, `exit codes ${exited}`);
+    return exited.find((code) => code !== 0) ?? 0;
+  }
+
+  async kill() {
+    await this.#ask("kill", "killed");
+  }
+
+  async remove() {
+    await this.close();
+    this.#program?.hangUp();
+    await this.#program?.ends(START_MS);
+  }
+
+  async tail() {
+    return `${this.#program.tail}\n${(await this.#ask("logs", "logs")).logs}`;
+  }
+
+  /** Where an Envoy stands between, each service was called through it. */
+  async assertMeshed() {
+    if (SHAPE !== "envoy") return;
+    const { requests } = await this.#ask("requests", "requests");
+    assert.ok(Object.keys(requests).length > 2, "it tells of all services");
+    for (const [service, passed] of Object.entries(requests)) assert.ok(passed.some((count) => count > 0), `${service} through envoy: ${passed}`);
+  }
+
+  async #ask(order, answer) {
+    this.#program.order(order);
+    const told = await this.#program.says(answer, (line) => answer in line, START_MS);
+    return told.at(-1);
   }
 }
 
-/** A test over a server of its own. When it fails, the end of the server's log is printed. */
+/** A test over a system of its own. When it fails, the end of its log is printed. */
 export function serverTest(name, run) {
   test(name, { timeout: TEST_MS }, async (t) => {
-    const mingle = await Mingle.start();
+    const mingle = SHAPE ? new Deployment() : new OneProcess();
     try {
+      await mingle.start();
       await run(mingle, t);
+      mingle.assertUsed();
+      await mingle.assertMeshed();
     } catch (error) {
-      console.error(`--- the end of the server's log ---\n${mingle.tail}`);
+      console.error(`--- the end of the server's log ---\n${await mingle.tail().catch(() => "")}`);
       throw error;
     } finally {
       await mingle.remove();

@@ -101,14 +101,15 @@ export class Person {
 /** The people of one test, each in a browser context of their own. */
 export class People {
   #persons = [];
-  #url;
+  #mingle;
 
-  constructor(url) {
-    this.#url = url;
+  constructor(mingle) {
+    this.#mingle = mingle;
   }
 
-  /** Someone opens the page, at `url` if given. `options` are those of the browser context. */
-  async arrives(name, { url = this.#url, ...options } = {}) {
+  /** Someone opens the page, at `url` if given, or else over a wire of their own. `options` are those of the browser context. */
+  async arrives(name, { url, ...options } = {}) {
+    url ??= (await this.#mingle.wire()).url;
     const context = await (await open()).newContext({ ...DESKTOP, ...options });
     const person = this.sits(name, await context.newPage());
     await person.page.goto(url);
@@ -154,14 +155,14 @@ export async function meet(one, other) {
 }
 
 /**
- * A test of the page over a server of its own: `run({mingle, wire, people})`.
+ * A test of the page over a system of its own: `run({mingle, wire, people})`.
  * The browser's console has to stay silent; `outage` says that the server is
  * away for a while, of which a browser tells by itself.
  */
 export function pageTest(name, { outage = false } = {}, run) {
   serverTest(name, async (mingle) => {
     const wire = await mingle.wire();
-    const people = new People(wire.url);
+    const people = new People(mingle);
     try {
       await run({ mingle, wire, people });
       assert.deepEqual(people.problems({ outage }), [], "the console is silent");

@@ -59,8 +59,8 @@ async function talkOver(wires, talkers, random) {
 }
 
 serverTest("two talk while the server is killed: what was acknowledged is there", async (mingle, t) => {
-  const wire = await mingle.wire();
-  const [ann, bob] = [client(wire.url, "ann"), client(wire.url, "bob")];
+  const [wire, other] = [await mingle.wire(), await mingle.wire()];
+  const [ann, bob] = [client(wire.url, "ann"), client(other.url, "bob")];
   await Promise.all([ann.connect(), bob.connect()]);
   const roomId = await meet(ann, bob);
   const sent = [];

@@ -12,6 +12,8 @@ export class Wire {
 
   /** How many connections were cut with both ends still there. */
   cuts = 0;
+  /** How many connections went through to the server. */
+  joins = 0;
 
   static async open(port) {
     const wire = new Wire();
@@ -60,6 +62,7 @@ export class Wire {
     near.on("error", () => {});
     if (this.#severed) return void near.resetAndDestroy();
     const far = net.connect(this.#target, "127.0.0.1");
+    this.joins += 1;
     const pair = { near, far, left: this.#budget() };
     this.#pairs.add(pair);
     near.pipe(far);

@@ -71,6 +71,7 @@ async fn a_client_that_drops_and_resumes_misses_nothing() {
          {unproved} not proved, {refused} refused"
     );
     assert!(resumed > 0 && replayed > 0 && superseded > 0 && unproved > 0 && refused > 0);
+    world.assert_meshed(&["presence"]);
 }
 
 fn position(row: &Row) -> Position {

@@ -1,8 +1,9 @@
 //! A running `mingle` and its users: tokens, sockets, rooms.
 //!
 //! `MINGLE_TEST_DEPLOYMENT=processes` makes it many processes over one Redis
-//! and one PostgreSQL, with two gateways that users come to in turn; otherwise
-//! it is one process on embedded backends.
+//! and one PostgreSQL, with two gateways that users come to in turn; `=envoy`
+//! the same with an Envoy between callers and called. Otherwise it is one
+//! process on embedded backends.
 
 use std::{
     net::SocketAddr,
@@ -15,7 +16,7 @@ use mingle_client::ws::{
     Client, Encoding, Error, Limits, Socket,
     proto::{Position, Resume, server_frame::Kind},
 };
-use mingle_testkit::{Builder, Deployment, Mingle};
+use mingle_testkit::{Builder, Deployment, Mingle, Plan};
 use serde_json::{Value, json};
 
 use crate::{http, ledger::Ledger};
@@ -38,9 +39,14 @@ enum System {
     Many(Box<Deployment>),
 }
 
-/// Whether this run is over many processes.
-pub(crate) fn is_many() -> bool {
-    std::env::var_os("MINGLE_TEST_DEPLOYMENT").is_some_and(|name| name == "processes")
+/// How a run over many processes starts them; `None` in a run over one.
+fn plan() -> Option<Plan> {
+    let named = std::env::var_os("MINGLE_TEST_DEPLOYMENT")?;
+    match named.to_str() {
+        Some("processes") => Some(Deployment::plan()),
+        Some("envoy") => Some(Deployment::plan().envoy()),
+        _ => panic!("MINGLE_TEST_DEPLOYMENT={named:?} is neither processes nor envoy"),
+    }
 }
 
 impl World {
@@ -56,11 +62,11 @@ impl World {
 
     /// The same with these settings.
     pub(crate) async fn with(env: &[(&str, &str)]) -> Self {
-        if !is_many() {
+        let Some(plan) = plan() else {
             let set = |builder: Builder, (key, value): &(&str, &str)| builder.env(key, value);
             return Self::from(env.iter().fold(Self::builder(), set)).await;
-        }
-        let plan = Deployment::plan()
+        };
+        let plan = plan
             .env("MINGLE_JWT_SECRET", SECRET)
             .env("MINGLE_SESSION_SECRET", SECRET)
             .env("MINGLE_PROCESS__LOG", "warn");
@@ -95,6 +101,18 @@ impl World {
         match &self.system {
             System::One(mingle) => Ledger::open(mingle.data_dir()).await,
             System::Many(deployment) => Ledger::postgres(&deployment.database().url).await,
+        }
+    }
+
+    /// Where an Envoy stands between: it has passed requests to every instance
+    /// of these services.
+    pub(crate) fn assert_meshed(&self, services: &[&str]) {
+        let System::Many(deployment) = &self.system else { return };
+        let Some(envoy) = deployment.envoy() else { return };
+        for service in services {
+            let passed = envoy.requests(service);
+            eprintln!("envoy passed {passed:?} to {service}");
+            assert!(passed.len() == 2 && !passed.contains(&0), "{service}: {passed:?}");
         }
     }
 

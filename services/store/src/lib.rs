@@ -6,7 +6,7 @@
 //! - [`postgres`]: the database of many processes.
 //! - [`mod@redis`]: the shared index and fast path, its connections, scripts and
 //!   fence.
-//! - [`sql`]: one statement in the words of both.
+//! - [`mod@sql`]: one statement in the words of both.
 //! - [`bus`]: topics within a process and between processes.
 //! - [`commit`]: group commit, many writers in one transaction.
 //! - [`breaker`], [`failover`]: a primary, a secondary, and the decision

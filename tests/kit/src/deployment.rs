@@ -1,8 +1,8 @@
 //! Many `mingle` processes over one Redis and one PostgreSQL.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use crate::{Builder, Mingle, Postgres, Redis, TestDatabase, free_port};
+use crate::{Builder, Envoy, Mingle, Postgres, Redis, TestDatabase, free_port};
 
 /// Each role with how many processes it has.
 const SHAPE: &[(&str, usize)] =
@@ -13,6 +13,8 @@ const SHAPE: &[(&str, usize)] =
 pub struct Plan {
     env: Vec<(String, String)>,
     own_postgres: bool,
+    envoy: bool,
+    program: Option<PathBuf>,
 }
 
 impl Plan {
@@ -30,6 +32,21 @@ impl Plan {
         self
     }
 
+    /// With an [`Envoy`] between the callers and two instances of every
+    /// service.
+    #[must_use]
+    pub fn envoy(mut self) -> Self {
+        self.envoy = true;
+        self
+    }
+
+    /// Runs this program in place of the built `mingle`.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
+        self
+    }
+
     /// Starts servers and processes, and waits until all are ready.
     pub async fn start(self) -> Deployment {
         let own = if self.own_postgres { Some(Postgres::start().await) } else { None };
@@ -39,19 +56,32 @@ impl Plan {
         };
         let database = server.database().await;
         let redis = Redis::start().await;
-        let places: Vec<Place> =
-            SHAPE.iter().flat_map(|(role, count)| (0..*count).map(|_| Place::new(role))).collect();
+        let least = if self.envoy { 2 } else { 1 };
+        let places = SHAPE
+            .iter()
+            .flat_map(|(role, count)| (0..*count.max(&least)).map(|_| (Place::new(role), None)));
         let mut deployment = Deployment {
             redis,
             postgres: own,
             database,
             env: self.env,
-            processes: places.into_iter().map(|place| (place, None)).collect(),
+            program: self.program,
+            envoy: None,
+            processes: places.collect(),
             own: Vec::new(),
         };
+        if self.envoy {
+            let services = services().map(|role| (role, deployment.grpc(role)));
+            deployment.envoy = Some(Envoy::start(services.collect()).await);
+        }
         deployment.start().await;
         deployment
     }
+}
+
+/// The roles that others call.
+fn services() -> impl Iterator<Item = &'static str> {
+    SHAPE.iter().map(|(role, _)| *role).filter(|role| *role != "gateway")
 }
 
 /// A role and the ports that it keeps over restarts.
@@ -76,6 +106,8 @@ pub struct Deployment {
     postgres: Option<Postgres>,
     database: TestDatabase,
     env: Vec<(String, String)>,
+    program: Option<PathBuf>,
+    envoy: Option<Envoy>,
     processes: Vec<(Place, Option<Mingle>)>,
     /// What one process has beside the others: its port of gRPC and the pair.
     own: Vec<(u16, String, String)>,
@@ -103,6 +135,9 @@ impl Deployment {
                     process.ready().await;
                 }
             }
+        }
+        if let Some(envoy) = &self.envoy {
+            envoy.settle().await;
         }
     }
 
@@ -157,6 +192,27 @@ impl Deployment {
         }
     }
 
+    /// Kills every process.
+    pub fn kill9_all(&mut self) {
+        for (_, process) in &mut self.processes {
+            if let Some(mut process) = process.take() {
+                process.kill9();
+            }
+        }
+    }
+
+    /// The processes that run, each with its role.
+    pub fn running(&self) -> impl Iterator<Item = (&'static str, &Mingle)> {
+        let all = self.processes.iter();
+        all.filter_map(|(place, process)| Some((place.role, process.as_ref()?)))
+    }
+
+    /// What stands between, if anything does.
+    #[must_use]
+    pub fn envoy(&self) -> Option<&Envoy> {
+        self.envoy.as_ref()
+    }
+
     /// Where the gateways listen.
     #[must_use]
     pub fn gateways(&self) -> Vec<std::net::SocketAddr> {
@@ -203,9 +259,13 @@ impl Deployment {
                 .env("DATABASE_URL", &self.database.url)
                 .env("MINGLE_DATABASE__MAX_CONNECTIONS", "8");
         }
-        for (role, _) in SHAPE.iter().filter(|(role, _)| *role != "gateway") {
-            let peers: Vec<_> =
-                self.grpc(role).iter().map(|at| format!("\"http://{at}\"")).collect();
+        if let Some(program) = &self.program {
+            builder = builder.program(program);
+        }
+        for role in services() {
+            let at = self.envoy.as_ref().map(|envoy| vec![envoy.address(role)]);
+            let at = at.unwrap_or_else(|| self.grpc(role));
+            let peers: Vec<_> = at.iter().map(|at| format!("\"http://{at}\"")).collect();
             let key = format!("MINGLE_PEERS__{}", role.to_uppercase());
             builder = builder.env(key, format!("[{}]", peers.join(", ")));
         }

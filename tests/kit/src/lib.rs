@@ -7,6 +7,7 @@
 
 mod binary;
 mod deployment;
+mod envoy;
 mod eventually;
 mod log;
 mod mingle;
@@ -17,6 +18,7 @@ mod server;
 
 pub use binary::binary;
 pub use deployment::{Deployment, Plan};
+pub use envoy::Envoy;
 pub use eventually::{Outcome, eventually};
 pub use mingle::{Builder, Finished, Mingle};
 pub use otlp::{Collector, Span};

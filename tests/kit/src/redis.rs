@@ -34,7 +34,7 @@ impl Redis {
     }
 
     /// The same with more settings, each by its name in `redis.conf`. Relative
-    /// paths are below [`Redis::folder`].
+    /// paths are below the folder of [`Redis::server`].
     ///
     /// # Panics
     ///
