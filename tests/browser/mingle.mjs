@@ -18,6 +18,8 @@ const START_MS = 60_000;
 /** The default grace period of the server: an exit after SIGTERM takes no longer. */
 const GRACE_MS = 10_000;
 const TEST_MS = process.env.MINGLE_SOAK ? 900_000 : 120_000;
+/** Quotas of what tests do more often than people may. */
+const QUOTAS = ["RATELIMIT__LIMITS__CHAT_MESSAGE", "RATELIMIT__LIMITS__QUEUE_JOIN", "CHAT__LIMIT", "MATCHMAKING__LIMIT"];
 const SHAPE = process.env.MINGLE_TEST_DEPLOYMENT;
 
 const isReady = ({ ready }) => ready === "mingle";
@@ -63,7 +65,8 @@ class OneProcess extends Gateways {
   async start() {
     this.#data ??= await mkdtemp(path.join(tmpdir(), "mingle-browser-"));
     const listen = ["GATEWAY", "GRPC", "PROBES"].map((section) => [`MINGLE_${section}__LISTEN`, "127.0.0.1:0"]);
-    const env = { ...Object.fromEntries(listen), MINGLE_DATA__DIR: this.#data };
+    const quotas = QUOTAS.map((limit) => [`MINGLE_${limit}__QUOTA`, "1000000"]);
+    const env = { ...Object.fromEntries([...listen, ...quotas]), MINGLE_DATA__DIR: this.#data };
     this.#program = new Program(named("MINGLE_BIN"), [], { cwd: this.#data, env });
     this.lead(await this.#program.says("ready", isReady, START_MS));
   }

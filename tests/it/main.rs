@@ -14,6 +14,7 @@ mod grpc;
 mod half_open;
 mod http;
 mod ledger;
+mod limits;
 mod main_job;
 mod processes;
 mod resume;

@@ -1,5 +1,6 @@
 //! `[chat]`
 
+use mingle_client::ratelimit::Terms;
 use mingle_runtime::config::{Problems, Section};
 use serde::Deserialize;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub hold_ms: u64,
     /// Between two comparisons with the database.
     pub heads_ms: u64,
+    /// Of what one user says, while ratelimit does not answer.
+    pub limit: Terms,
 }
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -60,5 +63,8 @@ impl Section for Config {
         within("stream_queue_bytes", bytes, "must be at least 16384, more than one event");
         within("hold_ms", (1..=10_000).contains(&self.hold_ms), "must be 1 to 10000");
         within("heads_ms", (10..=600_000).contains(&self.heads_ms), "must be 10 to 600000");
+        within("limit.quota", self.limit.quota >= 1, "must be at least 1");
+        let window = (1..=86_400_000).contains(&self.limit.window_ms);
+        within("limit.window_ms", window, "must be 1 to 86400000");
     }
 }

@@ -1,10 +1,15 @@
 //! How a call of chat can fail.
 
+use std::time::Duration;
+
 use mingle_proto::errors::v1::Reason;
 use mingle_runtime::status::{Coded, Kind, render};
 use mingle_store::ErrorKind;
 
 use crate::domain::{Fault, Invalid, Refusal};
+
+/// When to try again what a backend did not do.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +23,15 @@ pub enum Error {
     /// The stream follows as many rooms as it may.
     #[error("the stream follows as many rooms as it may")]
     TooManyRooms,
+    /// The sender has said as much as they may for now.
+    #[error("too many messages")]
+    RateLimited {
+        /// When they may say more.
+        retry_after: Duration,
+    },
+    /// The limit cannot be charged as it is asked.
+    #[error("the limit cannot be charged")]
+    Limit(#[source] Box<tonic::Status>),
     /// The database failed.
     #[error("the database does not serve now")]
     Store(#[from] mingle_store::Error),
@@ -31,13 +45,13 @@ impl Coded for Error {
         match self {
             Self::Invalid(_) => Kind::Invalid,
             Self::Refused(refusal) => coded(*refusal).0,
-            Self::TooManyRooms => Kind::Exhausted,
+            Self::TooManyRooms | Self::RateLimited { .. } => Kind::Exhausted,
             Self::Store(error) => match error.kind() {
                 ErrorKind::Unavailable => Kind::Unavailable,
                 ErrorKind::Timeout => Kind::Timeout,
                 _ => Kind::Internal,
             },
-            Self::Unexpected => Kind::Internal,
+            Self::Limit(_) | Self::Unexpected => Kind::Internal,
         }
     }
 
@@ -50,12 +64,20 @@ impl Coded for Error {
             },
             Self::Refused(refusal) => coded(*refusal).1,
             Self::TooManyRooms => Reason::TooManyRooms,
+            Self::RateLimited { .. } => Reason::RateLimited,
             Self::Store(error) => match error.kind() {
                 ErrorKind::Unavailable => Reason::Unavailable,
                 ErrorKind::Timeout => Reason::Deadline,
                 _ => Reason::Internal,
             },
-            Self::Unexpected => Reason::Internal,
+            Self::Limit(_) | Self::Unexpected => Reason::Internal,
+        }
+    }
+
+    fn retry_after(&self) -> Duration {
+        match self {
+            Self::RateLimited { retry_after } => *retry_after,
+            _ => RETRY,
         }
     }
 

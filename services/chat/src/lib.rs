@@ -19,7 +19,7 @@ pub use config::Config;
 
 use crate::{
     fanout::{Board, Bounds, Hub, Settings},
-    service::{Chat, Sweep, sweep},
+    service::{Charges, Chat, Sweep, sweep},
     store::{Options, SqlStore, Store},
 };
 
@@ -30,12 +30,13 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     let Backends { database, bus, clock, .. } = backends;
     let board = Board::start(bus, clock.clone(), &ctx.tasks);
     let options = Options { append_batch: config.append_batch, max_members: config.max_members };
+    let charges = Charges::new(&ctx, config.limit, clock.clone());
     let store = SqlStore::open(database, clock.clone(), Arc::new(board.clone()), options).await?;
     let store: Arc<dyn Store> = Arc::new(store);
 
     let settings = settings(&config);
     let hub = Hub::start(board, store.clone(), settings, ctx.tasks.clone(), ctx.stop.clone());
-    let service = Chat::new(store.clone(), hub);
+    let service = Chat::new(store.clone(), hub, charges);
 
     ctx.tasks.spawn(sweep(store, clock, times(&config), ctx.stop.clone()));
 

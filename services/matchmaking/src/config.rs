@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use mingle_client::ratelimit::Terms;
 use mingle_runtime::config::{Problems, Section};
 use serde::Deserialize;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub call_ms: u64,
     /// Pause between two readings of what is followed.
     pub recheck_ms: u64,
+    /// Of joins of one user, while ratelimit does not answer.
+    pub limit: Terms,
     /// The pools, by name.
     pub pools: BTreeMap<String, PoolConfig>,
 }
@@ -165,6 +168,8 @@ impl Section for Config {
             ("matchmaking.max_matches", self.max_matches > 0),
             ("matchmaking.call_ms", self.call_ms > 0),
             ("matchmaking.recheck_ms", self.recheck_ms > 0),
+            ("matchmaking.limit.quota", self.limit.quota > 0),
+            ("matchmaking.limit.window_ms", self.limit.window_ms > 0),
         ];
         for (key, holds) in positive {
             problems.require(holds, key, "must be above 0");

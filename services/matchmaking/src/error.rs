@@ -1,11 +1,16 @@
 //! How a call can fail.
 
+use std::time::Duration;
+
 use mingle_proto::errors::v1::Reason;
 use mingle_runtime::status::{Coded, Kind, render};
 use mingle_store::ErrorKind;
 use tonic::Status;
 
 use crate::{store::Differs, wire::Refusal};
+
+/// When to try again what a backend did not do.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +27,15 @@ pub enum Error {
     /// One stream follows as many tickets as it may.
     #[error("the stream follows as many tickets as it may")]
     TooManyTickets,
+    /// The user has joined as often as they may for now.
+    #[error("too many joins")]
+    RateLimited {
+        /// When they may join again.
+        retry_after: Duration,
+    },
+    /// The limit cannot be charged as it is asked.
+    #[error("the limit cannot be charged")]
+    Limit(#[source] Box<Status>),
     /// A backend failed.
     #[error("the tickets cannot be read or written now")]
     Store(#[from] mingle_store::Error),
@@ -33,7 +47,8 @@ impl Coded for Error {
             Self::Refused(_) => Kind::Invalid,
             Self::TicketNotFound => Kind::NotFound,
             Self::AlreadyWaiting(_) => Kind::Exists,
-            Self::TooManyTickets => Kind::Exhausted,
+            Self::TooManyTickets | Self::RateLimited { .. } => Kind::Exhausted,
+            Self::Limit(_) => Kind::Internal,
             Self::Store(error) => match error.kind() {
                 ErrorKind::Unavailable => Kind::Unavailable,
                 ErrorKind::Timeout => Kind::Timeout,
@@ -48,6 +63,8 @@ impl Coded for Error {
             Self::TicketNotFound => Reason::TicketNotFound,
             Self::AlreadyWaiting(_) => Reason::AlreadyWaiting,
             Self::TooManyTickets => Reason::Overloaded,
+            Self::RateLimited { .. } => Reason::RateLimited,
+            Self::Limit(_) => Reason::Internal,
             Self::Store(error) => match error.kind() {
                 ErrorKind::Unavailable => Reason::Unavailable,
                 ErrorKind::Timeout => Reason::Deadline,
@@ -63,6 +80,13 @@ impl Coded for Error {
             Self::AlreadyWaiting(Differs::Attributes) => "attributes",
             Self::AlreadyWaiting(Differs::Wants) => "wants",
             _ => "",
+        }
+    }
+
+    fn retry_after(&self) -> Duration {
+        match self {
+            Self::RateLimited { retry_after } => *retry_after,
+            _ => RETRY,
         }
     }
 }

@@ -17,7 +17,7 @@ use tonic::service::Routes;
 pub use config::Config;
 pub use error::Error;
 
-use service::{Feed, Matcher, Rooms, Service, Sweep, matcher::Parts, rooms::Limits};
+use service::{Charges, Feed, Matcher, Rooms, Service, Sweep, matcher::Parts, rooms::Limits};
 use store::{Index, Tickets, memory::Memory, redis::RedisIndex, sql::SqlTickets};
 
 /// Binds the role: rows in the database, the index on Redis if there is one.
@@ -51,7 +51,8 @@ pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<
         Some(redis) => Arc::new(RedisIndex::new(redis, &pools, clock.clone())),
         None => Arc::new(Memory::new(&pools)),
     };
-    let parts = Parts { tickets, index, rooms, feed, clock };
+    let charges = Charges::new(ctx, config.limit);
+    let parts = Parts { tickets, index, rooms, feed, clock, charges };
     let matcher = Matcher::new(pools, parts, config.max_matches, ctx);
     Ok((matcher, config))
 }

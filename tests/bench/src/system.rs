@@ -13,6 +13,8 @@ use crate::{child::Child, plan::Plan, proc, token};
 
 /// The database in its data folder.
 const DATABASE: &str = "mingle.db";
+/// Of the limits of users, which a load is not to meet.
+const QUOTA: &str = "100000000";
 
 /// A whole Mingle in one process, on free ports and an empty data folder.
 pub(crate) struct System {
@@ -32,6 +34,10 @@ impl System {
             ("MINGLE_PROBES__LISTEN", "127.0.0.1:0"),
             ("MINGLE_DATA__DIR", dir),
             ("MINGLE_JWT_SECRET", token::SECRET),
+            ("MINGLE_RATELIMIT__LIMITS__CHAT_MESSAGE__QUOTA", QUOTA),
+            ("MINGLE_RATELIMIT__LIMITS__QUEUE_JOIN__QUOTA", QUOTA),
+            ("MINGLE_CHAT__LIMIT__QUOTA", QUOTA),
+            ("MINGLE_MATCHMAKING__LIMIT__QUOTA", QUOTA),
             ("MINGLE_GATEWAY__LIMITS__MAX_CONNECTIONS", "20000"),
         ];
         all.extend_from_slice(variables);

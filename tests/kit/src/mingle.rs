@@ -19,6 +19,16 @@ const START: Duration = Duration::from_secs(60);
 /// REDIS_* or DATABASE_URL of the machine, stays out of the test.
 const INHERITED: &[&str] = &["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE", "RUST_LOG"];
 
+/// Quotas of what tests do more often than people may, unless they say so.
+const QUOTAS: &[&str] = &[
+    "MINGLE_RATELIMIT__LIMITS__CHAT_MESSAGE__QUOTA",
+    "MINGLE_RATELIMIT__LIMITS__QUEUE_JOIN__QUOTA",
+    "MINGLE_CHAT__LIMIT__QUOTA",
+    "MINGLE_MATCHMAKING__LIMIT__QUOTA",
+];
+/// More than any test does.
+const UNMET: &str = "1000000";
+
 /// How to start a [`Mingle`].
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -101,6 +111,7 @@ impl Builder {
             .env("MINGLE_GRPC__LISTEN", "127.0.0.1:0")
             .env("MINGLE_PROBES__LISTEN", "127.0.0.1:0")
             .env("MINGLE_DATA__DIR", &data_dir)
+            .envs(QUOTAS.iter().map(|key| (key, UNMET)))
             .envs(self.env)
             .args(self.args)
             .stdin(Stdio::null())

@@ -1,5 +1,6 @@
 //! The RPCs: parse, ask the store, answer.
 
+mod charge;
 mod reads;
 mod sweep;
 mod writes;
@@ -18,6 +19,7 @@ use crate::{
     store::{Announce as _, Store},
 };
 
+pub use charge::Charges;
 pub use sweep::{Sweep, sweep};
 
 /// Chat over a store and a hub.
@@ -25,14 +27,15 @@ pub use sweep::{Sweep, sweep};
 pub struct Chat {
     store: Arc<dyn Store>,
     hub: Hub,
+    charges: Arc<Charges>,
 }
 
 type Answer<T> = Result<T, Error>;
 
 impl Chat {
-    /// Serves what `store` holds and `hub` follows.
-    pub fn new(store: Arc<dyn Store>, hub: Hub) -> Self {
-        Self { store, hub }
+    /// Serves what `store` holds and `hub` follows; messages are `charges`'.
+    pub fn new(store: Arc<dyn Store>, hub: Hub, charges: Charges) -> Self {
+        Self { store, hub, charges: Arc::new(charges) }
     }
 
     /// Has an intent done; a refusal is an error from here on.

@@ -4,9 +4,9 @@ use mingle_proto::chat::v1 as proto;
 use mingle_runtime::telemetry;
 use proto::{ReadSignal, Signal, signal};
 
-use super::{Answer, Chat};
+use super::{Answer, Chat, charge::Charge};
 use crate::{
-    domain::{Answer as Told, Refusal, View, Written},
+    domain::{Answer as Told, Intent, NewMessage, Refusal, View, Written},
     error::Error,
     wire,
 };
@@ -54,7 +54,13 @@ impl Chat {
         request: proto::SendRequest,
     ) -> Answer<proto::SendResponse> {
         let (room_id, intent) = wire::send(request)?;
-        let written = self.write(room_id.clone(), intent).await?;
+        let Intent::Message(message) = &intent else { return Err(Error::Unexpected) };
+        let charge = self.charge(&room_id, message).await?;
+        let written = self.write(room_id.clone(), intent).await;
+        if let Some(charge) = charge {
+            self.charges.settle(charge, &written).await;
+        }
+        let written = written?;
         let Told::Sent(first) = written.answer else { return Err(Error::Unexpected) };
         if written.events.is_empty() {
             self.announce_again(&room_id, first.position.seq).await;
@@ -65,6 +71,19 @@ impl Chat {
             sent_at: Some(wire::timestamp(first.sent_at)),
             trace_id: first.trace_id,
         })
+    }
+
+    /// What to charge for is charged; `None` when it was said before.
+    async fn charge(&self, room_id: &str, message: &NewMessage) -> Answer<Option<Charge>> {
+        match self.charges.charge(room_id, message).await {
+            Ok(charge) => Ok(Some(charge)),
+            Err(denied @ Error::RateLimited { .. }) => {
+                let NewMessage { sender, client_msg_id, .. } = message;
+                let said = self.store.is_said(room_id, sender, client_msg_id).await?;
+                if said { Ok(None) } else { Err(denied) }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn answer_edit(

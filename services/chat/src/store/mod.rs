@@ -31,6 +31,10 @@ pub trait Store: Send + Sync + 'static {
     /// What happened is announced with `traceparent` before this returns.
     async fn write(&self, wish: Wish, traceparent: String) -> Result<Verdict>;
 
+    /// Tells whether `sender` has said something in the room by this
+    /// `client_msg_id`, whatever it was.
+    async fn is_said(&self, room_id: &str, sender: &str, client_msg_id: &str) -> Result<bool>;
+
     /// Reads a room as `user` sees it; `None` when there is none.
     async fn view(&self, room_id: &str, user: &str) -> Result<Option<View>>;
 

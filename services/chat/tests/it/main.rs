@@ -15,6 +15,7 @@ mod fields;
 mod follow;
 mod grpc;
 mod ledger;
+mod limits;
 mod opening;
 mod plans;
 mod publishers;

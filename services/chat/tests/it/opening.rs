@@ -9,15 +9,16 @@ use std::{
 
 use async_trait::async_trait;
 use mingle_chat::{
+    Config,
     domain::{Bookmark, Kind, Membership, Position, Verdict, View, Wish},
     fanout::{Board, Bounds, Hub, Settings},
-    service::Chat,
+    service::{Charges, Chat},
     store::{Nobody, Options, Page, Replay, Store},
 };
 use mingle_proto::chat::v1::{
     chat_service_client::ChatServiceClient, chat_service_server::ChatServiceServer,
 };
-use mingle_runtime::{Context, grpc::Transport};
+use mingle_runtime::{Context, config::Section as _, grpc::Transport};
 use mingle_store::{
     Result,
     bus::{Announcement, Bus, Memory, Subscription},
@@ -91,6 +92,9 @@ impl Store for Stale {
     async fn write(&self, wish: Wish, traceparent: String) -> Result<Verdict> {
         self.store.write(wish, traceparent).await
     }
+    async fn is_said(&self, room_id: &str, sender: &str, key: &str) -> Result<bool> {
+        self.store.is_said(room_id, sender, key).await
+    }
     async fn view(&self, room_id: &str, user: &str) -> Result<Option<View>> {
         self.store.view(room_id, user).await
     }
@@ -147,14 +151,16 @@ async fn what_is_said_before_the_bus_listens_is_before_the_head() {
 #[tokio::test]
 async fn what_is_said_while_the_head_is_read_follows_it() {
     let stage = Stage::new().await;
-    let ctx = Context::for_test(&[], "");
+    let ctx = Context::for_test(&[Config::DEFAULTS], "");
+    let terms = ctx.config.read::<Config>().unwrap().limit;
+    let charges = Charges::new(&ctx, terms, stage.clock.clone());
     let board = Board::start(stage.bus.clone(), stage.clock.clone(), &ctx.tasks);
     let store = stage.store_with(stage.clock.clone(), Arc::new(board.clone()), OPTIONS).await;
     let stale = Arc::new(Stale { store: store.clone(), interruption: Interruption::default() });
     let queue = Bounds { messages: 100, bytes: 100_000 };
     let settings = Settings { hold: NEVER, heads: NEVER, queue, rooms: 10 };
     let hub = Hub::start(board, stale.clone(), settings, ctx.tasks.clone(), ctx.stop.clone());
-    let routes = Routes::new(ChatServiceServer::new(Chat::new(stale.clone(), hub)));
+    let routes = Routes::new(ChatServiceServer::new(Chat::new(stale.clone(), hub, charges)));
     let client = ChatServiceClient::new(Transport::local(routes));
     let room = pair(&*store).await;
     stale.interruption.plan(&store, &room);

@@ -62,6 +62,10 @@ impl Store for Counted {
         self.store.write(wish, traceparent).await
     }
 
+    async fn is_said(&self, room_id: &str, sender: &str, key: &str) -> Result<bool> {
+        self.store.is_said(room_id, sender, key).await
+    }
+
     async fn view(&self, room_id: &str, user: &str) -> Result<Option<View>> {
         self.store.view(room_id, user).await
     }

@@ -25,5 +25,10 @@ fn every_problem_is_told_by_its_key() {
     for key in wrong.split_whitespace().filter(|word| word.contains('_')) {
         assert!(told.contains(&format!("chat.{key}: must be")), "{key} in {told}");
     }
+    let wrong = "[chat.limit]\nquota = 0\nwindow_ms = 0";
+    let told = read(wrong).unwrap_err();
+    assert!(told.contains("chat.limit.quota: must be"), "{told}");
+    assert!(told.contains("chat.limit.window_ms: must be"), "{told}");
+    assert!(read("[chat.limit]\noutage = 'never'").unwrap_err().contains("outage"));
     assert!(read("[chat]\nappend_bach = 1").unwrap_err().contains("append_bach"));
 }

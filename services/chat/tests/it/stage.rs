@@ -70,7 +70,18 @@ impl Stage {
         clock: Arc<dyn Clock>,
         overrides: &str,
     ) -> Process {
-        let ctx = Context::for_test(&[Config::DEFAULTS], overrides);
+        let overrides = format!("{overrides}\n[chat.limit]\nquota = 1000000\n");
+        let ctx = Context::for_test(&[Config::DEFAULTS], &overrides);
+        self.serve_in(ctx, bus, clock).await
+    }
+
+    /// The same with just this configuration and these peers.
+    pub(crate) async fn serve_in(
+        &self,
+        ctx: Context,
+        bus: Arc<dyn Bus>,
+        clock: Arc<dyn Clock>,
+    ) -> Process {
         let backends = Backends { database: self.database.clone().into(), redis: None, bus, clock };
         let bound = bind(ctx.clone(), backends).await.unwrap();
         let client = ChatServiceClient::new(Transport::local(bound.into_routes().unwrap()));

@@ -52,8 +52,8 @@ pub struct Verdict {
 ///
 /// **Degraded**: when the service does not answer in time, or cannot count,
 /// the policy of the limit decides, marked in the verdict. Counting here
-/// (`Outage::Local`) knows no repeats and no refunds, and forgets with the
-/// process.
+/// (`Outage::Local`) knows no repeats, gives back by [`Limiter::forget`], and
+/// ends with the process.
 #[derive(Clone)]
 pub struct Limiter<T> {
     client: RateLimitServiceClient<T>,
@@ -130,6 +130,12 @@ where
             Ok(response) => Ok(response?.into_inner().refunded),
             Err(_) => Err(Status::deadline_exceeded("no answer in time")),
         }
+    }
+
+    /// Gives back what was counted here, for work that was not done: the way
+    /// back of a charge whose verdict is degraded.
+    pub fn forget(&self, policy: &Policy, subject: &str, cost: u64) {
+        self.shared.local.give_back(&policy.limit, subject, cost.max(1));
     }
 
     fn decide(&self, policy: &Policy, subject: &str, cost: u64) -> Verdict {

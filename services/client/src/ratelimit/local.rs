@@ -78,6 +78,19 @@ impl Window {
         Counted { allowed: retry_after.is_zero(), remaining, retry_after, reset_after }
     }
 
+    /// Takes the newest cost out first; never more than is there.
+    fn give_back(&mut self, mut cost: u64) {
+        while let Some((_, held)) = self.0.back_mut() {
+            let less = cost.min(*held);
+            *held -= less;
+            cost -= less;
+            if *held > 0 {
+                return;
+            }
+            self.0.pop_back();
+        }
+    }
+
     fn add(&mut self, share: Share, now: Duration, cost: u64) {
         let grain = match share.quota {
             ..=EXACT => 1,
@@ -104,7 +117,7 @@ impl Local {
 
     pub(super) fn charge(&self, limit: &str, subject: &str, share: Share, cost: u64) -> Counted {
         let now = self.began.elapsed();
-        let key: Arc<str> = format!("{limit}\0{subject}").into();
+        let key = key(limit, subject);
         let mut held = self.held.lock();
         let held = &mut *held;
         let mut window = held.windows.remove(&key).unwrap_or_default();
@@ -122,6 +135,24 @@ impl Local {
         }
         counted
     }
+
+    /// Gives back what was charged of a limit and not forgotten since.
+    pub(super) fn give_back(&self, limit: &str, subject: &str, cost: u64) {
+        let key = key(limit, subject);
+        let mut held = self.held.lock();
+        let held = &mut *held;
+        let Some(mut window) = held.windows.remove(&key) else { return };
+        held.ends.remove(&(window.end(), key.clone()));
+        window.give_back(cost);
+        if !window.0.is_empty() {
+            held.ends.insert((window.end(), key.clone()));
+            held.windows.insert(key, window);
+        }
+    }
+}
+
+fn key(limit: &str, subject: &str) -> Arc<str> {
+    format!("{limit}\0{subject}").into()
 }
 
 #[cfg(test)]
@@ -152,6 +183,27 @@ mod tests {
         assert!(local.charge("api", "ann", share, 1).allowed);
         assert!(!local.charge("api", "ann", share, 1).allowed);
         assert_eq!(local.charge("api", "ann", share, 4).retry_after, Duration::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_is_free_again_and_never_more() {
+        let local = Local::new();
+        let share = Share { quota: 3, window: MINUTE };
+        local.give_back("api", "ann", 1);
+        for cost in [1, 2] {
+            assert!(local.charge("api", "ann", share, cost).allowed);
+            tokio::time::advance(Duration::from_secs(10)).await;
+        }
+        local.give_back("api", "ann", 1);
+        assert_eq!(local.charge("api", "ann", share, 1).remaining, 0);
+        assert_eq!(
+            local.charge("api", "ann", share, 1).retry_after,
+            Duration::from_secs(40),
+            "the newest is given back"
+        );
+        local.give_back("api", "ann", 9);
+        assert_eq!(local.charge("api", "ann", share, 1).remaining, 2);
+        assert_eq!(local.held.lock().ends.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,4 +12,4 @@ mod policy;
 
 pub use layer::{RateLimit, RateLimitLayer};
 pub use limiter::{DEADLINE, Limiter, Verdict};
-pub use policy::{Outage, Policy};
+pub use policy::{Outage, Policy, Terms};

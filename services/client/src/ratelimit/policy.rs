@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// What decides when nobody can count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outage {
     /// This process counts its share of the quota in memory.
     #[default]
@@ -25,4 +28,24 @@ pub struct Policy {
     pub window: Duration,
     /// What decides when nobody can count.
     pub outage: Outage,
+}
+
+/// What a caller's configuration says of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// Cost that a window admits, at least 1.
+    pub quota: u64,
+    /// Length of the window, at least 1.
+    pub window_ms: u64,
+    /// `local`, `open` or `closed`.
+    pub outage: Outage,
+}
+
+impl Terms {
+    /// These terms of the limit with this name.
+    pub fn of(self, limit: &str) -> Policy {
+        let window = Duration::from_millis(self.window_ms);
+        Policy { limit: limit.to_owned(), quota: self.quota, window, outage: self.outage }
+    }
 }

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{Feed, Rooms, past::Past, proofs::Proofs};
+use super::{Charges, Feed, Rooms, charge::Charge, past::Past, proofs::Proofs};
 use crate::{
     domain::{
         Entry, Liveness, Pool, Position, Proposal, Snapshot, State, Ticket, pool::Pools,
@@ -28,6 +28,7 @@ pub struct Matcher {
     pub(super) feed: Arc<Feed>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) proofs: Proofs,
+    charges: Charges,
     past: HashMap<String, Mutex<Past>>,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -46,6 +47,8 @@ pub struct Parts {
     pub feed: Arc<Feed>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What joins cost.
+    pub charges: Charges,
 }
 
 impl Matcher {
@@ -56,7 +59,7 @@ impl Matcher {
         max_matches: usize,
         ctx: &mingle_runtime::Context,
     ) -> Arc<Self> {
-        let Parts { tickets, index, rooms, feed, clock } = parts;
+        let Parts { tickets, index, rooms, feed, clock, charges } = parts;
         let past = pools.keys().map(|name| (name.clone(), Mutex::default())).collect();
         let proofs = Proofs::start(index.clone(), clock.clone());
         let permits = Arc::new(Semaphore::new(max_matches));
@@ -69,6 +72,7 @@ impl Matcher {
             feed,
             clock,
             proofs,
+            charges,
             past,
             permits,
             tasks,
@@ -76,36 +80,18 @@ impl Matcher {
         })
     }
 
-    /// Makes a ticket and begins to look for a partner.
+    /// Makes a ticket and begins to look for a partner. The user is charged for
+    /// a new one.
     #[tracing::instrument(name = "matchmaking.create", skip_all, fields(pool = join.pool.name()))]
     pub async fn create(self: &Arc<Self>, join: Join) -> Result<Ticket, Error> {
         let now = self.clock.now_ms();
-        let rules = join.pool.rules();
-        let lease = (join.liveness == Liveness::Lease).then(|| now + rules.lease_ms);
-        let ticket = Ticket {
-            ticket_id: Uuid::now_v7().to_string(),
-            user_id: join.actor,
-            pool: join.pool.name().to_owned(),
-            content: join.content,
-            state: State::Waiting,
-            liveness: join.liveness,
-            lease_until: lease,
-            created_at: now,
-            expires_at: now + rules.ticket_ttl_ms,
-            ended_at: None,
-            of: None,
-            told: false,
-        };
-        let mut created = self.tickets.create(ticket.clone(), now).await?;
-        if let Created::Existing(known) = &created
-            && known.is_settled()
-            && join.told.contains(&known.ticket_id)
-        {
-            // The gateway's own note of it is still on its way.
-            self.tickets.told(vec![known.ticket_id.clone()]).await?;
-            created = self.tickets.create(ticket.clone(), now).await?;
+        let ticket = asked(&join, now);
+        let charge = self.charge(&join, &ticket).await?;
+        let created = self.record(&join, &ticket).await;
+        if let Some(charge) = charge {
+            self.charges.settle(charge, &created).await;
         }
-        let ticket = match created {
+        let ticket = match created? {
             Created::New { overdue } => {
                 if let Some(overdue) = overdue {
                     self.left(&overdue).await;
@@ -119,6 +105,33 @@ impl Matcher {
             self.look(&join.pool, &ticket, now).await;
         }
         Ok(ticket)
+    }
+
+    /// Charges for `ticket`; `None` when the user has one already.
+    async fn charge(&self, join: &Join, ticket: &Ticket) -> Result<Option<Charge>, Error> {
+        let denied = match self.charges.charge(&ticket.user_id, &ticket.ticket_id).await {
+            Ok(charge) => return Ok(Some(charge)),
+            Err(denied @ Error::RateLimited { .. }) => denied,
+            Err(error) => return Err(error),
+        };
+        let active = self.tickets.active(&ticket.pool, &ticket.user_id, ticket.created_at).await?;
+        let stays = |it: &Ticket| !(it.is_settled() && join.told.contains(&it.ticket_id));
+        if active.is_some_and(|it| stays(&it)) { Ok(None) } else { Err(denied) }
+    }
+
+    async fn record(&self, join: &Join, ticket: &Ticket) -> Result<Created> {
+        let now = ticket.created_at;
+        let created = self.tickets.create(ticket.clone(), now).await?;
+        match &created {
+            Created::Existing(known)
+                if known.is_settled() && join.told.contains(&known.ticket_id) =>
+            {
+                // The gateway's own note of it is still on its way.
+                self.tickets.told(vec![known.ticket_id.clone()]).await?;
+                self.tickets.create(ticket.clone(), now).await
+            }
+            _ => Ok(created),
+        }
     }
 
     /// Ends a ticket; an outcome that its owner waits for is announced.
@@ -276,5 +289,25 @@ impl Matcher {
             tracing::warn!(%error, "a stale entry stays until it is proposed");
         }
         self.feed.announce(ticket).await;
+    }
+}
+
+/// The ticket that is asked for.
+fn asked(join: &Join, now: i64) -> Ticket {
+    let rules = join.pool.rules();
+    let lease = (join.liveness == Liveness::Lease).then(|| now + rules.lease_ms);
+    Ticket {
+        ticket_id: Uuid::now_v7().to_string(),
+        user_id: join.actor.clone(),
+        pool: join.pool.name().to_owned(),
+        content: join.content.clone(),
+        state: State::Waiting,
+        liveness: join.liveness,
+        lease_until: lease,
+        created_at: now,
+        expires_at: now + rules.ticket_ttl_ms,
+        ended_at: None,
+        of: None,
+        told: false,
     }
 }

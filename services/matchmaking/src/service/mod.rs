@@ -6,6 +6,7 @@
 //! - [`feed`] and the watch on top of it: telling whoever follows a ticket.
 //! - [`sweep`]: what time alone brings about.
 
+mod charge;
 pub mod feed;
 pub mod matcher;
 mod past;
@@ -15,6 +16,7 @@ pub mod rpc;
 pub mod sweep;
 mod watch;
 
+pub use charge::Charges;
 pub use feed::Feed;
 pub use matcher::Matcher;
 pub use rooms::Rooms;

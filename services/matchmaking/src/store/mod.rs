@@ -96,6 +96,10 @@ pub trait Tickets: Send + Sync + 'static {
     /// owner now proves to be there.
     async fn create(&self, ticket: Ticket, now_ms: i64) -> Result<Created>;
 
+    /// Reads the active ticket of a user, if it is not overdue: what `create`
+    /// would find.
+    async fn active(&self, pool: &str, user_id: &str, now_ms: i64) -> Result<Option<Ticket>>;
+
     /// Ends a waiting ticket. `owner`, if given, must own it. `None` when there
     /// is no such ticket.
     async fn end(

@@ -14,6 +14,7 @@ mod faults;
 mod grpc;
 mod index;
 mod lifetime;
+mod limits;
 mod many;
 mod plans;
 mod queue;

@@ -12,6 +12,7 @@ macro_rules! plans {
 const PLANS: &[(&str, &[&str])] = plans! {
     "get" uses "SEARCH t USING PRIMARY KEY (ticket_id=?)", "SEARCH m USING PRIMARY KEY";
     "active" uses "SEARCH t USING INDEX mm_tickets_active (pool=? AND user_id=?)";
+    "standing" uses "SEARCH t USING INDEX mm_tickets_active (pool=? AND user_id=?)";
     "adopt" uses "SEARCH mm_tickets USING PRIMARY KEY";
     "end" uses "SEARCH mm_tickets USING PRIMARY KEY";
     "match_ticket" uses "SEARCH mm_tickets USING PRIMARY KEY";

@@ -17,7 +17,7 @@
 //! of nobody. This goes to the same rows underneath, past the service:
 //!
 //! - `end`, gone or overdue; `pair`; `complete`; `forget`
-//! - `partners`, `waiting`, `overdue`, `roomless`, `untold`, `recent_waits`,
+//! - `active`, `partners`, `waiting`, `overdue`, `roomless`, `untold`, `recent_waits`,
 //!   `probe`
 //! - of a ticket, what no answer carries: `content`, `liveness`,
 //!   `lease_until`, `expires_at`, `ended_at`, `told`; of its match,
@@ -153,6 +153,11 @@ impl Tickets for Through {
         let made_way = followed.has_ended(&previous).await;
         let overdue = if made_way { Some(Box::new(self.whole(previous).await?)) } else { None };
         Ok(Created::New { overdue })
+    }
+
+    async fn active(&self, pool: &str, user_id: &str, now_ms: i64) -> Result<Option<Ticket>> {
+        let found = self.rows.active(pool, user_id, now_ms).await?;
+        Ok(found.map(|ticket| self.names.ticket(ticket)))
     }
 
     async fn end(

@@ -49,6 +49,9 @@ pub(crate) struct Around {
     pub(crate) presence: Presence,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) overrides: String,
+    /// Without it joins are counted here, as far as `terms` says.
+    pub(crate) ratelimit: Option<Transport>,
+    pub(crate) terms: String,
 }
 
 impl Default for Around {
@@ -60,6 +63,8 @@ impl Default for Around {
             presence: Presence::default(),
             bus: Arc::new(Memory::new()),
             overrides: String::new(),
+            ratelimit: None,
+            terms: "quota = 1000000".to_owned(),
         }
     }
 }
@@ -162,7 +167,11 @@ impl World {
 }
 
 async fn assemble(around: &Around, database: Sqlite) -> (Context, Arc<Matcher>, Config) {
-    let ctx = Context::for_test(&[Config::DEFAULTS], &around.overrides);
+    let overrides = format!("{}\n[matchmaking.limit]\n{}\n", around.overrides, around.terms);
+    let ctx = Context::for_test(&[Config::DEFAULTS], &overrides);
+    if let Some(ratelimit) = &around.ratelimit {
+        ctx.peers.set(Role::Ratelimit, ratelimit.clone());
+    }
     let chat = Routes::new(ChatServiceServer::new(around.chat.clone()));
     ctx.peers.set(Role::Chat, Transport::local(chat));
     let presence = Routes::new(PresenceServiceServer::new(around.presence.clone()));

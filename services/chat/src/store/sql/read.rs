@@ -26,6 +26,11 @@ impl Store for SqlStore {
         self.submit(wish, traceparent).await
     }
 
+    async fn is_said(&self, room_id: &str, sender: &str, client_msg_id: &str) -> Result<bool> {
+        let query = sql!("keys").query().bind(json(&[(room_id, sender, client_msg_id)])?);
+        Ok(query.optional(&self.database).await?.is_some())
+    }
+
     async fn view(&self, room_id: &str, user: &str) -> Result<Option<View>> {
         let query = sql!("view").query();
         let row = query.bind(room_id).bind(user).optional(&self.database).await?;

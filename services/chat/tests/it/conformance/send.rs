@@ -29,7 +29,11 @@ pub(crate) async fn messages_take_the_next_seq_and_are_counted(s: Subject) {
 
 pub(crate) async fn a_key_stands_for_one_message(s: Subject) {
     let room = s.room(Kind::Pair, &["ann", "bob"]).await;
+    assert!(!s.store.is_said(&room, "ann", "k").await.unwrap());
     let first = s.say(&room, "ann", "k", "hello").await.unwrap();
+    assert!(s.store.is_said(&room, "ann", "k").await.unwrap());
+    assert!(!s.store.is_said(&room, "bob", "k").await.unwrap());
+    assert!(!s.store.is_said("none", "ann", "k").await.unwrap());
     s.clock.advance(5000);
     let again = s.write(&room, message("ann", "k", "hello")).await.unwrap();
     assert!(again.events.is_empty());

@@ -11,10 +11,10 @@ use mingle_store::{
 
 use super::{
     rows,
-    write::{GET, Write, Writer, Written},
+    write::{GET, Write, Writer, Written, is_overdue},
 };
 use crate::{
-    domain::{Match, Position, Ticket},
+    domain::{Match, Position, State, Ticket},
     store::{Created, End, Ended, Paired, Pairing, Tickets},
 };
 
@@ -31,6 +31,7 @@ const MIGRATIONS: Migrations = Migrations {
         sql: include_str!("../../../migrations/postgres/0001_tickets.sql"),
     }],
 };
+const STANDING: Sql = sql!("standing");
 const PARTNERS: Sql = sql!("partners");
 const WAITING: Sql = sql!("waiting");
 const OVERDUE: Sql = sql!("overdue");
@@ -73,6 +74,12 @@ impl Tickets for SqlTickets {
             Written::Created(created) => Ok(created),
             _ => Err(mixed()),
         }
+    }
+
+    async fn active(&self, pool: &str, user_id: &str, now_ms: i64) -> Result<Option<Ticket>> {
+        let row = STANDING.bind(pool).bind(user_id).optional(&self.database).await?;
+        let found = row.as_ref().map(rows::ticket).transpose()?;
+        Ok(found.filter(|it| it.state == State::Matched || !is_overdue(it, now_ms)))
     }
 
     async fn end(

@@ -274,7 +274,7 @@ async fn set(tx: &mut Tx, ticket_id: &str, state: &str, now: i64) -> Result<bool
     Ok(query.execute(tx).await? == 1)
 }
 
-fn is_overdue(ticket: &Ticket, now: i64) -> bool {
+pub(super) fn is_overdue(ticket: &Ticket, now: i64) -> bool {
     ticket.state == State::Waiting
         && (ticket.expires_at <= now || ticket.lease_until.is_some_and(|until| until <= now))
 }

@@ -36,6 +36,7 @@ use crate::{
 /// Rows are not read again by chance: what a stream tells was announced. And
 /// nobody falls silent, on however slow a machine.
 const OVERRIDES: &str = "[matchmaking]\nsweep_ms = 100\nrecheck_ms = 3600000\n\
+    [matchmaking.limit]\nquota = 1000000\n\
     [matchmaking.pools.random-chat]\nalive_ms = 3600000";
 
 /// What the instances share.

@@ -26,6 +26,8 @@ use crate::stage::{Client, Stage, traced};
 
 /// What no RPC offers: had from the database beneath.
 enum NoRpc {
+    /// `is_said`: the service's own, before it refuses a message.
+    IsSaid,
     /// `range`: the service's own, to repair what its streams missed.
     Range,
     /// `heads`: the service's own, for the same.

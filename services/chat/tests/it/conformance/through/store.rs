@@ -43,6 +43,10 @@ impl Store for Through {
         Ok(Ok(Written { answer, events: self.since(&room_id, &before).await? }))
     }
 
+    async fn is_said(&self, room_id: &str, sender: &str, key: &str) -> Result<bool> {
+        self.beneath(NoRpc::IsSaid).is_said(room_id, sender, key).await
+    }
+
     async fn view(&self, room_id: &str, user: &str) -> Result<Option<View>> {
         let stored = self.beneath(NoRpc::Untold).view(room_id, user).await?;
         // What a view lets a user do, the service does.

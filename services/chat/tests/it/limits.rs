@@ -1,0 +1,236 @@
+//! What senders are charged, at a ratelimit that is there and at one that is
+//! not.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use mingle_chat::Config;
+use mingle_proto::{
+    chat::v1::{
+        CloseRoomRequest, CreateRoomRequest, DeleteRequest, EditRequest, HistoryRequest, RoomKind,
+        SendRequest,
+    },
+    ratelimit::v1::{
+        rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
+        *,
+    },
+};
+use mingle_runtime::{Context, Role, config::Section as _, grpc::Transport, status::Described};
+use parking_lot::Mutex;
+use tonic::{Request, Response, Status, service::Routes};
+
+use crate::stage::{Client, Stage, failure};
+
+const LIMIT: &str = "chat_message";
+const QUOTA: usize = 30;
+const RETRY_MS: u64 = 12_345;
+
+/// As ratelimit answers, without time: so much of a subject, each id once.
+#[derive(Clone, Default)]
+struct Ratelimit(Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>);
+
+impl Ratelimit {
+    fn transport(&self) -> Transport {
+        Transport::local(Routes::new(RateLimitServiceServer::new(self.clone())))
+    }
+
+    /// Charges of a user that stand.
+    fn charges(&self, user: &str) -> usize {
+        self.0.lock().get(user).map_or(0, BTreeSet::len)
+    }
+
+    /// The window has passed.
+    fn forget(&self) {
+        self.0.lock().clear();
+    }
+}
+
+#[tonic::async_trait]
+impl RateLimitService for Ratelimit {
+    async fn check(&self, call: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let CheckRequest { charge, request_id } = call.into_inner();
+        let charge = charge.unwrap();
+        assert_eq!((charge.limits, charge.cost), (vec![LIMIT.to_owned()], 1));
+        assert!((1..=256).contains(&request_id.len()));
+        let mut held = self.0.lock();
+        let ids = held.entry(charge.subject).or_default();
+        let allowed = ids.contains(&request_id) || ids.len() < QUOTA;
+        if allowed {
+            ids.insert(request_id.clone());
+        }
+        let (charge_id, retry_after_ms) =
+            if allowed { (request_id, 0) } else { (String::new(), RETRY_MS) };
+        Ok(Response::new(CheckResponse {
+            allowed,
+            charge_id,
+            retry_after_ms,
+            ..Default::default()
+        }))
+    }
+
+    async fn refund(
+        &self,
+        call: Request<RefundRequest>,
+    ) -> Result<Response<RefundResponse>, Status> {
+        let RefundRequest { subject, charge_id } = call.into_inner();
+        let refunded = self.0.lock().entry(subject).or_default().remove(&charge_id);
+        Ok(Response::new(RefundResponse { refunded }))
+    }
+
+    async fn check_many(
+        &self,
+        _: Request<CheckManyRequest>,
+    ) -> Result<Response<CheckManyResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn peek(&self, _: Request<PeekRequest>) -> Result<Response<PeekResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn list_limits(
+        &self,
+        _: Request<ListLimitsRequest>,
+    ) -> Result<Response<ListLimitsResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+}
+
+async fn serve(stage: &Stage, ratelimit: &Ratelimit) -> Client {
+    let ctx = Context::for_test(&[Config::DEFAULTS], "");
+    ctx.peers.set(Role::Ratelimit, ratelimit.transport());
+    stage.serve_in(ctx, stage.bus.clone(), stage.clock.clone()).await.client
+}
+
+async fn without(stage: &Stage, terms: &str) -> Client {
+    let ctx = Context::for_test(&[Config::DEFAULTS], &format!("[chat.limit]\n{terms}"));
+    stage.serve_in(ctx, stage.bus.clone(), stage.clock.clone()).await.client
+}
+
+async fn pair(client: &mut Client) -> String {
+    let request = CreateRoomRequest {
+        kind: RoomKind::Pair.into(),
+        member_ids: vec!["ann".to_owned(), "bob".to_owned()],
+        ..Default::default()
+    };
+    client.create_room(request).await.unwrap().into_inner().room.unwrap().room_id
+}
+
+fn message(actor: &str, room_id: &str, key: &str) -> SendRequest {
+    SendRequest {
+        actor: actor.to_owned(),
+        room_id: room_id.to_owned(),
+        client_msg_id: key.to_owned(),
+        body: "hello".to_owned(),
+        ..Default::default()
+    }
+}
+
+#[track_caller]
+fn denied<T: std::fmt::Debug>(result: Result<T, Status>) -> Duration {
+    let told = Described::from(&result.unwrap_err());
+    assert_eq!((told.kind.name(), told.reason.as_str()), ("RESOURCE_EXHAUSTED", "RATE_LIMITED"));
+    told.retry_after.unwrap()
+}
+
+#[tokio::test]
+async fn the_thirty_first_message_of_a_minute_is_refused_and_nothing_else() {
+    let (stage, ratelimit) = (Stage::new().await, Ratelimit::default());
+    let mut client = serve(&stage, &ratelimit).await;
+    let room = pair(&mut client).await;
+    let mut ids = Vec::new();
+    for n in 0..QUOTA {
+        let sent = client.send(message("ann", &room, &n.to_string())).await.unwrap();
+        ids.push(sent.into_inner().message_id);
+    }
+    let late = || message("ann", &room, "late");
+    assert_eq!(denied(client.send(late()).await), Duration::from_millis(RETRY_MS));
+    client.send(message("bob", &room, "0")).await.unwrap();
+    let again = client.send(message("ann", &room, "7")).await.unwrap().into_inner();
+    assert_eq!(again.message_id, ids[7], "a retry is answered");
+    let other = SendRequest { body: "other".to_owned(), ..message("ann", &room, "7") };
+    assert_eq!(failure(client.send(other).await).1, "KEY_REUSED");
+    let (actor, room_id) = ("ann".to_owned(), room.clone());
+    let edit = EditRequest {
+        message_id: ids[0].clone(),
+        body: "anew".to_owned(),
+        ..EditRequest { actor: actor.clone(), room_id: room_id.clone(), ..Default::default() }
+    };
+    client.edit(edit).await.unwrap();
+    let delete =
+        DeleteRequest { actor: actor.clone(), room_id: room.clone(), message_id: ids[1].clone() };
+    client.delete(delete).await.unwrap();
+    let history = HistoryRequest { actor, room_id, limit: 1, ..Default::default() };
+    client.history(history).await.unwrap();
+    assert_eq!((ratelimit.charges("ann"), ratelimit.charges("bob")), (QUOTA, 1));
+    ratelimit.forget();
+    let sent = client.send(late()).await.unwrap().into_inner();
+    assert_eq!(sent.seq, 36, "what was denied was not said");
+}
+
+#[tokio::test]
+async fn only_what_is_said_is_charged_and_once() {
+    let (stage, ratelimit) = (Stage::new().await, Ratelimit::default());
+    let mut client = serve(&stage, &ratelimit).await;
+    let (room, closed) = (pair(&mut client).await, pair(&mut client).await);
+    let said = || message("ann", &room, "k");
+    let close = CloseRoomRequest { actor: "ann".to_owned(), room_id: closed.clone() };
+    client.close_room(close).await.unwrap();
+    for _ in 0..3 {
+        client.send(said()).await.unwrap();
+        assert_eq!(ratelimit.charges("ann"), 1);
+    }
+    let other = SendRequest { body: "other".to_owned(), ..said() };
+    assert_eq!(failure(client.send(other).await).1, "KEY_REUSED");
+    assert_eq!(failure(client.send(message("ann", &closed, "k")).await).1, "ROOM_CLOSED");
+    assert_eq!(failure(client.send(message("ann", "none", "k")).await).1, "ROOM_NOT_FOUND");
+    assert_eq!(failure(client.send(message("ann", &room, "")).await).1, "REQUIRED");
+    assert_eq!(ratelimit.charges("ann"), 1);
+    // The window has passed, and the charge with it.
+    stage.clock.advance(60_000);
+    ratelimit.forget();
+    client.send(said()).await.unwrap();
+    assert_eq!(ratelimit.charges("ann"), 0, "an old message is not paid twice");
+    // Whether it was said is unknown: it is one charge however often it is tried.
+    stage.database.close().await;
+    for _ in 0..2 {
+        assert_eq!(failure(client.send(message("ann", &room, "l")).await).1, "UNAVAILABLE");
+        assert_eq!(ratelimit.charges("ann"), 1);
+    }
+}
+
+#[tokio::test]
+async fn without_ratelimit_only_what_is_said_is_counted_here_too() {
+    let stage = Stage::new().await;
+    let mut client = without(&stage, "quota = 4").await;
+    let room = pair(&mut client).await;
+    for key in ["1", "2", "2", "1", "1", "3"] {
+        client.send(message("ann", &room, key)).await.unwrap();
+        assert_eq!(failure(client.send(message("ann", "none", key)).await).1, "ROOM_NOT_FOUND");
+    }
+    client.send(message("ann", &room, "4")).await.unwrap();
+    denied(client.send(message("ann", &room, "5")).await);
+}
+
+#[tokio::test]
+async fn without_ratelimit_as_much_may_be_said_as_the_terms_admit() {
+    let stage = Stage::new().await;
+    let mut client = without(&stage, "quota = 3").await;
+    let room = pair(&mut client).await;
+    for key in ["1", "2", "3"] {
+        client.send(message("ann", &room, key)).await.unwrap();
+    }
+    let retry = denied(client.send(message("ann", &room, "4")).await);
+    assert!(retry > Duration::ZERO && retry <= Duration::from_secs(60), "{retry:?}");
+    client.send(message("ann", &room, "3")).await.unwrap();
+    client.send(message("bob", &room, "1")).await.unwrap();
+    let mut closed = without(&stage, "outage = 'closed'").await;
+    denied(closed.send(message("bob", &room, "2")).await);
+    let mut open = without(&stage, "quota = 1\noutage = 'open'").await;
+    for key in ["5", "6", "7"] {
+        open.send(message("ann", &room, key)).await.unwrap();
+    }
+}
