@@ -218,7 +218,9 @@ async fn the_first_room_stays(store: &Store) {
 }
 
 async fn a_match_stands_until_its_owner_was_told(store: &Store) {
+    assert_eq!(store.active(POOL, "1", NOW).await.unwrap(), None);
     matched(store, "m", &["1", "2"], NOW).await;
+    assert_eq!(store.active(POOL, "1", NOW).await.unwrap(), Some(read(store, "1").await));
     let wish = Ticket { content: content("other", &[]), ..ticket("3", "1", NOW) };
     let created = store.create(wish.clone(), NOW).await.unwrap();
     assert_eq!(created, Created::Existing(Box::new(read(store, "1").await)));
