@@ -95,7 +95,7 @@ async fn a_thousand_strangers_meet_in_pairs_and_talk() {
     assert_tickets(&ledger, matched as i64).await;
     assert_matches(&ledger, &people, &ends).await;
     assert_conversations(&ledger, &world, matched / 2).await;
-    world.assert_meshed(&["presence", "matchmaking", "chat"]);
+    world.assert_meshed(&["ratelimit", "presence", "matchmaking", "chat"]);
     ledger.close().await;
 }
 

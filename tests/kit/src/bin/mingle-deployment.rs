@@ -81,7 +81,7 @@ fn requests(deployment: &Deployment) -> Map<String, Value> {
     let envoy = deployment.envoy().into_iter();
     let of = |envoy: &mingle_testkit::Envoy| {
         let count = |role| (String::from(role), json!(envoy.requests(role)));
-        ["presence", "matchmaking", "chat"].map(count)
+        ["ratelimit", "presence", "matchmaking", "chat"].map(count)
     };
     envoy.flat_map(of).collect()
 }
