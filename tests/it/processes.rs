@@ -3,6 +3,7 @@
 mod chat_killed;
 mod gateway_killed;
 mod idle;
+mod limits;
 mod matchmaking_killed;
 mod speaker;
 mod unannounced;

@@ -1,6 +1,8 @@
 //! `kill -9` of chat between COMMIT and announcement, and of the sender's
 //! gateway: nobody is left who would try again.
 
+use std::time::Duration;
+
 use mingle_client::ws::{Client, Encoding, proto::Position};
 use mingle_testkit::{Deployment, eventually};
 use serde_json::json;
@@ -15,6 +17,8 @@ use crate::{
 
 /// Enough that some of them prefer either instance.
 const ROOMS: usize = 12;
+/// A process that was away is left alone for 5 s.
+const EJECTED: Duration = Duration::from_secs(6);
 
 struct Pair {
     room: String,
@@ -36,6 +40,8 @@ async fn what_was_committed_and_never_announced_is_delivered_all_the_same() {
     }
     // Both gateways follow by way of the other one; this one only commits.
     deployment.start().await;
+    let back = Instant::now();
+    eventually(SOON, "who was away is asked again", async || back.elapsed() > EJECTED).await;
     let pairs: Vec<Pair> = pairs
         .into_iter()
         .map(|(room, mut ann, bob)| {

@@ -12,6 +12,7 @@ const SHAPE: &[(&str, usize)] =
 #[derive(Debug, Default)]
 pub struct Plan {
     env: Vec<(String, String)>,
+    counts: Vec<(&'static str, usize)>,
     own_postgres: bool,
     envoy: bool,
     program: Option<PathBuf>,
@@ -22,6 +23,13 @@ impl Plan {
     #[must_use]
     pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
         self.env.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// With this many processes of a role.
+    #[must_use]
+    pub fn count(mut self, role: &'static str, count: usize) -> Self {
+        self.counts.push((role, count));
         self
     }
 
@@ -57,9 +65,13 @@ impl Plan {
         let database = server.database().await;
         let redis = Redis::start().await;
         let least = if self.envoy { 2 } else { 1 };
+        let count = |role: &str, usual: usize| {
+            let own = self.counts.iter().rev().find(|(of, _)| *of == role);
+            own.map_or(usual, |(_, count)| *count).max(least)
+        };
         let places = SHAPE
             .iter()
-            .flat_map(|(role, count)| (0..*count.max(&least)).map(|_| (Place::new(role), None)));
+            .flat_map(|(role, usual)| (0..count(role, *usual)).map(|_| (Place::new(role), None)));
         let mut deployment = Deployment {
             redis,
             postgres: own,
