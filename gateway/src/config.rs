@@ -2,8 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use ipnet::IpNet;
 use mingle_runtime::config::{Problems, Secret, Section};
 use serde::Deserialize;
+
+use crate::throttle::Classes;
 
 /// Secrets shorter than this can be guessed (RFC 7518 asks for the hash's size).
 const MIN_SECRET: usize = 32;
@@ -26,6 +29,10 @@ pub struct Config {
     pub resume_ttl_ms: u32,
     /// Whose pages may connect besides our own.
     pub allowed_origins: Vec<String>,
+    /// Who is believed about where a request came from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How often one may ask.
+    pub classes: Classes,
     /// Development tokens for the network.
     pub dev_tokens_beyond_loopback: bool,
     /// Life of development tokens.
@@ -85,6 +92,7 @@ impl Section for Config {
                 problems.add(key, format_args!("has fewer than {MIN_SECRET} characters"));
             }
         }
+        self.classes.validate(problems);
         let limits = &self.limits;
         let mut at_least = |value: usize, least: usize, key: &str| {
             let key = format!("gateway.limits.{key}");

@@ -14,6 +14,7 @@ use crate::{
     auth::{origin, resume::Resumes, token::Tokens},
     config::Config,
     hub::{people::People, rooms::Rooms, sessions::Sessions, sockets::Sockets, tickets::Tickets},
+    throttle::Throttle,
 };
 
 /// The gateway of this process.
@@ -28,6 +29,8 @@ pub(crate) struct Gateway {
     pub tokens: Tokens,
     /// Verifies sessions.
     pub resumes: Resumes,
+    /// Charges those who ask.
+    pub(crate) throttle: Throttle,
     /// Every socket.
     pub sockets: Arc<Sockets>,
     /// The rooms they follow.

@@ -7,6 +7,7 @@
 //! - `hub`: what this process follows on behalf of its sockets.
 //! - `outbox`: what waits for one socket.
 //! - `auth`: tokens, resume tokens, origins.
+//! - `throttle`: how often one may ask.
 //! - `drain`: how a gateway goes away without anybody losing a message.
 
 mod auth;
@@ -18,6 +19,7 @@ mod http;
 mod hub;
 mod listen;
 mod outbox;
+mod throttle;
 mod translate;
 mod ws;
 
@@ -32,9 +34,11 @@ use self::{
     hub::{
         link, people::People, rooms::Rooms, sessions::Sessions, sockets::Sockets, tickets::Tickets,
     },
+    throttle::Throttle,
 };
 
 pub use config::{Config, Limits};
+pub use throttle::Classes;
 
 /// Tells the time, in milliseconds since 1970.
 pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -54,6 +58,7 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     let gateway = Arc::new(Gateway {
         tokens: Tokens::new(&config.jwt_secret, &config.jwt_audience, &config.jwt_issuer),
         resumes: Resumes::new(&config.session_secret),
+        throttle: Throttle::new(ctx.peers.get(Role::Ratelimit), &config),
         sockets,
         rooms: rooms.clone(),
         tickets: tickets.clone(),

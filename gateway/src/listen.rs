@@ -1,7 +1,7 @@
 //! Accepts connections: bounded in number, and in the time that a head may
 //! take to arrive, so that half-open ones cost little and end.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request};
 use hyper::server::conn::http1;
@@ -40,6 +40,10 @@ pub(crate) struct Bounds {
 #[derive(Clone)]
 pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
 /// Accepts until `stop`; open requests end by themselves, on `tasks`.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -54,30 +58,33 @@ pub(crate) async fn serve(
             () = stop.cancelled() => return,
         };
         match accepted {
-            Some((stream, place)) => {
+            Some((stream, guest)) => {
                 let router = router.clone();
-                tasks.spawn(connection(stream, router, place, (bounds, stop.clone())));
+                tasks.spawn(connection(stream, router, guest, (bounds, stop.clone())));
             }
             None => tokio::time::sleep(PAUSE).await,
         }
     }
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStream, Place)> {
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> Option<(TcpStream, (Peer, Place))> {
     let permit = room.clone().acquire_owned().await.ok()?;
-    let (stream, _) = listener
+    let (stream, peer) = listener
         .accept()
         .await
         .inspect_err(|error| tracing::warn!(%error, "cannot accept a connection"))
         .ok()?;
-    Some((stream, Place(Arc::new(permit))))
+    Some((stream, (Peer(peer.ip()), Place(Arc::new(permit)))))
 }
 
 /// Serves one connection; after an upgrade the socket's own task goes on.
 async fn connection(
     stream: TcpStream,
     router: Router,
-    place: Place,
+    (peer, place): (Peer, Place),
     (bounds, stop): (Bounds, CancellationToken),
 ) {
     // Frames are small and wait for nobody.
@@ -85,6 +92,7 @@ async fn connection(
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(bounds.stalled));
     let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer);
         request.extensions_mut().insert(place.clone());
         request.map(axum::body::Body::new)
     });

@@ -19,7 +19,16 @@ const START_MS = 60_000;
 const GRACE_MS = 10_000;
 const TEST_MS = process.env.MINGLE_SOAK ? 900_000 : 120_000;
 /** Quotas of what tests do more often than people may. */
-const QUOTAS = ["RATELIMIT__LIMITS__CHAT_MESSAGE", "RATELIMIT__LIMITS__QUEUE_JOIN", "CHAT__LIMIT", "MATCHMAKING__LIMIT"];
+const QUOTAS = [
+  "RATELIMIT__LIMITS__CHAT_MESSAGE",
+  "RATELIMIT__LIMITS__QUEUE_JOIN",
+  "RATELIMIT__LIMITS__AUTH",
+  "RATELIMIT__LIMITS__API",
+  "CHAT__LIMIT",
+  "MATCHMAKING__LIMIT",
+  "GATEWAY__CLASSES__AUTH",
+  "GATEWAY__CLASSES__API",
+];
 const SHAPE = process.env.MINGLE_TEST_DEPLOYMENT;
 
 const isReady = ({ ready }) => ready === "mingle";

@@ -6,6 +6,7 @@ mod hello;
 mod limits;
 mod requests;
 mod rest;
+mod too_often;
 
 use mingle_client::ws::{
     Encoding, Error, Incoming, Message, Socket,

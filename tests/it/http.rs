@@ -28,6 +28,11 @@ impl Answer {
         self.body
     }
 
+    /// A header's text; empty where there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
     /// Status, code, reason and field of a problem.
     #[track_caller]
     pub(crate) fn problem(&self) -> (u16, &str, &str, &str) {
@@ -47,19 +52,24 @@ pub(crate) async fn call(
     body: impl Into<Bytes>,
 ) -> Answer {
     let body: Bytes = body.into();
-    let mut request =
-        Request::builder().method(method).uri(path).header(header::HOST, addr.to_string());
+    let mut request = Request::builder().method(method).uri(path);
     if !token.is_empty() {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
     if !body.is_empty() {
         request = request.header(header::CONTENT_TYPE, "application/json");
     }
+    send(addr, request.body(Full::new(body)).unwrap()).await
+}
+
+/// Sends a request as it is, but for its `Host`.
+pub(crate) async fn send(addr: SocketAddr, mut request: Request<Full<Bytes>>) -> Answer {
+    request.headers_mut().insert(header::HOST, addr.to_string().parse().unwrap());
     let stream = TcpStream::connect(addr).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
-    let answer = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
+    let answer = sender.send_request(request).await.unwrap();
     let (head, body) = answer.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     connection.abort();

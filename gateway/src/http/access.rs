@@ -3,11 +3,11 @@
 use std::{str::FromStr, sync::Arc};
 
 use axum::extract::{FromRequestParts, Path};
-use http::{header, request::Parts};
+use http::request::Parts;
 use mingle_proto::errors::v1::Reason;
 use mingle_runtime::status::Kind;
 
-use crate::{auth::token::Claims, fault::Fault, gateway::Gateway};
+use crate::{auth::token::Claims, fault::Fault, gateway::Gateway, throttle::Asker};
 
 /// The caller of a route, by `Authorization: Bearer`.
 pub(super) struct Caller(pub Claims);
@@ -22,23 +22,16 @@ impl Caller {
 impl FromRequestParts<Arc<Gateway>> for Caller {
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Fault> {
-        let header = parts.headers.get(header::AUTHORIZATION);
-        let token = header.and_then(|value| value.to_str().ok()).and_then(bearer);
-        let Some(token) = token else {
-            let message = "send the user's token as Authorization: Bearer";
-            let fault = Fault::new(Kind::Unauthenticated, Reason::TokenInvalid, message);
-            return Err(fault.at("authorization"));
-        };
-        let claims = gateway.tokens.verify(token).map_err(|fault| fault.at("authorization"))?;
-        Ok(Self(claims))
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Gateway>) -> Result<Self, Fault> {
+        match parts.extensions.get::<Asker>().and_then(|asker| asker.user.clone()) {
+            Some(user) => user.map(Self),
+            None => {
+                let message = "send the user's token as Authorization: Bearer";
+                let fault = Fault::new(Kind::Unauthenticated, Reason::TokenInvalid, message);
+                Err(fault.at("authorization"))
+            }
+        }
     }
-}
-
-/// The scheme's name is case-insensitive (RFC 9110).
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// The one parameter of a path.

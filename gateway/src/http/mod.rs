@@ -21,7 +21,7 @@ use axum::{
 };
 use mingle_runtime::telemetry;
 
-use crate::{gateway::Gateway, ws::upgrade::upgrade};
+use crate::{gateway::Gateway, throttle, ws::upgrade::upgrade};
 
 /// Every route of the gateway.
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
@@ -42,12 +42,13 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     if gateway.hands_out_tokens() {
         router = router.route("/api/dev/token", post(dev::token));
     }
+    let router = router
+        .fallback(page::serve)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(limit);
+    let mut router = throttle::guard(router, &gateway);
     if telemetry::is_exporting() {
         router = router.layer(middleware::from_fn(trace::trace));
     }
-    router
-        .fallback(page::serve)
-        .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(limit)
-        .with_state(gateway)
+    router.with_state(gateway)
 }

@@ -24,6 +24,7 @@ use crate::{
     gateway::Gateway,
     hub::{sockets::Registered, tickets::Wish},
     outbox::{Closing, Encoding, Entry, Event, Outbox},
+    throttle::Address,
 };
 
 /// What goes out in one write.
@@ -60,6 +61,7 @@ enum End {
 pub(super) struct Connection {
     gateway: Arc<Gateway>,
     socket: WebSocket,
+    address: Address,
     outbox: Arc<Outbox>,
     registered: Registered,
     session: Option<Arc<Session>>,
@@ -78,7 +80,12 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A socket that has not said hello.
-    pub(super) fn new(gateway: Arc<Gateway>, socket: WebSocket, encoding: Encoding) -> Self {
+    pub(super) fn new(
+        gateway: Arc<Gateway>,
+        socket: WebSocket,
+        encoding: Encoding,
+        address: Address,
+    ) -> Self {
         let outbox = Arc::new(Outbox::new(encoding, gateway.config.limits.outbound_bytes));
         let registered = gateway.sockets.register(outbox.clone());
         if gateway.ctx.stop.is_cancelled() {
@@ -89,6 +96,7 @@ impl Connection {
         Self {
             gateway,
             socket,
+            address,
             outbox,
             registered,
             session: None,
@@ -254,8 +262,8 @@ impl Connection {
                 Box::pin(handle::request(gateway, session.clone(), kind).instrument(span))
             }
             (None, client_frame::Kind::Hello(hello)) => {
-                let outbox = self.outbox.clone();
-                Box::pin(handle::hello::greet(gateway, outbox, self.registered.id, hello))
+                let socket = (self.registered.id, self.address);
+                Box::pin(handle::hello::greet(gateway, self.outbox.clone(), socket, hello))
             }
             (None, _) => {
                 let message = "the first frame must be a hello";

@@ -16,7 +16,9 @@ use mingle_proto::errors::v1::Reason;
 use mingle_runtime::status::Kind;
 
 use super::connection::Connection;
-use crate::{auth::origin, fault::Fault, gateway::Gateway, listen::Place, outbox::Encoding};
+use crate::{
+    auth::origin, fault::Fault, gateway::Gateway, listen::Place, outbox::Encoding, throttle::Asker,
+};
 
 /// The subprotocols, the default first.
 const JSON: &str = "mingle.v1.json";
@@ -32,6 +34,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) async fn upgrade(
     State(gateway): State<Arc<Gateway>>,
     Extension(place): Extension<Place>,
+    Extension(asker): Extension<Asker>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -59,7 +62,7 @@ pub(crate) async fn upgrade(
     upgrade.on_upgrade(move |socket| async move {
         let _kept = kept;
         if is_allowed {
-            let mut connection = Connection::new(gateway, socket, encoding);
+            let mut connection = Connection::new(gateway, socket, encoding, asker.address);
             connection.run().await;
         } else {
             refuse(socket, Close::OriginNotAllowed).await;

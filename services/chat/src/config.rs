@@ -63,8 +63,8 @@ impl Section for Config {
         within("stream_queue_bytes", bytes, "must be at least 16384, more than one event");
         within("hold_ms", (1..=10_000).contains(&self.hold_ms), "must be 1 to 10000");
         within("heads_ms", (10..=600_000).contains(&self.heads_ms), "must be 10 to 600000");
-        within("limit.quota", self.limit.quota >= 1, "must be at least 1");
-        let window = (1..=86_400_000).contains(&self.limit.window_ms);
-        within("limit.window_ms", window, "must be 1 to 86400000");
+        for (key, why) in self.limit.faults() {
+            problems.add(&format!("chat.limit.{key}"), why);
+        }
     }
 }

@@ -168,11 +168,12 @@ impl Section for Config {
             ("matchmaking.max_matches", self.max_matches > 0),
             ("matchmaking.call_ms", self.call_ms > 0),
             ("matchmaking.recheck_ms", self.recheck_ms > 0),
-            ("matchmaking.limit.quota", self.limit.quota > 0),
-            ("matchmaking.limit.window_ms", self.limit.window_ms > 0),
         ];
         for (key, holds) in positive {
             problems.require(holds, key, "must be above 0");
+        }
+        for (key, why) in self.limit.faults() {
+            problems.add(&format!("matchmaking.limit.{key}"), why);
         }
         // Owners are asked for, and rows read by id, 1,000 at a time.
         problems.require(self.sweep_budget <= 1_000, "matchmaking.sweep_budget", "is above 1000");

@@ -20,6 +20,7 @@ use crate::{
     fault::Fault,
     gateway::Gateway,
     outbox::{Entry, Outbox},
+    throttle::Address,
     ws::{replay, session::Session},
 };
 
@@ -31,10 +32,13 @@ const ROOMS_TIMEOUT: Duration = Duration::from_secs(8);
 pub(crate) async fn greet(
     gateway: Arc<Gateway>,
     outbox: Arc<Outbox>,
-    socket: u64,
+    (socket, address): (u64, Address),
     hello: pb::Hello,
 ) -> Result<Reply, Fault> {
-    let claims = gateway.tokens.verify(&hello.token)?;
+    let claims = match gateway.tokens.verify(&hello.token) {
+        Ok(claims) => claims,
+        Err(fault) => return Err(gateway.throttle.refused(address, fault).await),
+    };
     let resume = hello.resume.unwrap_or_default();
     check_rooms(&gateway, &resume)?;
     let taken = taken_up(&gateway, &resume, &claims)?;

@@ -36,7 +36,8 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// Answers 429 without a body, or RESOURCE_EXHAUSTED RATE_LIMITED to gRPC, with
 /// `Retry-After`; 500 or INTERNAL when the service refuses the call itself,
 /// such as a limit that it does not know. Every answer of a charged request has
-/// `RateLimit-Policy` and `RateLimit`.
+/// `RateLimit-Policy` and `RateLimit`; one that does not come from the inner
+/// service has its [`Refusal`] among the extensions, for a body of one's own.
 #[derive(Clone)]
 pub struct RateLimitLayer<T, K> {
     limiter: Limiter<T>,
@@ -60,6 +61,15 @@ impl<S, T: Clone, K: Clone> Layer<S> for RateLimitLayer<T, K> {
     fn layer(&self, inner: S) -> Self::Service {
         RateLimit { inner, layer: self.clone() }
     }
+}
+
+/// Why the layer answered in place of the inner service.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// The limit denies the request.
+    Denied(Verdict),
+    /// The service refused to charge the limit.
+    Broken(Status),
 }
 
 /// The service that [`RateLimitLayer`] makes.
@@ -107,13 +117,13 @@ where
                 Err(status) => {
                     let limit = &layer.policy.limit;
                     tracing::error!(%status, limit, "the limit cannot be charged");
-                    return Ok(broken(&parts));
+                    return Ok(broken(&parts, status));
                 }
             };
             let mut response = if verdict.allowed {
                 inner.call(http::Request::from_parts(parts, body)).await?
             } else {
-                denied(&parts, verdict.retry_after)
+                denied(&parts, verdict)
             };
             tell(response.headers_mut(), &layer.policy, &verdict);
             Ok(response)
@@ -126,25 +136,30 @@ fn is_grpc(parts: &Parts) -> bool {
     kind.is_some_and(|kind| kind.starts_with("application/grpc"))
 }
 
-fn denied<R: Default>(parts: &Parts, retry_after: Duration) -> http::Response<R> {
-    if !is_grpc(parts) {
-        return with_status(StatusCode::TOO_MANY_REQUESTS);
-    }
-    let mut details = ErrorDetails::new();
-    details.set_error_info("RATE_LIMITED", "mingle", HashMap::new());
-    if retry_after != Duration::MAX {
-        details.set_retry_info(Some(retry_after));
-    }
-    let message = "too many requests";
-    Status::with_error_details(tonic::Code::ResourceExhausted, message, details).into_http()
+fn denied<R: Default>(parts: &Parts, verdict: Verdict) -> http::Response<R> {
+    let mut response = if is_grpc(parts) {
+        let mut details = ErrorDetails::new();
+        details.set_error_info("RATE_LIMITED", "mingle", HashMap::new());
+        if verdict.retry_after != Duration::MAX {
+            details.set_retry_info(Some(verdict.retry_after));
+        }
+        let message = "too many requests";
+        Status::with_error_details(tonic::Code::ResourceExhausted, message, details).into_http()
+    } else {
+        with_status(StatusCode::TOO_MANY_REQUESTS)
+    };
+    response.extensions_mut().insert(Refusal::Denied(verdict));
+    response
 }
 
-fn broken<R: Default>(parts: &Parts) -> http::Response<R> {
-    if is_grpc(parts) {
+fn broken<R: Default>(parts: &Parts, why: Status) -> http::Response<R> {
+    let mut response = if is_grpc(parts) {
         Status::internal("internal error").into_http()
     } else {
         with_status(StatusCode::INTERNAL_SERVER_ERROR)
-    }
+    };
+    response.extensions_mut().insert(Refusal::Broken(why));
+    response
 }
 
 fn with_status<R: Default>(status: StatusCode) -> http::Response<R> {

@@ -10,6 +10,6 @@ mod limiter;
 mod local;
 mod policy;
 
-pub use layer::{RateLimit, RateLimitLayer};
+pub use layer::{RateLimit, RateLimitLayer, Refusal};
 pub use limiter::{DEADLINE, Limiter, Verdict};
 pub use policy::{Outage, Policy, Terms};

@@ -36,13 +36,24 @@ pub struct Policy {
 pub struct Terms {
     /// Cost that a window admits, at least 1.
     pub quota: u64,
-    /// Length of the window, at least 1.
+    /// Length of the window, 1 to 86,400,000: a day.
     pub window_ms: u64,
     /// `local`, `open` or `closed`.
     pub outage: Outage,
 }
 
+/// No limit of a caller is remembered for longer.
+const MAX_WINDOW_MS: u64 = 86_400_000;
+
 impl Terms {
+    /// What is wrong with them: the key, and why.
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let quota = (self.quota == 0).then_some(("quota", "must be at least 1"));
+        let is_window = (1..=MAX_WINDOW_MS).contains(&self.window_ms);
+        let window = (!is_window).then_some(("window_ms", "must be 1 to 86400000"));
+        quota.into_iter().chain(window)
+    }
+
     /// These terms of the limit with this name.
     pub fn of(self, limit: &str) -> Policy {
         let window = Duration::from_millis(self.window_ms);

@@ -1,0 +1,95 @@
+//! Charges requests and refused tokens.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router, middleware,
+    response::{IntoResponse as _, Response},
+};
+use http::request::Parts;
+use mingle_client::ratelimit::{Limiter, Policy, RateLimitLayer, Refusal, Verdict};
+use mingle_proto::errors::v1::Reason;
+use mingle_runtime::{grpc::Transport, status::Kind};
+use uuid::Uuid;
+
+use super::{
+    Address, Asker, asker,
+    classes::{Class, Classes, is_attempt},
+};
+use crate::{config::Config, fault::Fault, gateway::Gateway};
+
+/// Nobody is told to come back later than this.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Charges the limits of the classes.
+///
+/// **Degraded**: while ratelimit does not answer, the terms of this process
+/// decide.
+pub(crate) struct Throttle {
+    limiter: Limiter<Transport>,
+    classes: Classes,
+    attempts: Policy,
+}
+
+impl Throttle {
+    /// Charges at `ratelimit`.
+    pub(crate) fn new(ratelimit: Transport, config: &Config) -> Self {
+        let (limiter, classes) = (Limiter::new(ratelimit), config.classes);
+        Self { limiter, classes, attempts: classes.policy(Class::Auth) }
+    }
+
+    /// What to tell a socket from `address` whose token was refused: `fault`,
+    /// or to come back later.
+    pub(crate) async fn refused(&self, address: Address, fault: Fault) -> Fault {
+        if !is_attempt(&fault) {
+            return fault;
+        }
+        let charge_id = Uuid::new_v4().simple().to_string();
+        let subject = address.subject();
+        match self.limiter.check(&self.attempts, &subject, 1, &charge_id).await {
+            Ok(verdict) if verdict.allowed => fault,
+            Ok(verdict) => denied(&verdict),
+            Err(status) => {
+                tracing::error!(%status, "refused tokens cannot be counted");
+                fault
+            }
+        }
+    }
+
+    fn layer(
+        &self,
+        class: Class,
+    ) -> RateLimitLayer<Transport, impl Fn(&Parts) -> Option<String> + Clone + use<>> {
+        let charged =
+            move |parts: &Parts| class.charged(parts.uri.path(), parts.extensions.get::<Asker>()?);
+        RateLimitLayer::new(self.limiter.clone(), self.classes.policy(class), charged)
+    }
+}
+
+/// Puts the limits before every route of `router`.
+pub(crate) fn guard(router: Router<Arc<Gateway>>, gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
+    let charge = |router: Router<_>, class| router.layer(gateway.throttle.layer(class));
+    Class::ALL
+        .into_iter()
+        .fold(router, charge)
+        .layer(middleware::map_response(explain))
+        .layer(middleware::from_fn_with_state(gateway.clone(), asker::learn))
+}
+
+/// Gives a refusal the body that all failures have.
+async fn explain(response: Response) -> Response {
+    let fault = match response.extensions().get() {
+        None => return response,
+        Some(Refusal::Denied(verdict)) => denied(verdict),
+        Some(Refusal::Broken(_)) => Fault::new(Kind::Internal, Reason::Internal, "internal error"),
+    };
+    let mut explained = fault.into_response();
+    explained.headers_mut().extend(response.into_parts().0.headers);
+    explained
+}
+
+fn denied(verdict: &Verdict) -> Fault {
+    let message = "too many requests: wait for retryAfterMs";
+    let retry_after = Some(verdict.retry_after.min(LONGEST));
+    Fault { retry_after, ..Fault::new(Kind::Exhausted, Reason::RateLimited, message) }
+}
