@@ -75,6 +75,18 @@ impl Ledger {
         self.room(room).await.len() as u64
     }
 
+    /// Puts a room's log back to where it ended at `seq`, as a standby that was
+    /// behind would have it.
+    pub(crate) async fn put_back(&self, room: &str, seq: i64) {
+        let cut = "delete from chat_log where room_id = $1 and seq > $2";
+        sqlx::query(cut).bind(room).bind(seq).execute(&self.0).await.unwrap();
+        let head = "update chat_rooms set head_seq = l.seq, head_id = l.id, \
+                    message_no = l.message_no \
+                    from chat_log l where l.room_id = $1 and l.seq = $2 \
+                    and chat_rooms.room_id = $1";
+        sqlx::query(head).bind(room).bind(seq).execute(&self.0).await.unwrap();
+    }
+
     /// The first column of the only row.
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.0).await.unwrap()

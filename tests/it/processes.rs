@@ -5,6 +5,7 @@ mod gateway_killed;
 mod idle;
 mod limits;
 mod matchmaking_killed;
+mod put_back;
 mod route_limits;
 mod speaker;
 mod unannounced;

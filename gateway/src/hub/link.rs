@@ -1,6 +1,6 @@
 //! Keeps one bidirectional stream to a service open for good.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rand::Rng as _;
@@ -8,7 +8,8 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-/// Wishes that wait for the stream; beyond, whoever wishes waits.
+/// Wishes that wait for the stream to take them; beyond, whoever wishes waits.
+/// As many are kept while there is none; beyond, they are forgotten.
 const QUEUE: usize = 1024;
 const IN_FLIGHT: usize = 64;
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -43,6 +44,11 @@ pub(crate) trait Follow: Send + Sync + 'static {
     /// What to ask for a wish, from what is followed now.
     fn request(&self, wish: Self::Wish) -> Self::Request;
 
+    /// True for a wish that [`Follow::everything`] does not cover.
+    fn outlives(&self, _: &Self::Wish) -> bool {
+        false
+    }
+
     /// Takes an answer; what must be asked because of it is returned.
     async fn take(&self, response: Self::Response) -> Option<Self::Request>;
 
@@ -54,9 +60,10 @@ pub(crate) trait Follow: Send + Sync + 'static {
 /// wishes, and opens again with full jitter when the stream ends.
 pub(crate) async fn run<F: Follow>(follow: Arc<F>, mut wishes: mpsc::Receiver<F::Wish>) {
     let mut backoff = BACKOFF_MIN;
+    let mut kept = VecDeque::new();
     loop {
         let opened = Instant::now();
-        let status = one(&*follow, &mut wishes).await;
+        let status = one(&*follow, &mut wishes, &mut kept).await;
         // A stream that is refused as soon as it says what it is about is no
         // reason to hurry.
         if opened.elapsed() > STEADY {
@@ -65,7 +72,27 @@ pub(crate) async fn run<F: Follow>(follow: Arc<F>, mut wishes: mpsc::Receiver<F:
         tracing::debug!(service = follow.name(), ?status, "stream ended");
         let pause = rand::rng().random_range(Duration::ZERO..backoff);
         backoff = (backoff * 2).min(BACKOFF_MAX);
-        tokio::time::sleep(pause).await;
+        meanwhile(&*follow, (&mut wishes, &mut kept), tokio::time::sleep(pause)).await;
+    }
+}
+
+/// Awaits `work` while there is no stream. Whoever wishes then waits for
+/// nothing: the next stream asks for everything, and for what is kept.
+async fn meanwhile<F: Follow, T>(
+    follow: &F,
+    (wishes, kept): (&mut mpsc::Receiver<F::Wish>, &mut VecDeque<F::Wish>),
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            Some(wish) = wishes.recv() => {
+                if kept.len() < QUEUE && follow.outlives(&wish) {
+                    kept.push_back(wish);
+                }
+            }
+        }
     }
 }
 
@@ -75,16 +102,20 @@ pub(crate) fn channel<T>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
 }
 
 /// One stream to its end.
-async fn one<F: Follow>(follow: &F, wishes: &mut mpsc::Receiver<F::Wish>) -> Option<Status> {
+async fn one<F: Follow>(
+    follow: &F,
+    wishes: &mut mpsc::Receiver<F::Wish>,
+    kept: &mut VecDeque<F::Wish>,
+) -> Option<Status> {
     let (sender, feed) = mpsc::channel(IN_FLIGHT);
-    // What is wished between this look and the stream waits in `wishes`.
-    let mut next = VecDeque::from(follow.everything());
-    let open = follow.open(ReceiverStream::new(feed));
-    let mut stream = match tokio::time::timeout(OPEN_TIMEOUT, open).await {
+    let open = tokio::time::timeout(OPEN_TIMEOUT, follow.open(ReceiverStream::new(feed)));
+    let mut stream = match meanwhile(follow, (&mut *wishes, &mut *kept), open).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(status)) => return Some(status),
         Err(_) => return None,
     };
+    let mut next = VecDeque::from(follow.everything());
+    next.extend(kept.drain(..).map(|wish| follow.request(wish)));
     loop {
         tokio::select! {
             answer = stream.message() => match answer {

@@ -210,16 +210,17 @@ impl Room {
     }
 
     /// The log is at `head`, and events up to it may not have been handed out.
+    /// A head that is behind what was handed out was read before that, or the
+    /// log was put back: every stay reads, and is told which.
     fn opened(&self, head: Position) {
         let mut inner = self.inner.lock();
+        let went_back = head.seq < inner.head.seq;
         for stay in &mut inner.stays {
-            if stay.next.is_some_and(|next| next <= head.seq) {
+            if went_back || stay.next.is_some_and(|next| next <= head.seq) {
                 stay.interrupt(&self.id);
             }
         }
-        if head.seq > inner.head.seq {
-            inner.head = head;
-        }
+        inner.head = head;
         drop(inner);
         self.opened.send_replace(Opened::Followed);
     }

@@ -128,6 +128,10 @@ impl Follow for Tickets {
         mm::WatchRequest { action: Some(action) }
     }
 
+    fn outlives(&self, wish: &Wish) -> bool {
+        matches!(wish, Wish::Told(_))
+    }
+
     /// Tells the sockets of a ticket that ended. A match without room is not
     /// told yet. The service ends to follow such a ticket by itself.
     async fn take(&self, response: mm::WatchResponse) -> Option<mm::WatchRequest> {

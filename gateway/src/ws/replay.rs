@@ -45,7 +45,9 @@ pub(super) struct Replay {
     /// The last event that the socket has.
     pub(super) after: Position,
     /// The room is closed: its end is the end of the stay.
-    pub(super) is_closed: bool,
+    is_closed: bool,
+    /// The log had nothing more although its head is further on.
+    is_behind: bool,
 }
 
 /// What comes after a step.
@@ -55,6 +57,11 @@ enum Next {
 }
 
 impl Replay {
+    /// Goes on after `after`.
+    pub(super) fn new(followed: Arc<Followed>, after: Position, is_closed: bool) -> Self {
+        Self { followed, after, is_closed, is_behind: false }
+    }
+
     /// Hands the socket every event after its position, page by page as it
     /// takes them, and ends with the socket live. When the log cannot be read
     /// on without a hole the socket is told of a gap and is live at the head.
@@ -76,13 +83,14 @@ impl Replay {
         }
         match page {
             Ok(page) if page.recovered => {
-                let has_more = page.has_more;
+                let (has_more, is_empty) = (page.has_more, page.events.is_empty());
                 self.hand_over(session, page.events);
-                if has_more { Next::ReadOn } else { self.catch_up(session).await }
+                if has_more { Next::ReadOn } else { self.catch_up(session, is_empty).await }
             }
             Ok(_) => {
                 session.outbox.push(Entry::Event(translate::gap(self.followed.id())));
-                self.followed.live_at_head();
+                let head = self.followed.live_at_head();
+                session.start_over(self.followed.id(), head);
                 Next::Done
             }
             // The membership ended, unnoticed: nothing more is theirs to hear.
@@ -100,8 +108,9 @@ impl Replay {
     }
 
     /// The log was read to its end: ends the stay of a closed room, and makes
-    /// the socket live unless there is more by now.
-    async fn catch_up(&self, session: &Session) -> Next {
+    /// the socket live unless there is more by now. A log that goes on to have
+    /// less than was handed out was put back, and is not asked in haste.
+    async fn catch_up(&mut self, session: &Session, is_empty: bool) -> Next {
         if self.is_closed {
             session.outbox.drained().await;
             if session.is_current(&self.followed) {
@@ -109,7 +118,14 @@ impl Replay {
             }
             return Next::Done;
         }
-        if self.followed.live_after(self.after.seq) { Next::Done } else { Next::ReadOn }
+        if self.followed.live_after(self.after.seq) {
+            return Next::Done;
+        }
+        if is_empty && self.is_behind {
+            tokio::time::sleep(RETRY).await;
+        }
+        self.is_behind = is_empty;
+        Next::ReadOn
     }
 
     fn hand_over(&mut self, session: &Session, events: Vec<chat::Event>) {

@@ -106,6 +106,14 @@ impl Session {
         Some(joined.cursor.clone())
     }
 
+    /// What the socket has of a room is no part of its log any more: it goes on
+    /// after `cursor`.
+    pub(crate) fn start_over(&self, room: &str, cursor: Position) {
+        if let Some(joined) = self.rooms.lock().get_mut(room) {
+            joined.cursor = cursor;
+        }
+    }
+
     /// Ends a stay.
     pub(crate) fn leave(&self, room: &str) {
         let joined = self.rooms.lock().remove(room);

@@ -6,6 +6,7 @@ use mingle_proto::{
     chat::v1 as chat,
     errors::v1::Reason,
     gateway::v1::{self as pb, server_frame},
+    presence::v1 as pr,
 };
 use mingle_runtime::status::Kind;
 
@@ -34,9 +35,12 @@ pub(crate) async fn watch(
     check_visible(gateway, &session.claims, &users).await?;
     let shared: Vec<Arc<str>> = users.iter().map(|user| user.as_str().into()).collect();
     let new = gateway.people.watch(session.socket, &session.outbox, &shared)?;
-    let former = session.set_watched(shared);
+    let former = session.set_watched(shared.clone());
     gateway.people.unwatch(session.socket, &former);
     let presences = gateway.people.read(users).await?;
+    // Whoever is not known now is told later, although others here watch them.
+    let is_known = |presence: &pr::Presence| presence.status() != pr::Status::Unknown;
+    let new = if presences.iter().all(is_known) { new } else { shared };
     let presences = presences.into_iter().map(translate::presence).collect();
     let kind = server_frame::Kind::Presences(pb::Presences { presences });
     let gateway = gateway.clone();

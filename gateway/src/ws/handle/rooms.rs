@@ -109,7 +109,7 @@ async fn begin(
     let (user, outbox) = (session.user.clone(), session.outbox.clone());
     let followed = Arc::new(gateway.rooms.enter(&room.room_id, user, outbox).await?);
     session.keep(followed.clone(), after.clone(), head);
-    let replay = Replay { followed, after, is_closed: room.closed };
+    let replay = Replay::new(followed, after, room.closed);
     let job: Job = Box::pin(replay.run(gateway.clone(), session.clone()));
     Ok((reply, Some(job)))
 }
@@ -167,7 +167,7 @@ fn at(room: pb::Room, head: Position) -> pb::Room {
 /// interrupted; `None` when the socket no longer follows it.
 pub(crate) fn catch_up(gateway: Arc<Gateway>, session: Arc<Session>, room: &str) -> Option<Job> {
     let joined = session.joined(room)?;
-    let replay = Replay { followed: joined.followed, after: joined.cursor, is_closed: false };
+    let replay = Replay::new(joined.followed, joined.cursor, false);
     Some(Box::pin(replay.run(gateway, session)))
 }
 

@@ -1,5 +1,5 @@
 //! Takes what is too old from the beginning of logs, so that what is left of
-//! a log has no hole.
+//! a log has no hole. A closed pair goes with its last event.
 
 use futures::TryStreamExt as _;
 use mingle_store::{Result, sql, sql::Tx};
@@ -18,13 +18,16 @@ impl SqlStore {
             return Ok(0);
         }
         let mut tx = self.database.begin().await?;
+        let rooms = rooms.iter().map(|row| row.get("room_id")).collect::<Result<Vec<String>>>();
+        let mut rooms = rooms?;
+        // In the order in which batches of sends lock theirs.
+        rooms.sort_unstable();
         let mut left = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut taken = 0;
-        for row in rooms {
+        for room_id in rooms {
             if left == 0 {
                 break;
             }
-            let room_id: String = row.get("room_id")?;
             let gone = take(&mut tx, &room_id, before, left).await?;
             taken += gone.unsigned_abs();
             left -= gone;
@@ -56,6 +59,8 @@ async fn take(tx: &mut Tx, room_id: &str, before: i64, limit: i64) -> Result<i64
         query.bind(room_id).bind(seq).execute(&mut *tx).await?;
         let query = sql!("begin_at").query();
         query.bind(room_id).bind(seq).bind(id).execute(&mut *tx).await?;
+        sql!("forget_members").bind(room_id).execute(&mut *tx).await?;
+        sql!("forget_room").bind(room_id).execute(&mut *tx).await?;
     }
     Ok(gone)
 }

@@ -245,7 +245,8 @@ macro_rules! suite {
                 a_page_is_bounded_in_bytes,
             time: only_silent_open_pairs_are_idle
                 old_events_go_from_the_beginning
-                a_log_that_was_emptied_goes_on,
+                a_log_that_was_emptied_goes_on
+                a_closed_pair_goes_with_its_last_event,
             $($more)*
         );
     };

@@ -91,3 +91,32 @@ pub(crate) async fn a_log_that_was_emptied_goes_on(s: Subject) {
     assert!(s.write(&room, read).await.is_ok());
     assert_eq!(s.view(&room, "bob").await.unread(), 0);
 }
+
+pub(crate) async fn a_closed_pair_goes_with_its_last_event(s: Subject) {
+    let over = s.room(Kind::Pair, &["ann", "bob"]).await;
+    let open = s.room(Kind::Pair, &["ann", "cem"]).await;
+    let direct = s.room(Kind::Direct, &["ann", "dan"]).await;
+    s.clock.advance(1000);
+    let mut cutoff = s.clock.now_ms();
+    for room in [&over, &direct] {
+        s.close(room, "ann").await.unwrap();
+    }
+    let rooms = async || {
+        let views = s.store.list("ann", None, 10).await.unwrap();
+        let mut rooms: Vec<_> = views.into_iter().map(|view| view.room.room_id).collect();
+        rooms.sort();
+        rooms
+    };
+    while s.store.expire(cutoff, 100).await.unwrap() > 0 {}
+    let left = s.store.range(&over, 0, 10).await.unwrap().events;
+    assert_eq!(left.len(), 1, "its end can be read still");
+    assert_eq!(rooms().await.len(), 3);
+    s.clock.advance(1000);
+    cutoff = s.clock.now_ms();
+    while s.store.expire(cutoff, 100).await.unwrap() > 0 {}
+    let mut kept = vec![open, direct];
+    kept.sort();
+    assert_eq!(rooms().await, kept);
+    assert!(s.store.replay(&over, &Position::default(), 10).await.unwrap().is_none());
+    assert!(s.send(&over, "ann", "late").await.is_err());
+}
