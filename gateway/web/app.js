@@ -3,7 +3,7 @@
 import { Banner } from "./banner.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
-import { byId, toggle } from "./dom.js";
+import { byId, soon, toggle } from "./dom.js";
 import { Earlier } from "./earlier.js";
 import { Mingle } from "./mingle.js";
 import { NoTokens, place, profile, signOut, tokenFor, usePastedToken } from "./session.js";
@@ -103,6 +103,7 @@ class App {
       this.#start.askToken();
       return;
     }
+    if (error.reason === "RATE_LIMITED") return this.#start.fail(`Too many people sign in from your network. Try again ${soon(error.retryAfterMs)}.`);
     this.#start.fail(["TypeError", "TimeoutError"].includes(error.name) ? "The server cannot be reached. Check your connection and try again." : `You could not sign in: ${error.message}`);
   }
 
@@ -126,6 +127,7 @@ class App {
     while (search === this.#search) {
       try {
         const { ticketId } = await this.#client.matchJoin(POOL, join);
+        if (search === this.#search) this.#waiting.goOn();
         if (search === this.#search && place.read()?.view === "waiting") place.write({ ...here, ticketId });
         else if (!place.read()) this.#abandon(ticketId);
         return;
@@ -133,7 +135,7 @@ class App {
         if (search !== this.#search) return;
         if (error.reason === "ALREADY_WAITING") return this.#toStart("You are looking for someone in another tab, or were a moment ago. Try again in a few seconds.");
         if (!error.retryable) return this.#toStart(`The search could not be started: ${error.message}`);
-        this.#waiting.say("Still trying to reach the matchmaker");
+        this.#waiting.say(error.reason === "RATE_LIMITED" ? `You have searched often. The next search begins ${soon(error.retryAfterMs)}` : "Still trying to reach the matchmaker");
         await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs || MATCH_AGAIN_MS));
       }
     }

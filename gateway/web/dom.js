@@ -63,3 +63,10 @@ export function fullTime(iso) {
   const date = new Date(iso);
   return Number.isNaN(date.getTime()) ? "" : FULL.format(date);
 }
+
+/** "in 40 seconds", "in 15 minutes": never too early. */
+export function soon(ms) {
+  const seconds = Math.max(1, Math.ceil(ms / 1000));
+  const [count, unit] = seconds < 120 ? [seconds, "second"] : [Math.ceil(seconds / 60), "minute"];
+  return `in ${count} ${unit}${count === 1 ? "" : "s"}`;
+}

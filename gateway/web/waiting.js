@@ -4,6 +4,7 @@
 import { announce, byId } from "./dom.js";
 
 const POOL_EVERY_MS = 5000;
+const LOOKING = "Looking for someone";
 
 export class Waiting {
   #client;
@@ -16,7 +17,7 @@ export class Waiting {
     this.stop();
     this.#client = client;
     this.#since = Date.now();
-    byId("waiting-title").textContent = "Looking for someone";
+    byId("waiting-title").textContent = LOOKING;
     byId("waiting-who").textContent = wants.length === 0 ? "You will talk with anyone." : `You asked for: ${wants.join(" or ")}.`;
     byId("waiting-estimate").textContent = "";
     byId("waiting-pool").textContent = "";
@@ -25,7 +26,12 @@ export class Waiting {
     this.#clock = setInterval(() => this.#tick(), 1000);
     this.#poll = setInterval(() => void this.#ask(pool), POOL_EVERY_MS);
     void this.#ask(pool);
-    announce("Looking for someone");
+    announce(LOOKING);
+  }
+
+  /** Puts the headline back, if it was replaced. */
+  goOn() {
+    if (byId("waiting-title").textContent !== LOOKING) this.say(LOOKING);
   }
 
   stop() {

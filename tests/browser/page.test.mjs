@@ -191,3 +191,33 @@ pageTest("nothing that a stranger writes is more than text, and the policy says 
   await ann.at("composer").fill(`${long}!`);
   await ann.page.getByText("Too long by 1 bytes").waitFor();
 });
+
+pageTest("who does something too often is told when to go on", { outage: true }, async ({ people }) => {
+  const ann = await people.arrives("ann");
+  const limited = { code: "RESOURCE_EXHAUSTED", reason: "RATE_LIMITED", field: "", message: "too many" };
+  let signIns = 0;
+  await ann.page.route("**/api/dev/token", (route) => {
+    signIns += 1;
+    if (signIns > 1) return route.continue();
+    return route.fulfill({ status: 429, contentType: "application/problem+json", body: JSON.stringify({ ...limited, retryAfterMs: 840_001 }) });
+  });
+  let joins = 0;
+  await ann.page.routeWebSocket(/\/ws$/, (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((text) => {
+      const { id, matchJoin } = JSON.parse(text);
+      if (!matchJoin || ++joins > 1) return server.send(text);
+      socket.send(JSON.stringify({ id, error: { ...limited, retryAfterMs: 11_000 } }));
+    });
+  });
+  await ann.looks();
+  await ann.sees("start-error", {}, "Too many people sign in from your network. Try again in 15 minutes.");
+  await ann.shoots("sign-in-limited");
+  await ann.looks();
+  await ann.page.getByRole("heading", { name: "You have searched often. The next search begins in 11 seconds" }).waitFor();
+  await ann.shoots("search-limited");
+  await ann.page.getByRole("heading", { name: "Looking for someone" }).waitFor();
+  const bob = await people.arrives("bob");
+  await bob.looks();
+  await ann.sees("conversation");
+});

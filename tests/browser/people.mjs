@@ -12,8 +12,8 @@ const OUTPUT = process.env.MINGLE_TEST_OUTPUT ?? fileURLToPath(new URL("../outpu
 const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const WAIT_MS = 20_000;
 const DESKTOP = { viewport: { width: 1200, height: 800 } };
-/** What a browser says by itself of a server that is away. */
-const OUTAGE = /^(WebSocket connection to .* failed|Failed to load resource: net::ERR_)/;
+/** What a browser says by itself of a server that is away, or busy. */
+const OUTAGE = /^(WebSocket connection to .* failed|Failed to load resource: (net::ERR_|.* status of 429))/;
 
 let browser;
 after(() => browser?.close());
