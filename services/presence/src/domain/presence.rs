@@ -7,8 +7,10 @@ use super::{Life, Phase, Status, Terms};
 pub struct Presence {
     /// Who.
     pub user_id: String,
-    /// What they show; `None` is offline.
+    /// What they show; `None` is offline, unless `unknown`.
     pub status: Option<Status>,
+    /// True when nobody can tell now whether they are offline.
+    pub unknown: bool,
     /// The last proof of life; `None` for a user never seen.
     pub last_seen: Option<i64>,
     /// Sessions that are live now.

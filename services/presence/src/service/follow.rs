@@ -1,7 +1,7 @@
 //! What one Watch stream follows and still has to tell; no I/O.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -31,6 +31,8 @@ pub(super) struct Followed {
     users: HashMap<Arc<str>, User>,
     queue: BTreeMap<u64, Arc<str>>,
     next_place: u64,
+    /// Those of whom nothing could be told.
+    deferred: HashSet<Arc<str>>,
     lost: VecDeque<v1::Superseded>,
     gap: bool,
     max_users: usize,
@@ -52,6 +54,7 @@ impl Followed {
             users: HashMap::new(),
             queue: BTreeMap::new(),
             next_place: 0,
+            deferred: HashSet::new(),
             lost: VecDeque::new(),
             gap: false,
             max_users,
@@ -76,6 +79,7 @@ impl Followed {
     }
 
     pub(super) fn remove(&mut self, user_id: &str) {
+        self.deferred.remove(user_id);
         if let Some(place) = self.users.remove(user_id).and_then(|user| user.queued) {
             self.queue.remove(&place);
         }
@@ -115,6 +119,23 @@ impl Followed {
                 user.told = None;
             }
         }
+    }
+
+    /// Nothing can be told of `user_id` now; what was told of them stands.
+    pub(super) fn defer(&mut self, user_id: &str) {
+        if let Some((name, _)) = self.users.get_key_value(user_id) {
+            self.deferred.insert(name.clone());
+        }
+    }
+
+    pub(super) fn is_deferred(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
+    /// Those who were deferred are to be read again.
+    pub(super) fn resume(&mut self) {
+        let deferred = std::mem::take(&mut self.deferred);
+        deferred.iter().for_each(|user_id| self.changed(user_id));
     }
 
     pub(super) fn is_pending(&self) -> bool {

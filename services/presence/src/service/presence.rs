@@ -71,7 +71,13 @@ impl Service {
     async fn read_one(&self, user_id: String) -> Result<v1::Presence, Error> {
         let mut found = self.store.get_many(std::slice::from_ref(&user_id)).await?;
         // A store answers each user asked for; an unseen one is offline.
-        let unseen = domain::Presence { user_id, status: None, last_seen: None, sessions: 0 };
+        let unseen = domain::Presence {
+            user_id,
+            status: None,
+            unknown: false,
+            last_seen: None,
+            sessions: 0,
+        };
         Ok(wire::presence(found.pop().unwrap_or(unseen)))
     }
 }

@@ -1,6 +1,6 @@
 //! One Watch stream: a task between the bus, the store and the client.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::{
     Stream, StreamExt as _,
@@ -8,7 +8,10 @@ use futures::{
 };
 use mingle_proto::presence::v1::{self, watch_response::Event};
 use mingle_store::bus::{Bus, Delivery};
-use tokio::sync::mpsc::{self, Permit};
+use tokio::{
+    sync::mpsc::{self, Permit},
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -25,6 +28,8 @@ use crate::{
 
 /// Answers that wait for the client. Beyond, changes are merged per user.
 const ANSWERS: usize = 64;
+/// The rest ended while those who were unknown were told.
+const SHORTLY: Duration = Duration::from_millis(100);
 
 type Answer = Result<v1::WatchResponse, Status>;
 
@@ -55,6 +60,7 @@ pub(super) fn open(
         partitions: HashSet::new(),
         node: 0,
         heard: SelectAll::new(),
+        again: None,
     };
     tokio::spawn(watch.run(requests, answers));
     ReceiverStream::new(receiver)
@@ -68,6 +74,8 @@ struct Watch {
     partitions: HashSet<u16>,
     node: u64,
     heard: SelectAll<BoxStream<'static, Heard>>,
+    /// When those of whom nothing could be told are read again.
+    again: Option<Instant>,
 }
 
 impl Watch {
@@ -75,7 +83,7 @@ impl Watch {
         let mut asking = true;
         loop {
             let pending = self.followed.is_pending();
-            if !asking && !pending {
+            if !asking && !pending && !self.followed.is_deferred() {
                 return;
             }
             let done = tokio::select! {
@@ -93,6 +101,11 @@ impl Watch {
                     }
                 },
                 Some((topic, delivery)) = self.heard.next() => self.hear(topic, delivery),
+                () = until(self.again), if self.again.is_some() => {
+                    self.again = None;
+                    self.followed.resume();
+                    Ok(())
+                }
             };
             if let Err(error) = done {
                 // Only fails when the client is gone.
@@ -183,6 +196,13 @@ impl Watch {
         };
         let mut permit = Some(first);
         for presence in self.store.get_many(&user_ids).await? {
+            if presence.unknown {
+                // No event: what was told before stands until it is known.
+                self.followed.defer(&presence.user_id);
+                let rests = self.store.rests().unwrap_or(SHORTLY);
+                self.again.get_or_insert_with(|| Instant::now() + rests);
+                continue;
+            }
             if !self.followed.is_news(&presence) {
                 continue;
             }
@@ -193,6 +213,14 @@ impl Watch {
             room.send(answer(Event::Presence(wire::presence(presence))));
         }
         Ok(())
+    }
+}
+
+/// Never for `None`.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -51,7 +51,10 @@ pub trait Store: Send + Sync + 'static {
     /// Sets what a session shows. Not for sessions that are gone.
     async fn set_status(&self, user_id: &str, session_id: &str, status: Status) -> Result<Set>;
 
-    /// Reads presences, in the order asked.
+    /// Reads presences, in the order asked. While it [`rests`], those who would
+    /// be offline are unknown.
+    ///
+    /// [`rests`]: Store::rests
     async fn get_many(&self, user_ids: &[String]) -> Result<Vec<Presence>>;
 
     /// Counts. Sessions are exact; users lag by at most one sweep.
@@ -69,6 +72,13 @@ pub trait Store: Send + Sync + 'static {
     /// to find.
     fn pause(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// How long it cannot be told yet who is offline, because nodes may have
+    /// tried in vain to say that they are there; nothing when it can. A store
+    /// that was in this process all the while always can.
+    fn rests(&self) -> Option<Duration> {
+        None
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) fn presence(presence: Presence) -> v1::Presence {
         Some(Status::Online) => v1::Status::Online,
         Some(Status::Away) => v1::Status::Away,
         Some(Status::Busy) => v1::Status::Busy,
+        None if presence.unknown => v1::Status::Unknown,
         None => v1::Status::Offline,
     };
     v1::Presence {

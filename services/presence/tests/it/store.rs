@@ -11,7 +11,7 @@ use crate::{
     conformance::suite,
     harness::{
         servers, through,
-        world::{LIMITS, START, TERMS, World, claim, node},
+        world::{LIMITS, NEVER_RESTS, START, TERMS, World, claim, node},
     },
 };
 
@@ -27,7 +27,7 @@ async fn redis() -> World {
     let clock = Arc::new(ManualClock::at(START));
     let server = Server::start().await;
     let redis = servers::connect(&server).await.with_clock(clock.clone());
-    let store = Arc::new(RedisStore::new(redis, TERMS, LIMITS));
+    let store = Arc::new(RedisStore::with_patience(redis, TERMS, LIMITS, NEVER_RESTS));
     World { store, clock, _server: Some(server) }
 }
 

@@ -143,6 +143,7 @@ impl Memory {
         Presence {
             user_id: user_id.to_owned(),
             status: shown.status,
+            unknown: false,
             last_seen: shown.last_seen.max(seen),
             sessions: shown.live,
         }

@@ -20,4 +20,5 @@ mod users;
 mod value;
 mod walk;
 
+pub use contact::Patience;
 pub use store::RedisStore;

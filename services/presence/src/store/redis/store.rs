@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use mingle_store::{Error, ErrorKind, Result, redis::Redis};
 
 use super::{
+    contact::Patience,
     counts::Counts,
     keys::Era,
     nodes::Nodes,
@@ -40,11 +41,16 @@ struct Came {
 impl RedisStore {
     /// The store over a server, whatever is in it.
     pub fn new(redis: Redis, terms: Terms, limits: Limits) -> Self {
+        Self::with_patience(redis, terms, limits, Patience::of(&terms))
+    }
+
+    /// The same; `patience` in place of what the terms make it.
+    pub fn with_patience(redis: Redis, terms: Terms, limits: Limits, patience: Patience) -> Self {
         let nodes = Nodes::new(redis.clone(), terms, limits.max_nodes);
         let seen = Seen::new(redis.clone(), limits.max_last_seen);
         let counts = Counts::new(redis.clone(), limits.max_sessions);
         let users = Users::new(redis.clone(), terms, nodes, seen, counts);
-        let sweep = Sweep::new(redis.clone(), terms, limits.sweep_users);
+        let sweep = Sweep::new(redis.clone(), terms, limits.sweep_users, patience);
         Self { redis, terms, users, sweep }
     }
 
@@ -220,12 +226,15 @@ impl Store for RedisStore {
         let era = self.era()?;
         let reads = self.users.read(&era, user_ids).await?;
         let people = self.users.people(&era, &reads).await?;
+        // Asked after the read: a silence that it waited through counts.
+        let rests = self.sweep.contact.rests(era.name()).is_some();
         let shown = people.iter().zip(&reads).map(|(who, read)| who.shown(read.now, &self.terms));
         let mut presences: Vec<_> = shown
             .zip(user_ids)
             .map(|(shown, user_id)| Presence {
                 user_id: user_id.clone(),
                 status: shown.status,
+                unknown: rests && shown.status.is_none(),
                 last_seen: shown.last_seen,
                 sessions: shown.live,
             })
@@ -262,5 +271,9 @@ impl Store for RedisStore {
 
     fn pause(&self) -> Duration {
         self.sweep.pause()
+    }
+
+    fn rests(&self) -> Option<Duration> {
+        self.sweep.contact.rests(self.era().ok()?.name())
     }
 }

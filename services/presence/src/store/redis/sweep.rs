@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     codec::{pack, unpack},
-    contact::Contact,
+    contact::{Contact, Patience},
     keys::Era,
     users::{BATCH, LIVES_MS, Planning, Users},
     walk::Walk,
@@ -91,12 +91,11 @@ fn places(since: i64, now: i64, round_ms: i64) -> std::ops::Range<i64> {
 /// The sweep of one store.
 pub(super) struct Sweep {
     redis: Redis,
-    terms: Terms,
     max_users: usize,
     me: String,
     lead: Mutex<Lead>,
     walk: Walk,
-    contact: Mutex<Contact>,
+    pub(super) contact: Contact,
     /// There was something to do.
     busy: AtomicBool,
     /// The round and partition that was mended last, and that which was kept.
@@ -104,16 +103,15 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    pub(super) fn new(redis: Redis, terms: Terms, max_users: usize) -> Self {
+    pub(super) fn new(redis: Redis, terms: Terms, max_users: usize, patience: Patience) -> Self {
         let me = format!("{:016x}", rand::random::<u64>());
         Self {
             redis: redis.clone(),
-            terms,
             max_users,
             me,
             lead: Mutex::default(),
             walk: Walk::new(redis, terms, max_users),
-            contact: Mutex::default(),
+            contact: Contact::new(patience),
             busy: AtomicBool::new(true),
             rounds: Mutex::default(),
         }
@@ -139,19 +137,14 @@ impl Sweep {
             Turn::Glance => self.glance(era, users).await,
             Turn::Ask => self.lead(era).await,
         };
-        let led = led.inspect_err(|_| {
-            self.contact.lock().missed = true;
-            *self.lead.lock() = Lead::default();
-        })?;
-        let lease = Duration::from_millis(self.terms.lease_ms.unsigned_abs());
-        let looks = self.contact.lock().hears(Instant::now(), lease);
+        let led = led.inspect_err(|_| *self.lead.lock() = Lead::default())?;
         let Some(now) = led else {
             return Ok(());
         };
         let table = users.nodes.table(era, now).await?;
         self.walk.notice(&table, era, now);
         self.walk.run(era, users, &table, now).await?;
-        if looks {
+        if self.contact.rests(era.name()).is_none() {
             self.look(era, users, now, changed).await?;
         }
         if self.walk.goes_on() {
@@ -172,8 +165,11 @@ impl Sweep {
 
     /// The time, when this process leads.
     async fn lead(&self, era: &Era) -> Result<Option<i64>> {
-        let args = [(&self.me).into(), LEASE_MS.into()];
-        let (leads, now): (bool, i64) = self.redis.run(&LEAD, &[era.sweep()], &args).await?;
+        let knows = if self.contact.rests(era.name()).is_none() { "+" } else { "-" };
+        let args = [(&self.me).into(), LEASE_MS.into(), knows.into()];
+        let (leads, now, attended): (bool, i64, bool) =
+            self.redis.run(&LEAD, &[era.sweep()], &args).await?;
+        self.contact.heard(era.name(), attended);
         if !leads {
             self.walk.end();
         }

@@ -81,8 +81,13 @@ pub(crate) async fn many_in_order(world: World) {
     let answered = world.store.get_many(&asked).await.unwrap();
     let users: Vec<_> = answered.iter().map(|presence| presence.user_id.as_str()).collect();
     assert_eq!(users, ["u1", "u2", "u3", "u1"]);
-    let stranger =
-        Presence { user_id: "u2".to_owned(), status: None, last_seen: None, sessions: 0 };
+    let stranger = Presence {
+        user_id: "u2".to_owned(),
+        status: None,
+        unknown: false,
+        last_seen: None,
+        sessions: 0,
+    };
     assert_eq!(answered[1], stranger);
     assert_eq!(answered[2].status, Some(Status::Online));
     assert_eq!(answered[0], answered[3]);

@@ -51,15 +51,16 @@ pub(crate) fn session(claim: Claim) -> v1::Session {
 }
 
 pub(crate) fn presence(presence: v1::Presence) -> Presence {
+    let unknown = presence.status() == v1::Status::Unknown;
     let status = match presence.status() {
-        v1::Status::Offline => None,
+        v1::Status::Offline | v1::Status::Unknown => None,
         v1::Status::Online => Some(Shows::Online),
         v1::Status::Away => Some(Shows::Away),
         v1::Status::Busy => Some(Shows::Busy),
         other => panic!("{other:?} is nothing that a user shows"),
     };
     let last_seen = presence.last_seen.map(|at| at.millis());
-    Presence { user_id: presence.user_id, status, last_seen, sessions: presence.sessions }
+    Presence { user_id: presence.user_id, status, unknown, last_seen, sessions: presence.sessions }
 }
 
 pub(crate) fn registration(node: Node) -> v1::RegisterNodeRequest {

@@ -1,10 +1,10 @@
 //! A store, its clock, and short names for what is asked of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mingle_presence::{
     domain::{Claim, Lost, Node, Presence, Status, Terms},
-    store::{Connected, Limits, Registered, Store},
+    store::{Connected, Limits, Registered, Store, redis::Patience},
 };
 use mingle_store::clock::ManualClock;
 use mingle_testkit::Redis as Server;
@@ -15,6 +15,10 @@ pub(crate) const TERMS: Terms =
 /// Small, so that the tests reach them.
 pub(crate) const LIMITS: Limits =
     Limits { max_nodes: 4, max_sessions: 300, max_last_seen: 10, sweep_users: 16 };
+
+/// Where the time is the test's, a silence would be of the machine's.
+pub(crate) const NEVER_RESTS: Patience =
+    Patience { silence: Duration::from_secs(3_600), rest: Duration::ZERO };
 
 /// A store and its clock.
 pub(crate) struct World {

@@ -5,11 +5,11 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use mingle_presence::{
-    domain::{Status, Terms},
+    domain::Status,
     store::{Connected, Registered, Store as _, Stored, redis::RedisStore},
 };
 use mingle_testkit::eventually;
@@ -17,7 +17,7 @@ use mingle_testkit::eventually;
 use super::{Processes, ROOMY, names, socket};
 use crate::harness::{
     servers::{SOON, connected},
-    world::{TERMS, node},
+    world::node,
 };
 
 /// Connects until it is answered, as a gateway does. Counts what failed.
@@ -186,55 +186,4 @@ async fn a_restart_begins_cold() {
             processes.stores[1].sweep().await.unwrap();
         }
     }
-}
-
-/// A silence in which no node could renew is no reason to tell everybody
-/// offline: who registers again in time was never away.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_told_offline_after_a_silence() {
-    let timeout = Duration::from_millis(200);
-    let terms = Terms { lease_ms: 1_000, ..TERMS };
-    let processes = Processes::start_within(1, ROOMY, timeout).await;
-    let store = RedisStore::new(processes.connections[0].clone(), terms, ROOMY);
-    let users = names(30);
-    let register = async || {
-        let registered = store.register_node(node("a", 1)).await.unwrap();
-        assert_eq!(registered, Registered::Leased);
-        // One has left meanwhile.
-        let claims = users[1..].iter().map(|user| socket(user, 1, "x")).collect();
-        store.register_sessions("a", claims).await.unwrap()
-    };
-    register().await;
-    store.connect("a", socket("u0", 1, "x")).await.unwrap();
-    assert!(store.sweep().await.unwrap().is_empty());
-
-    processes.server.freeze();
-    processes.clock.advance(14_000);
-    let asleep = Instant::now();
-    eventually(SOON, "a silence longer than the lease", async || {
-        assert!(store.sweep().await.is_err());
-        asleep.elapsed() > Duration::from_millis(1_200)
-    })
-    .await;
-    processes.server.thaw();
-    eventually(SOON, "an answer", async || match store.sweep().await {
-        Ok(changed) => {
-            assert!(changed.is_empty(), "{changed:?}");
-            true
-        }
-        Err(_) => false,
-    })
-    .await;
-    assert!(!store.renew_node("a", 1).await.unwrap());
-    let nothing = Stored::Done { superseded: vec![], lost: vec![], changed: vec![] };
-    assert_eq!(register().await, nothing);
-    let told = tokio::sync::Mutex::new(Vec::new());
-    eventually(SOON, "the one who left", async || {
-        let mut told = told.lock().await;
-        told.extend(store.sweep().await.unwrap());
-        !told.is_empty()
-    })
-    .await;
-    assert_eq!(told.into_inner(), ["u0"]);
-    assert_eq!(store.count().await.unwrap().users, 29);
 }

@@ -4,6 +4,7 @@ mod claims;
 mod faults;
 mod figures;
 mod idle;
+mod rest;
 mod role;
 mod sweeping;
 
@@ -18,7 +19,7 @@ use mingle_testkit::Redis as Server;
 
 use crate::harness::{
     servers,
-    world::{LIMITS, START, TERMS, claim},
+    world::{LIMITS, NEVER_RESTS, START, TERMS, claim},
 };
 
 /// A server, some processes and their clock.
@@ -44,7 +45,8 @@ impl Processes {
         for _ in 0..count {
             let redis = servers::connect_within(&server, timeout).await;
             let redis = redis.with_clock(clock.clone());
-            stores.push(Arc::new(RedisStore::new(redis.clone(), TERMS, limits)));
+            let store = RedisStore::with_patience(redis.clone(), TERMS, limits, NEVER_RESTS);
+            stores.push(Arc::new(store));
             connections.push(redis);
         }
         Self { stores, connections, clock, server }
