@@ -202,27 +202,42 @@ impl Sweep {
         due.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
         due.truncate(self.max_users);
         let due: Result<Vec<_>> = due.iter().map(|(packed, _)| unpack(packed)).collect();
+        let mut failed = Ok(());
         for user_ids in due?.chunks(BATCH) {
             // Many take longer than the lease lasts.
             if self.lead(era).await?.is_none() {
-                return Ok(());
+                return failed;
             }
-            let reads = users.read(era, user_ids).await?;
-            let planning = Planning::Anew;
-            let looked =
-                users.change(era, (user_ids, reads), planning, &|_, _, _| Change::telling(()));
-            for (user_id, result) in user_ids.iter().zip(looked.await) {
-                match result {
-                    Ok(settled) if settled.changed => changed.push(user_id.clone()),
-                    Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::Corrupt => {
-                        self.put_off(era, user_id, now).await?;
-                    }
-                    Err(error) => return Err(error),
+            // One that fails keeps its look; the others are told all the same.
+            failed = failed.and(self.settle(era, users, (user_ids, now), changed).await);
+        }
+        failed.and(users.hints.looked(era, &partitions, now).await)
+    }
+
+    /// Settles users: whoever changed goes into `changed`, whatever befell the
+    /// others. The first failure is answered.
+    async fn settle(
+        &self,
+        era: &Era,
+        users: &Users,
+        (user_ids, now): (&[String], i64),
+        changed: &mut Vec<String>,
+    ) -> Result<()> {
+        let reads = users.read(era, user_ids).await?;
+        let planning = Planning::Anew;
+        let looked = users.change(era, (user_ids, reads), planning, &|_, _, _| Change::telling(()));
+        let mut failed = Ok(());
+        for (user_id, result) in user_ids.iter().zip(looked.await) {
+            match result {
+                Ok(settled) if settled.changed => changed.push(user_id.clone()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    failed = failed.and(self.put_off(era, user_id, now).await);
                 }
+                Err(error) => failed = failed.and(Err(error)),
             }
         }
-        users.hints.looked(era, &partitions, now).await
+        failed
     }
 
     /// Whoever cannot be read must not stand in the way of the others.

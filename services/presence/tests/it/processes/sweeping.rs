@@ -1,6 +1,9 @@
 //! Who sweeps, and what is left when it dies.
 
-use mingle_presence::store::{Store as _, redis::RedisStore};
+use mingle_presence::{
+    domain::partition,
+    store::{Store as _, redis::RedisStore},
+};
 use mingle_testkit::eventually;
 
 use super::{Processes, names, socket};
@@ -65,4 +68,21 @@ async fn another_goes_on_when_the_sweeper_is_gone() {
     found.sort_unstable();
     assert_eq!(found, users);
     processes.assert_counters_are_right(&users).await;
+}
+
+/// One user who cannot be written keeps nobody else from being told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_fails_does_not_swallow_the_others() {
+    let (processes, mut users) = with_users_of_a_dead_node().await;
+    let failing = partition(&users[USERS / 2]);
+    let counters = processes.keys(&format!("*{{p:{failing}}}:*:c"));
+    assert!(processes.server.cli(&["HSET", &counters[0], "users", "many"]).starts_with('0'));
+    users.retain(|user| partition(user) != failing);
+    let mut changed = Vec::new();
+    for _ in 0..64 {
+        // What was found is answered before the failure is.
+        changed.extend(processes.stores[0].sweep().await.unwrap_or_default());
+    }
+    users.retain(|user| !changed.contains(user));
+    assert_eq!(users, Vec::<String>::new(), "swallowed");
 }
