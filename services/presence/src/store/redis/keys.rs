@@ -1,6 +1,7 @@
-//! The keys, all of one generation of the server's data: a server that
+//! The keys, but one all of one generation of the server's data: a server that
 //! restarted begins cold, and what a late command writes to an older
-//! generation nobody reads.
+//! generation nobody reads. When somebody was last seen only grows, so that no
+//! restart makes it wrong.
 //!
 //! | key | holds | lives |
 //! | --- | --- | --- |
@@ -11,7 +12,7 @@
 //! | `{p:due}:<g>` | zset partition → ms of its earliest planned look | 24 h |
 //! | `{p:nodes}:<g>:nodes` | hash node id → its starts | 1 h |
 //! | `{p:nodes}:<g>:sweep` | who sweeps | the lease |
-//! | `{p:seen:<n>}:<g>` | zset user → ms of the last proof of life | 30 days |
+//! | `{p:seen:<n>}:1` | zset user → ms of the last proof of life | 30 days |
 //!
 //! Writes begin the time anew. Whoever stays online for days writes nothing:
 //! so the sweep begins that of the partitions anew, too, each within six hours.
@@ -23,6 +24,9 @@ use crate::domain::{PARTITIONS, bucket, partition};
 /// Hashes of one partition: at 500,000 users each has 122, and 128 is up to
 /// where Redis keeps it as a listpack.
 pub(super) const BUCKETS: u64 = 16;
+
+/// The form of what is kept of those who are offline.
+const SEEN_VERSION: &str = "1";
 
 /// The keys of one generation.
 #[derive(Clone)]
@@ -86,9 +90,10 @@ impl Era {
         self.redis.key("p:nodes", &format!("{}:sweep", self.short))
     }
 
-    /// Where a user's last proof of life is, of `shards`.
+    /// Where a user's last proof of life is, of `shards`: the same in every
+    /// generation.
     pub(super) fn seen(&self, user_id: &str, shards: usize) -> String {
         let shard = usize::from(partition(user_id)) * shards / PARTITIONS;
-        self.redis.key(&format!("p:seen:{shard}"), &self.short)
+        self.redis.key(&format!("p:seen:{shard}"), SEEN_VERSION)
     }
 }

@@ -187,3 +187,28 @@ async fn a_restart_begins_cold() {
         }
     }
 }
+
+/// When somebody was last seen no restart makes wrong: it is kept with the
+/// data, and once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_last_seen_when_survives_a_restart_with_the_data() {
+    let processes = Processes::start(1, ROOMY).await;
+    let store = &processes.stores[0];
+    let ann = ["ann".to_owned()];
+    for restart in 1..=2 {
+        store.register_node(node("a", 1)).await.unwrap();
+        store.connect("a", socket("ann", 1, "x")).await.unwrap();
+        processes.clock.advance(14_000);
+        eventually(SOON, "ann to be offline", async || store.sweep().await.unwrap() == ann).await;
+        let before = store.get_many(&ann).await.unwrap();
+        assert!(before[0].last_seen.is_some());
+        let fence = processes.connections[0].fence().borrow().clone();
+        processes.server.restart().await;
+        let mut next = processes.connections[0].fence();
+        let next = next.wait_for(|now| *now != fence);
+        tokio::time::timeout(SOON, next).await.expect("a new generation").unwrap();
+        connected(&processes.connections[0]).await;
+        assert_eq!(store.get_many(&ann).await.unwrap(), before, "{restart}");
+        assert_eq!(processes.keys("*{p:seen:*").len(), 1, "{restart}");
+    }
+}
