@@ -32,7 +32,7 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
         Some(redis) => Arc::new(store::redis::RedisStore::new(redis, terms, limits)),
         None => Arc::new(store::memory::Memory::new(backends.clock, terms, limits)),
     };
-    let service = Service::new(store, backends.bus, &config);
+    let service = Service::new(store, backends.bus, &config, ctx.tasks.clone());
     let interval = Duration::from_millis(config.sweep_interval_ms);
     ctx.tasks.spawn(sweep(service.clone(), interval, ctx.stop.clone()));
     ctx.health.set_service(SERVICE_NAME, true).await;

@@ -5,7 +5,9 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use futures::Stream;
 use mingle_proto::presence::v1::{self, presence_service_server::PresenceService};
 use mingle_store::bus::{Announcement, Bus};
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 use super::{topics, watch};
 use crate::{
@@ -26,14 +28,21 @@ pub(crate) struct Service {
     lease_ms: u32,
     renew_ms: u32,
     max_watched_users: usize,
+    tasks: TaskTracker,
 }
 
 impl Service {
-    /// A service over its backends.
-    pub(crate) fn new(store: Arc<dyn Store>, bus: Arc<dyn Bus>, config: &crate::Config) -> Self {
+    /// A service over its backends, whose calls are among `tasks`.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        config: &crate::Config,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             store,
             bus,
+            tasks,
             lease_ms: config.lease_ms,
             renew_ms: config.renew_ms,
             max_watched_users: config.max_watched_users,
@@ -50,6 +59,50 @@ impl Service {
     /// How long the last sweep is enough for.
     pub(crate) fn pause(&self) -> Duration {
         self.store.pause()
+    }
+
+    /// Does all of `work`, also when the caller goes away meanwhile: what it
+    /// changed nobody else would announce. Each call of the store has an end.
+    async fn whole<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let done = self.tasks.spawn(work.in_current_span()).await;
+        done.unwrap_or_else(|_| {
+            let kind = mingle_store::ErrorKind::Unavailable;
+            Err(mingle_store::Error::new(kind, "presence: the process ends").into())
+        })
+    }
+
+    async fn register_all(&self, all: wire::Claims) -> Result<Vec<String>, Error> {
+        match self.store.register_sessions(&all.node_id, all.claims).await? {
+            Stored::Done { superseded, lost, changed } => {
+                self.announce(lost, changed).await;
+                Ok(superseded)
+            }
+            Stored::UnknownNode => Err(Error::UnknownNode),
+            Stored::Full { lost, changed } => {
+                self.announce(lost, changed).await;
+                Err(Error::Full("sessions"))
+            }
+        }
+    }
+
+    async fn connect_one(&self, socket: wire::Socket) -> Result<v1::ConnectResponse, Error> {
+        let (user_id, generation) = (socket.claim.user_id.clone(), socket.claim.generation);
+        let (accepted, generation) = match self.store.connect(&socket.node_id, socket.claim).await?
+        {
+            Connected::Accepted { lost, changed } => {
+                let changed = if changed { vec![user_id] } else { Vec::new() };
+                self.announce(lost.into_iter().collect(), changed).await;
+                (true, generation)
+            }
+            Connected::Held(generation) => (false, generation),
+            Connected::UnknownNode => return Err(Error::UnknownNode),
+            Connected::TooMany => return Err(Error::TooManyConnections),
+            Connected::Full => return Err(Error::Full("sessions")),
+        };
+        Ok(v1::ConnectResponse { accepted, generation })
     }
 
     /// Tells the bus who changed and who lost a session. What cannot be told
@@ -119,36 +172,17 @@ impl PresenceService for Service {
         request: Request<v1::RegisterSessionsRequest>,
     ) -> Reply<v1::RegisterSessionsResponse> {
         let all: wire::Claims = request.into_inner().try_into().map_err(Error::from)?;
-        let stored = self.store.register_sessions(&all.node_id, all.claims).await;
-        match stored.map_err(Error::from)? {
-            Stored::Done { superseded: superseded_session_ids, lost, changed } => {
-                self.announce(lost, changed).await;
-                Ok(Response::new(v1::RegisterSessionsResponse { superseded_session_ids }))
-            }
-            Stored::UnknownNode => Err(Error::UnknownNode.into()),
-            Stored::Full { lost, changed } => {
-                self.announce(lost, changed).await;
-                Err(Error::Full("sessions").into())
-            }
-        }
+        let service = self.clone();
+        let superseded = self.whole(async move { service.register_all(all).await }).await?;
+        let superseded_session_ids = superseded;
+        Ok(Response::new(v1::RegisterSessionsResponse { superseded_session_ids }))
     }
 
     async fn connect(&self, request: Request<v1::ConnectRequest>) -> Reply<v1::ConnectResponse> {
         let socket: wire::Socket = request.into_inner().try_into().map_err(Error::from)?;
-        let (user_id, generation) = (socket.claim.user_id.clone(), socket.claim.generation);
-        let connected = self.store.connect(&socket.node_id, socket.claim).await;
-        let (accepted, generation) = match connected.map_err(Error::from)? {
-            Connected::Accepted { lost, changed } => {
-                let changed = if changed { vec![user_id] } else { Vec::new() };
-                self.announce(lost.into_iter().collect(), changed).await;
-                (true, generation)
-            }
-            Connected::Held(generation) => (false, generation),
-            Connected::UnknownNode => return Err(Error::UnknownNode.into()),
-            Connected::TooMany => return Err(Error::TooManyConnections.into()),
-            Connected::Full => return Err(Error::Full("sessions").into()),
-        };
-        Ok(Response::new(v1::ConnectResponse { accepted, generation }))
+        let service = self.clone();
+        let connected = self.whole(async move { service.connect_one(socket).await });
+        Ok(Response::new(connected.await?))
     }
 
     async fn disconnect(
@@ -157,10 +191,14 @@ impl PresenceService for Service {
     ) -> Reply<v1::DisconnectResponse> {
         let target: wire::Target<u64> = request.into_inner().try_into().map_err(Error::from)?;
         let wire::Target { user_id, session_id, what: generation } = target;
-        let changed = self.store.disconnect(&user_id, &session_id, generation).await;
-        if changed.map_err(Error::from)? {
-            self.announce(Vec::new(), vec![user_id]).await;
-        }
+        let service = self.clone();
+        let closed = self.whole(async move {
+            if service.store.disconnect(&user_id, &session_id, generation).await? {
+                service.announce(Vec::new(), vec![user_id]).await;
+            }
+            Ok(())
+        });
+        closed.await?;
         Ok(Response::new(v1::DisconnectResponse {}))
     }
 
@@ -170,11 +208,16 @@ impl PresenceService for Service {
     ) -> Reply<v1::SetStatusResponse> {
         let target: wire::Target<_> = request.into_inner().try_into().map_err(Error::from)?;
         let wire::Target { user_id, session_id, what: status } = target;
-        match self.store.set_status(&user_id, &session_id, status).await.map_err(Error::from)? {
-            Set::UnknownSession => return Err(Error::UnknownSession.into()),
-            Set::Done(true) => self.announce(Vec::new(), vec![user_id]).await,
-            Set::Done(false) => {}
-        }
+        let service = self.clone();
+        let set = self.whole(async move {
+            match service.store.set_status(&user_id, &session_id, status).await? {
+                Set::UnknownSession => return Err(Error::UnknownSession),
+                Set::Done(true) => service.announce(Vec::new(), vec![user_id]).await,
+                Set::Done(false) => {}
+            }
+            Ok(())
+        });
+        set.await?;
         Ok(Response::new(v1::SetStatusResponse {}))
     }
 

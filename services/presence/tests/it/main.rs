@@ -8,6 +8,7 @@
 
 mod conformance;
 mod domain;
+mod dropped;
 mod grpc;
 mod harness;
 mod processes;
