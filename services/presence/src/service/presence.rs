@@ -51,6 +51,8 @@ impl Service {
 
     /// One sweep: finds what time changed and announces it.
     pub(crate) async fn sweep(&self) -> Result<(), Error> {
+        let lost = self.store.lost().await?;
+        self.announce(lost, Vec::new()).await;
         let changed = self.store.sweep().await?;
         self.announce(Vec::new(), changed).await;
         Ok(())

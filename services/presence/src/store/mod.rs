@@ -67,6 +67,14 @@ pub trait Store: Send + Sync + 'static {
     /// it again soon. Each change is answered once.
     async fn sweep(&self) -> Result<Vec<String>>;
 
+    /// Holders that lost their sessions by calls that failed: a write may be
+    /// done and its answer lost. Bounded work: call it beside [`sweep`].
+    ///
+    /// [`sweep`]: Store::sweep
+    async fn lost(&self) -> Result<Vec<Lost>> {
+        Ok(Vec::new())
+    }
+
     /// How long the last sweep is enough for; nothing when another is welcome
     /// at once. For stores whose sweep costs something even if there is nothing
     /// to find.

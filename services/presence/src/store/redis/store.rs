@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use mingle_store::{Error, ErrorKind, Result, redis::Redis};
+use parking_lot::Mutex;
 
 use super::{
     contact::Patience,
@@ -13,6 +14,7 @@ use super::{
     registry::Start,
     seen::Seen,
     sweep::Sweep,
+    unsure::Doubt,
     users::{BATCH, Planning, Users},
     value::Person,
 };
@@ -33,9 +35,29 @@ pub struct RedisStore {
 #[derive(Default)]
 struct Came {
     superseded: Vec<String>,
-    lost: Vec<Lost>,
+    lost: Vec<Doubt>,
     changed: Vec<String>,
     full: bool,
+}
+
+/// The holders that lose their sessions by what was decided last, by the
+/// position of the user: what is in doubt when the write has no answer.
+#[derive(Default)]
+struct Tried(Mutex<HashMap<usize, Vec<Lost>>>);
+
+impl Tried {
+    fn note<'a>(&self, at: usize, claimed: impl Iterator<Item = &'a Claimed>) {
+        let lost = claimed.filter_map(|claimed| match claimed {
+            Claimed::Taken(lost) => lost.clone(),
+            _ => None,
+        });
+        self.0.lock().insert(at, lost.collect());
+    }
+
+    fn doubts(&self, at: usize, user_id: &str) -> Vec<Doubt> {
+        let lost = self.0.lock().remove(&at).unwrap_or_default();
+        lost.into_iter().map(|lost| Doubt { user_id: user_id.to_owned(), lost }).collect()
+    }
 }
 
 impl RedisStore {
@@ -91,19 +113,25 @@ impl RedisStore {
         let reads = self.users.read(era, &user_ids).await?;
         let now = reads.iter().map(|read| read.now).max().unwrap_or(0);
         let is_full = self.users.counts.is_full(era, now).await?;
+        let tried = Tried::default();
         let decide = |at: usize, person: &mut Person, now| {
             let offers = users[at].1.iter().cloned();
             let room = Room { terms: None, is_full };
             // The answer carries what changed, whatever the claims met.
             let claimed = offers.map(|offer| person.claim(offer, holder.clone(), now, room));
-            Change::telling(claimed.collect::<Vec<_>>())
+            let claimed: Vec<_> = claimed.collect();
+            tried.note(at, claimed.iter());
+            Change::telling(claimed)
         };
         let results = self.users.change(era, (&user_ids, reads), Planning::Sooner, &decide).await;
         let mut failed = Ok(());
-        for ((user_id, claims), result) in users.iter().zip(results) {
+        for (at, ((user_id, claims), result)) in users.iter().zip(results).enumerate() {
             match result {
                 Ok(settled) => came.take(user_id, claims, settled),
-                Err(error) => failed = Err(error),
+                Err(error) => {
+                    self.users.unsure.doubt(tried.doubts(at, user_id));
+                    failed = Err(error);
+                }
             }
         }
         failed
@@ -111,6 +139,10 @@ impl RedisStore {
 }
 
 impl Came {
+    fn losers(&mut self) -> Vec<Lost> {
+        std::mem::take(&mut self.lost).into_iter().map(|doubt| doubt.lost).collect()
+    }
+
     fn take(&mut self, user_id: &str, claims: &[Claim], settled: Settled<Vec<Claimed>>) {
         if settled.changed {
             self.changed.push(user_id.to_owned());
@@ -118,7 +150,10 @@ impl Came {
         for (claim, claimed) in claims.iter().zip(settled.answer) {
             match claimed {
                 Claimed::Full => self.full = true,
-                Claimed::Taken(lost) => self.lost.extend(lost),
+                Claimed::Taken(lost) => {
+                    let of = |lost| Doubt { user_id: user_id.to_owned(), lost };
+                    self.lost.extend(lost.map(of));
+                }
                 Claimed::Held(_) => self.superseded.push(claim.session_id.clone()),
                 Claimed::Same | Claimed::TooMany => {}
             }
@@ -160,14 +195,15 @@ impl Store for RedisStore {
             if let Err(error) = self.register(&era, &holder, users, &mut came).await {
                 // What was stored before is not answered: the sweep tells it.
                 came.changed.iter().for_each(|user_id| self.users.unsure.note(user_id));
+                self.users.unsure.doubt(came.lost);
                 return Err(error);
             }
             if came.full {
-                return Ok(Stored::Full { lost: came.lost, changed: came.changed });
+                return Ok(Stored::Full { lost: came.losers(), changed: came.changed });
             }
         }
-        let Came { superseded, lost, changed, .. } = came;
-        Ok(Stored::Done { superseded, lost, changed })
+        let lost = came.losers();
+        Ok(Stored::Done { superseded: came.superseded, lost, changed: came.changed })
     }
 
     async fn connect(&self, node_id: &str, claim: Claim) -> Result<Connected> {
@@ -181,9 +217,11 @@ impl Store for RedisStore {
         let reads = reads?;
         let now = reads.first().map_or(0, |read| read.now);
         let is_full = self.users.counts.is_full(&era, now).await?;
-        let decide = |_, person: &mut Person, now| {
+        let tried = Tried::default();
+        let decide = |at, person: &mut Person, now| {
             let room = Room { terms: Some(&self.terms), is_full };
             let answer = person.claim(claim.clone(), holder.clone(), now, room);
+            tried.note(at, std::iter::once(&answer));
             let tells = !answer.is_refused();
             Change { answer, tells }
         };
@@ -191,7 +229,8 @@ impl Store for RedisStore {
         let mut results = self.users.change(&era, (&user_ids, reads), planning, &decide).await;
         let settled = results
             .pop()
-            .unwrap_or_else(|| Err(Error::new(ErrorKind::Corrupt, "presence answer")))?;
+            .unwrap_or_else(|| Err(Error::new(ErrorKind::Corrupt, "presence answer")))
+            .inspect_err(|_| self.users.unsure.doubt(tried.doubts(0, &claim.user_id)))?;
         let changed = settled.changed;
         Ok(match settled.answer {
             Claimed::Taken(lost) => Connected::Accepted { lost, changed },
@@ -267,6 +306,21 @@ impl Store for RedisStore {
             swept?;
         }
         Ok(changed)
+    }
+
+    async fn lost(&self) -> Result<Vec<Lost>> {
+        let doubts = self.users.unsure.take_doubts(BATCH);
+        if doubts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let user_ids: Vec<_> = doubts.iter().map(|doubt| doubt.user_id.clone()).collect();
+        let read = async { self.users.read(&self.era()?, &user_ids).await };
+        let reads = read.await.inspect_err(|_| self.users.unsure.doubt(doubts.clone()))?;
+        let read = doubts.into_iter().zip(reads);
+        // Whoever holds it still is told when somebody else does.
+        let lost = read
+            .filter(|(doubt, read)| read.value().is_ok_and(|value| value.supersedes(&doubt.lost)));
+        Ok(lost.map(|(doubt, _)| doubt.lost).collect())
     }
 
     fn pause(&self) -> Duration {

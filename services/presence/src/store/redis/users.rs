@@ -46,6 +46,12 @@ pub(super) struct Read {
     bytes: Vec<u8>,
 }
 
+impl Read {
+    pub(super) fn value(&self) -> Result<Value> {
+        Value::read(&self.bytes)
+    }
+}
+
 /// Decides on a user, who is given by position; again whenever another writer
 /// was first.
 pub(super) type Decide<'a, T> = &'a (dyn Fn(usize, &mut Person, i64) -> Change<T> + Sync);
@@ -113,7 +119,7 @@ impl Users {
 
     /// The people that `reads` hold, with nodes that are known well enough.
     pub(super) async fn people(&self, era: &Era, reads: &[Read]) -> Result<Vec<Person>> {
-        let values: Result<Vec<_>> = reads.iter().map(|read| Value::read(&read.bytes)).collect();
+        let values: Result<Vec<_>> = reads.iter().map(Read::value).collect();
         let pairs: Vec<_> = reads.iter().map(|read| read.now).zip(values?).collect();
         let table = self.table(era, &pairs).await?;
         Ok(pairs.into_iter().map(|(_, value)| value.person(&table)).collect())
@@ -168,7 +174,7 @@ impl Users {
         let mut open = Vec::new();
         let mut values = Vec::new();
         for (at, result) in results.iter_mut().enumerate().filter(|(_, result)| result.is_none()) {
-            match Value::read(&reads[at].bytes) {
+            match reads[at].value() {
                 Ok(value) => {
                     open.push(at);
                     values.push((reads[at].now, value));

@@ -12,7 +12,7 @@ use super::{
     codec::{Reader, Writer, corrupt, uuid},
     registry::{Start, Table},
 };
-use crate::domain::{Claim, Held, Holder as _, Status, Terms, User};
+use crate::domain::{Claim, Held, Holder as _, Lost, Status, Terms, User};
 
 /// A user whose sessions know their starts.
 pub(super) type Person = User<Start>;
@@ -122,6 +122,12 @@ impl Value {
                 now < gone_at || gone_at <= table.read_at()
             })
         })
+    }
+
+    /// True when a newer generation holds the session.
+    pub(super) fn supersedes(&self, lost: &Lost) -> bool {
+        let newer = |it: &Session| it.generation > lost.generation;
+        self.sessions.iter().any(|it| it.session_id == lost.session_id && newer(it))
     }
 
     /// The user, whose sessions are gone where `table` has not their start.

@@ -2,6 +2,7 @@
 
 mod apart;
 mod heard;
+pub(crate) mod lossy;
 pub(crate) mod servers;
 pub(crate) mod through;
 mod translate;
