@@ -10,7 +10,10 @@ use futures::future::join_all;
 use mingle_testkit::{Deployment, eventually};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
-use tokio::sync::{Barrier, watch};
+use tokio::{
+    sync::{Barrier, watch},
+    time::Instant,
+};
 
 use super::{
     plan,
@@ -23,16 +26,20 @@ use crate::{
     world::{SOON, token},
 };
 
-const PAUSE: Duration = Duration::from_millis(300);
+const PAIRS: usize = 100;
+/// Between two messages of one user.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Messages between two kills.
+const BETWEEN: usize = 200;
 
-/// Pairs, kills, and messages between two kills.
-fn size() -> (usize, usize, usize) {
-    if std::env::var_os("MINGLE_SOAK").is_some() { (100, 20, 3000) } else { (25, 5, 250) }
+/// How long it goes on.
+fn length() -> Duration {
+    let minutes = if std::env::var_os("MINGLE_SOAK").is_some() { 10 } else { 1 };
+    Duration::from_secs(minutes * 60)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_chat_loses_and_doubles_nothing() {
-    let (pairs, kills, between) = size();
     let seed = rand::random();
     eprintln!("seed {seed}");
     let mut dice = StdRng::seed_from_u64(seed);
@@ -40,9 +47,9 @@ async fn kill_9_of_chat_loses_and_doubles_nothing() {
     let ledger = Arc::new(Ledger::postgres(&deployment.database().url).await);
     let tally = Arc::new(Tally::default());
     let (end, over) = watch::channel(false);
-    let quiet = Arc::new(Barrier::new(2 * pairs));
+    let quiet = Arc::new(Barrier::new(2 * PAIRS));
     let mut speaking = Vec::new();
-    for pair in 0..pairs {
+    for pair in 0..PAIRS {
         let users = [format!("ann-{pair}"), format!("bob-{pair}")];
         let body = json!({"kind": "DIRECT", "memberIds": users});
         let gateway = deployment.gateways()[0];
@@ -56,15 +63,15 @@ async fn kill_9_of_chat_loses_and_doubles_nothing() {
             urls.reverse();
         }
     }
-    for kill in 0..kills {
+    let (begin, mut kills) = (Instant::now(), 0);
+    while begin.elapsed() < length() {
         let said = tally.acknowledged.load(Relaxed);
         eventually(SOON * 2, "the pairs talk on", async || {
-            tally.acknowledged.load(Relaxed) >= said + between
+            tally.acknowledged.load(Relaxed) >= said + BETWEEN
         })
         .await;
-        let victim = dice.random_range(0..2);
-        eprintln!("kill {kill}: chat {victim}");
-        deployment.kill_and_restart("chat", victim).await;
+        deployment.kill_and_restart("chat", dice.random_range(0..2)).await;
+        kills += 1;
     }
     // Every announcement that a killed process took with it is found by heads.
     end.send_replace(true);
@@ -78,7 +85,7 @@ async fn kill_9_of_chat_loses_and_doubles_nothing() {
     let by_users = tally.retried.load(Relaxed) as u64;
     let by_gateways = retries(&mut deployment).await;
     eprintln!(
-        "{} acknowledged; {by_gateways} calls retried by gateways, {by_users} sends by users",
+        "{kills} kills; {} acknowledged; {by_gateways} calls retried by gateways, {by_users} sends by users",
         tally.acknowledged.load(Relaxed)
     );
     assert!(by_gateways + by_users > 0, "no call met a killed process");
