@@ -90,3 +90,12 @@ pub(crate) async fn get(addr: SocketAddr, path: &str, token: &str) -> Answer {
 pub(crate) async fn post(addr: SocketAddr, path: &str, token: &str, body: &Value) -> Answer {
     call(addr, Method::POST, path, token, body.to_string()).await
 }
+
+/// What a process counted under a name, over all labels.
+pub(crate) async fn counter(probes: SocketAddr, name: &str) -> u64 {
+    let metrics = get(probes, "/metrics", "").await.text;
+    let of_name = metrics
+        .lines()
+        .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
+    of_name.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}

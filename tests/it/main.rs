@@ -16,6 +16,7 @@ mod http;
 mod ledger;
 mod limits;
 mod main_job;
+mod migrate;
 mod processes;
 mod resume;
 mod roles;

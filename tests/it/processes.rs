@@ -1,6 +1,7 @@
 //! Many processes over one Redis and one PostgreSQL, some of which are killed.
 
 mod chat_killed;
+mod clocks;
 mod gateway_killed;
 mod idle;
 mod limits;

@@ -111,8 +111,12 @@ impl Plan {
         let keeps_rows = roles.iter().any(|role| keeps_rows(*role));
         if (is_whole && (redis.is_some() != database.is_some())) || (!is_whole && keeps) {
             let why = "is missing: processes that share the work share their backends";
-            problems.require(redis.is_some(), "REDIS_URL", why);
-            problems.require(database.is_some() || !keeps_rows, "DATABASE_URL", why);
+            for (key, is_there) in [
+                ("REDIS_URL", redis.is_some()),
+                ("DATABASE_URL", database.is_some() || !keeps_rows),
+            ] {
+                problems.require(is_there || problems.has(key), key, why);
+            }
         }
         if (!is_whole || redis.is_some()) && roles.contains(&Role::Gateway) {
             for key in ["gateway.jwt_secret", "gateway.session_secret"] {
@@ -247,7 +251,8 @@ pub(crate) async fn connect(
         ..postgres::Options::new(source.url.expose())
     };
     let place = place(source.url.expose());
-    Postgres::connect(options).await.with_context(|| format!("cannot use the database at {place}"))
+    let why = || format!("cannot use DATABASE_URL, the database at {place}");
+    Postgres::connect(options).await.with_context(why)
 }
 
 /// Host and port of a URL, without its secrets.

@@ -7,6 +7,7 @@ use mingle_runtime::{
     config::{Config, Problems, Section},
     lifecycle::{DataConfig, Process},
 };
+use mingle_store::clock::{Clock as _, SystemClock};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -20,16 +21,21 @@ pub(crate) async fn run(config: Config, roles: &[Role], plan: Plan) -> anyhow::R
     let data: DataConfig = config.read()?;
     let stop = CancellationToken::new();
     let embedded = matches!(plan, Plan::Embedded);
-    let opened = plan.open(&data, stop.clone()).await?;
-    let config = if embedded {
-        secrets::complete(config, &data.dir).context("development secrets")?
-    } else {
-        config
+    let start = |config: Config| {
+        check(&config, roles)?;
+        let node_id = format!("mingle-{}", Uuid::new_v4().simple());
+        Process::new(config, roles, &node_id, SystemClock.now_ms())
     };
-    check(&config)?;
-
-    let node_id = format!("mingle-{}", Uuid::new_v4().simple());
-    let mut process = Process::new(config, roles, &node_id, opened.clock.now_ms())?;
+    let (mut process, opened) = if embedded {
+        // The secrets are in the folder, which is this process's from here on.
+        let opened = plan.open(&data, stop.clone()).await?;
+        let config = secrets::complete(config, &data.dir).context("development secrets")?;
+        (start(config)?, opened)
+    } else {
+        // The log tells which server is waited for.
+        let process = start(config)?;
+        (process, plan.open(&data, stop.clone()).await?)
+    };
     plan.declare(process.diagnostics(), &data.dir);
     bind(&mut process, &opened).await?;
 
@@ -41,8 +47,9 @@ pub(crate) async fn run(config: Config, roles: &[Role], plan: Plan) -> anyhow::R
     Ok(())
 }
 
-/// Reports the problems of every section at once.
-fn check(config: &Config) -> Result<(), Problems> {
+/// Reports the problems of every section at once; of the gateway's only where it
+/// runs, since the users' secrets are not for everybody.
+fn check(config: &Config, roles: &[Role]) -> Result<(), Problems> {
     fn one<S: Section>(config: &Config, problems: &mut Problems) {
         let _ = config.section::<S>(problems);
     }
@@ -51,7 +58,9 @@ fn check(config: &Config) -> Result<(), Problems> {
     one::<mingle_presence::Config>(config, &mut problems);
     one::<mingle_chat::Config>(config, &mut problems);
     one::<mingle_matchmaking::Config>(config, &mut problems);
-    one::<mingle_gateway::Config>(config, &mut problems);
+    if roles.contains(&Role::Gateway) {
+        one::<mingle_gateway::Config>(config, &mut problems);
+    }
     problems.into_result()
 }
 

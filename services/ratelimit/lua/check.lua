@@ -11,15 +11,18 @@
 --
 -- Returns {verdict, then remaining, retry, reset per limit}: verdict 0 denied,
 -- 1 allowed, 2 charged before, 3 the id was used for another charge; us, retry
--- 0 where admitted and -1 for never. What is denied writes nothing.
+-- 0 where admitted and -1 for never. What is denied writes nothing; what is
+-- charged before is marked so.
 --
 -- timeout: unknown; the same call again finds the charge, or makes it
 -- late: LATE, nothing is charged           twice: 2, charged once
 -- restarted empty: counting begins anew: a window may once hold its quota twice
 local take, cost = ARGV[1] == 'take', tonumber(ARGV[2])
 local content = nil
-if take then content = recall(KEYS[1]) end
+local record = nil
+if take then content, record = recall(KEYS[1]) end
 if content and content ~= ARGV[3] then return {3} end
+if content and not repeated(record) then redis.call('APPEND', KEYS[1], REPEATED) end
 
 local all, states, answer = limits(6), {}, {content and 2 or 1}
 for at, limit in ipairs(all) do

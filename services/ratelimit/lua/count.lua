@@ -116,6 +116,11 @@ local function recall(key)
   if content and tonumber(till) > now then return content, marks end
 end
 
+-- Behind the marks of a charge that was found made already.
+local REPEATED = ' r'
+
+local function repeated(marks) return marks:sub(-#REPEATED) == REPEATED end
+
 -- The limits in ARGV from `first` on, five each.
 local function limits(first)
   local all = {}

@@ -4,7 +4,8 @@
 -- ARGV[1] - what is charged, as the caller read it
 -- ARGV[2] - cost
 -- ARGV[3] - comma-separated places of these limits in the charge
--- ARGV[4...] - per limit: kind 'S' or 'G', quota, window in us, step in us, burst
+-- ARGV[4] - 1: not of a charge that was found made already
+-- ARGV[5...] - per limit: kind 'S' or 'G', quota, window in us, step in us, burst
 --
 -- Returns 1 when something was given back, else 0.
 --
@@ -12,12 +13,12 @@
 -- late: LATE, nothing is given back; the charge ends with its window
 -- twice: 0, the charge is gone             restarted empty: 0, as are the states
 local content, record = recall(KEYS[1])
-if content ~= ARGV[1] then return 0 end
+if content ~= ARGV[1] or (ARGV[4] == '1' and repeated(record)) then return 0 end
 
 local marks, places, given = {}, {}, 0
 for mark in record:gmatch('%S+') do marks[#marks + 1] = mark end
 for place in ARGV[3]:gmatch('%d+') do places[#places + 1] = tonumber(place) end
-for at, limit in ipairs(limits(4)) do
+for at, limit in ipairs(limits(5)) do
   local a, b, c = marks[places[at]]:match('^(%d+),(%d+),(%d+)$')
   if a then
     local state = load(limit, KEYS[at + 1])

@@ -19,7 +19,7 @@ use sqlx::{
 use crate::{
     Database, Result,
     postgres::{Postgres, within},
-    sqlite::Migration,
+    sqlite::{Migrated, Migration},
 };
 
 /// A statement's texts. Made by [`sql!`](crate::sql!).
@@ -346,7 +346,7 @@ impl Database {
 
     /// Brings the tables of `owner` to the newest version; several processes
     /// may do so at once.
-    pub async fn migrate(&self, owner: &str, steps: Migrations) -> Result<()> {
+    pub async fn migrate(&self, owner: &str, steps: Migrations) -> Result<Migrated> {
         match self {
             Self::Sqlite(database) => database.migrate(owner, steps.sqlite).await,
             Self::Postgres(database) => database.migrate(owner, steps.postgres).await,

@@ -38,6 +38,38 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
+/// What became of an owner's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The version they were at; 0: there were none.
+    pub from: i64,
+    /// The version they are at.
+    pub to: i64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the tables of {owner} are at version {from}, and this program knows {to}")]
+struct Newer {
+    owner: String,
+    from: i64,
+    to: i64,
+}
+
+impl Migrated {
+    /// What `steps` make of tables at version `from`.
+    ///
+    /// **Errors**: `Unsupported` when there is no step to that version.
+    pub(crate) fn of(owner: &str, from: i64, steps: &[Migration]) -> Result<Self> {
+        let to = steps.last().map_or(0, |step| step.version);
+        if from > to {
+            let what = "the database is newer than this program";
+            let newer = Newer { owner: owner.to_owned(), from, to };
+            return Err(Error::with_source(ErrorKind::Unsupported, what, newer));
+        }
+        Ok(Self { from, to })
+    }
+}
+
 /// An open database. Clones share it; the folder is free again when the last
 /// one is dropped.
 #[derive(Clone)]
@@ -129,8 +161,8 @@ impl Sqlite {
 
     /// Brings the tables of `owner` to the newest version, in one transaction.
     ///
-    /// **Errors**: `Corrupt` when the database is newer than this program.
-    pub async fn migrate(&self, owner: &str, steps: &'static [Migration]) -> Result<()> {
+    /// **Errors**: `Unsupported` when the database is newer than this program.
+    pub async fn migrate(&self, owner: &str, steps: &'static [Migration]) -> Result<Migrated> {
         let mut tx = self.begin().await?;
         sqlx::raw_sql(
             "create table if not exists schema_version
@@ -143,10 +175,7 @@ impl Sqlite {
             .fetch_optional(&mut *tx)
             .await?;
         let current: i64 = row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
-        let newest = steps.last().map_or(0, |step| step.version);
-        if current > newest {
-            return Err(Error::new(ErrorKind::Corrupt, "the database is newer than this program"));
-        }
+        let migrated = Migrated::of(owner, current, steps)?;
         for step in steps.iter().filter(|step| step.version > current) {
             sqlx::raw_sql(AssertSqlSafe(step.sql)).execute(&mut *tx).await?;
         }
@@ -155,10 +184,11 @@ impl Sqlite {
              on conflict (owner) do update set version = excluded.version",
         )
         .bind(owner)
-        .bind(newest)
+        .bind(migrated.to)
         .execute(&mut *tx)
         .await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(migrated)
     }
 
     /// Closes the connections: the write-ahead log is checkpointed.

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mingle-gateway", &["mingle-proto", "mingle-runtime", "mingle-client"]),
     ("mingle", ALL),
     ("mingle-bench", &["mingle-proto", "mingle-client"]),
-    ("mingle-testkit", &["mingle-store"]),
+    ("mingle-testkit", &["mingle-proto"]),
     ("mingle-tests", &["mingle-proto", "mingle-client", "mingle-testkit"]),
 ];
 const SERVICE: &[&str] = &["mingle-proto", "mingle-runtime", "mingle-store", "mingle-client"];

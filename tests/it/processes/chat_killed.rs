@@ -96,10 +96,7 @@ async fn retries(deployment: &mut Deployment) -> u64 {
     let mut retries = 0;
     for at in 0..2 {
         let probes = deployment.process("gateway", at).probes_addr();
-        let metrics = http::get(probes, "/metrics", "").await.text;
-        let counters = metrics.lines().filter(|line| line.starts_with("mingle_peer_retries_total"));
-        retries +=
-            counters.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>();
+        retries += http::counter(probes, "mingle_peer_retries_total").await;
     }
     retries
 }

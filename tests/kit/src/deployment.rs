@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{Builder, Envoy, Mingle, Postgres, Redis, TestDatabase, free_port};
+use crate::{Builder, Envoy, Mingle, Postgres, Redis, TestDatabase, clock, free_port};
 
 /// Each role with how many processes it has.
 const SHAPE: &[(&str, usize)] =
@@ -187,6 +187,16 @@ impl Deployment {
         let place = self.places(role).nth(nth);
         let Some(place) = place else { panic!("there is no {role} {nth}") };
         self.own.push((place.grpc, key.to_owned(), value.to_owned()));
+    }
+
+    /// Kills a process, and its successor's clock is this far ahead of the
+    /// machine's, or behind.
+    pub async fn restart_ahead_by(&mut self, role: &str, nth: usize, seconds: i64) {
+        for (key, value) in clock::ahead_by(seconds) {
+            self.set_env(role, nth, key, &value);
+        }
+        self.kill_and_restart(role, nth).await;
+        clock::forget(self.process(role, nth).pid());
     }
 
     /// Kills a process and its successor starts at the same address.

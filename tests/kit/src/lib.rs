@@ -6,6 +6,7 @@
 //! ignore.
 
 mod binary;
+mod clock;
 mod deployment;
 mod envoy;
 mod eventually;
@@ -13,6 +14,8 @@ mod log;
 mod mingle;
 mod otlp;
 mod postgres;
+#[cfg(feature = "ratelimit")]
+mod ratelimit;
 mod redis;
 mod server;
 
@@ -23,5 +26,7 @@ pub use eventually::{Outcome, eventually};
 pub use mingle::{Builder, Finished, Mingle};
 pub use otlp::{Collector, Span};
 pub use postgres::{Pooler, Postgres, TestDatabase};
+#[cfg(feature = "ratelimit")]
+pub use ratelimit::Ratelimit;
 pub use redis::Redis;
 pub use server::{Server, free_port};

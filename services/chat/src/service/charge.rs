@@ -3,13 +3,13 @@
 //! A charge has an id of room, key and content, so that every attempt to say
 //! one thing is one charge, and two things by one key are two. While the window
 //! holds it, it stands for the message in the log; it is given back when there
-//! is none.
+//! is none, or when it was made after the message. Whether it was is not asked
+//! of any clock: it was, if no attempt found it made already.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use mingle_client::ratelimit::{Limiter, Policy, Terms};
 use mingle_runtime::{Context, Role, grpc::Transport};
-use mingle_store::clock::Clock;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -28,7 +28,6 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Charges {
     limiter: Limiter<Transport>,
     policy: Policy,
-    clock: Arc<dyn Clock>,
 }
 
 /// One that was made.
@@ -39,11 +38,10 @@ pub(super) struct Charge {
 }
 
 impl Charges {
-    /// Charges at the ratelimit of `ctx`, or else by `terms`. `clock` is that
-    /// of the log.
-    pub fn new(ctx: &Context, terms: Terms, clock: Arc<dyn Clock>) -> Self {
+    /// Charges at the ratelimit of `ctx`, or else by `terms`.
+    pub fn new(ctx: &Context, terms: Terms) -> Self {
         let limiter = Limiter::new(ctx.peers.get(Role::Ratelimit));
-        Self { limiter, policy: terms.of(LIMIT), clock }
+        Self { limiter, policy: terms.of(LIMIT) }
     }
 
     /// Charges the sender for a message.
@@ -65,28 +63,25 @@ impl Charges {
 
     /// Gives back a charge that stands for no message.
     pub(super) async fn settle(&self, charge: Charge, written: &Result<Written, Error>) {
-        if !self.is_vain(&charge, written) {
-            return;
-        }
-        if charge.here {
-            self.limiter.forget(&self.policy, &charge.sender, 1);
-        } else if let Err(error) = self.limiter.refund(&charge.sender, &charge.id).await {
-            tracing::debug!(%error, "a charge ends with its window");
-        }
-    }
-
-    fn is_vain(&self, charge: &Charge, written: &Result<Written, Error>) -> bool {
-        match written {
-            Ok(Written { answer: Answer::Sent(first), events }) if events.is_empty() => {
-                let window = i64::try_from(self.policy.window.as_millis()).unwrap_or(i64::MAX);
-                // A younger message is what the charge was first made for. What
-                // is counted here knows no ids: it is of this attempt.
-                charge.here || first.sent_at.saturating_add(window) <= self.clock.now_ms()
-            }
-            Ok(_) => false,
+        let was_said = match written {
+            Ok(Written { answer: Answer::Sent(_), events }) if events.is_empty() => true,
+            Ok(_) => return,
             // The next attempt finds out, and is the same charge.
-            Err(Error::Store(error)) => !error.is_transient(),
-            Err(_) => true,
+            Err(Error::Store(error)) if error.is_transient() => return,
+            Err(_) => false,
+        };
+        let Charge { sender, id, here } = &charge;
+        let refunded = match (*here, was_said) {
+            // What is counted here knows no ids: it is of this attempt.
+            (true, _) => {
+                self.limiter.forget(&self.policy, sender, 1);
+                return;
+            }
+            (false, true) => self.limiter.refund_unless_repeated(sender, id).await,
+            (false, false) => self.limiter.refund(sender, id).await,
+        };
+        if let Err(error) = refunded {
+            tracing::debug!(%error, "a charge ends with its window");
         }
     }
 }

@@ -1,107 +1,25 @@
 //! What senders are charged, at a ratelimit that is there and at one that is
 //! not.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::time::Duration;
 
 use mingle_chat::Config;
-use mingle_proto::{
-    chat::v1::{
-        CloseRoomRequest, CreateRoomRequest, DeleteRequest, EditRequest, HistoryRequest, RoomKind,
-        SendRequest,
-    },
-    ratelimit::v1::{
-        rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
-        *,
-    },
+use mingle_proto::chat::v1::{
+    CloseRoomRequest, CreateRoomRequest, DeleteRequest, EditRequest, HistoryRequest, RoomKind,
+    SendRequest,
 };
 use mingle_runtime::{Context, Role, config::Section as _, grpc::Transport, status::Described};
-use parking_lot::Mutex;
-use tonic::{Request, Response, Status, service::Routes};
+use mingle_testkit::Ratelimit;
+use tonic::{Status, service::Routes};
 
 use crate::stage::{Client, Stage, failure};
 
 const LIMIT: &str = "chat_message";
 const QUOTA: usize = 30;
-const RETRY_MS: u64 = 12_345;
-
-/// As ratelimit answers, without time: so much of a subject, each id once.
-#[derive(Clone, Default)]
-struct Ratelimit(Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>);
-
-impl Ratelimit {
-    fn transport(&self) -> Transport {
-        Transport::local(Routes::new(RateLimitServiceServer::new(self.clone())))
-    }
-
-    /// Charges of a user that stand.
-    fn charges(&self, user: &str) -> usize {
-        self.0.lock().get(user).map_or(0, BTreeSet::len)
-    }
-
-    /// The window has passed.
-    fn forget(&self) {
-        self.0.lock().clear();
-    }
-}
-
-#[tonic::async_trait]
-impl RateLimitService for Ratelimit {
-    async fn check(&self, call: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let CheckRequest { charge, request_id } = call.into_inner();
-        let charge = charge.unwrap();
-        assert_eq!((charge.limits, charge.cost), (vec![LIMIT.to_owned()], 1));
-        assert!((1..=256).contains(&request_id.len()));
-        let mut held = self.0.lock();
-        let ids = held.entry(charge.subject).or_default();
-        let allowed = ids.contains(&request_id) || ids.len() < QUOTA;
-        if allowed {
-            ids.insert(request_id.clone());
-        }
-        let (charge_id, retry_after_ms) =
-            if allowed { (request_id, 0) } else { (String::new(), RETRY_MS) };
-        Ok(Response::new(CheckResponse {
-            allowed,
-            charge_id,
-            retry_after_ms,
-            ..Default::default()
-        }))
-    }
-
-    async fn refund(
-        &self,
-        call: Request<RefundRequest>,
-    ) -> Result<Response<RefundResponse>, Status> {
-        let RefundRequest { subject, charge_id } = call.into_inner();
-        let refunded = self.0.lock().entry(subject).or_default().remove(&charge_id);
-        Ok(Response::new(RefundResponse { refunded }))
-    }
-
-    async fn check_many(
-        &self,
-        _: Request<CheckManyRequest>,
-    ) -> Result<Response<CheckManyResponse>, Status> {
-        Err(Status::unimplemented("not called"))
-    }
-
-    async fn peek(&self, _: Request<PeekRequest>) -> Result<Response<PeekResponse>, Status> {
-        Err(Status::unimplemented("not called"))
-    }
-
-    async fn list_limits(
-        &self,
-        _: Request<ListLimitsRequest>,
-    ) -> Result<Response<ListLimitsResponse>, Status> {
-        Err(Status::unimplemented("not called"))
-    }
-}
 
 async fn serve(stage: &Stage, ratelimit: &Ratelimit) -> Client {
     let ctx = Context::for_test(&[Config::DEFAULTS], "");
-    ctx.peers.set(Role::Ratelimit, ratelimit.transport());
+    ctx.peers.set(Role::Ratelimit, Transport::local(Routes::new(ratelimit.service())));
     stage.serve_in(ctx, stage.bus.clone(), stage.clock.clone()).await.client
 }
 
@@ -138,7 +56,7 @@ fn denied<T: std::fmt::Debug>(result: Result<T, Status>) -> Duration {
 
 #[tokio::test]
 async fn the_thirty_first_message_of_a_minute_is_refused_and_nothing_else() {
-    let (stage, ratelimit) = (Stage::new().await, Ratelimit::default());
+    let (stage, ratelimit) = (Stage::new().await, Ratelimit::of(LIMIT, QUOTA));
     let mut client = serve(&stage, &ratelimit).await;
     let room = pair(&mut client).await;
     let mut ids = Vec::new();
@@ -147,7 +65,7 @@ async fn the_thirty_first_message_of_a_minute_is_refused_and_nothing_else() {
         ids.push(sent.into_inner().message_id);
     }
     let late = || message("ann", &room, "late");
-    assert_eq!(denied(client.send(late()).await), Duration::from_millis(RETRY_MS));
+    assert_eq!(denied(client.send(late()).await), Duration::from_millis(Ratelimit::RETRY_MS));
     client.send(message("bob", &room, "0")).await.unwrap();
     let again = client.send(message("ann", &room, "7")).await.unwrap().into_inner();
     assert_eq!(again.message_id, ids[7], "a retry is answered");
@@ -173,7 +91,7 @@ async fn the_thirty_first_message_of_a_minute_is_refused_and_nothing_else() {
 
 #[tokio::test]
 async fn only_what_is_said_is_charged_and_once() {
-    let (stage, ratelimit) = (Stage::new().await, Ratelimit::default());
+    let (stage, ratelimit) = (Stage::new().await, Ratelimit::of(LIMIT, QUOTA));
     let mut client = serve(&stage, &ratelimit).await;
     let (room, closed) = (pair(&mut client).await, pair(&mut client).await);
     let said = || message("ann", &room, "k");
@@ -189,8 +107,11 @@ async fn only_what_is_said_is_charged_and_once() {
     assert_eq!(failure(client.send(message("ann", "none", "k")).await).1, "ROOM_NOT_FOUND");
     assert_eq!(failure(client.send(message("ann", &room, "")).await).1, "REQUIRED");
     assert_eq!(ratelimit.charges("ann"), 1);
-    // The window has passed, and the charge with it.
+    // How long ago it was, by whatever clock, is not asked.
     stage.clock.advance(60_000);
+    client.send(said()).await.unwrap();
+    assert_eq!(ratelimit.charges("ann"), 1);
+    // The window has passed, and the charge with it.
     ratelimit.forget();
     client.send(said()).await.unwrap();
     assert_eq!(ratelimit.charges("ann"), 0, "an old message is not paid twice");

@@ -122,8 +122,27 @@ where
     /// **Errors**: UNAVAILABLE and DEADLINE_EXCEEDED leave the outcome unknown.
     /// What is not given back ends with its window.
     pub async fn refund(&self, subject: &str, charge_id: &str) -> Result<bool, Status> {
+        self.give_back(subject, charge_id, false).await
+    }
+
+    /// The same, unless the charge was asked for again since: then another
+    /// attempt at the same work may rely on it.
+    pub async fn refund_unless_repeated(
+        &self,
+        subject: &str,
+        charge_id: &str,
+    ) -> Result<bool, Status> {
+        self.give_back(subject, charge_id, true).await
+    }
+
+    async fn give_back(
+        &self,
+        subject: &str,
+        charge_id: &str,
+        unless_repeated: bool,
+    ) -> Result<bool, Status> {
         let (subject, charge_id) = (subject.to_owned(), charge_id.to_owned());
-        let mut request = Request::new(RefundRequest { subject, charge_id });
+        let mut request = Request::new(RefundRequest { subject, charge_id, unless_repeated });
         request.set_timeout(self.deadline);
         let mut client = self.client.clone();
         match tokio::time::timeout(self.deadline, client.refund(request)).await {

@@ -1,98 +1,16 @@
 //! What joins cost, at a ratelimit that is there and at one that is not.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::time::Duration;
 
-use mingle_proto::{
-    matchmaking::v1::Liveness,
-    ratelimit::v1::{
-        rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
-        *,
-    },
-};
+use mingle_proto::matchmaking::v1::Liveness;
 use mingle_runtime::{grpc::Transport, status::Described};
-use parking_lot::Mutex;
-use tonic::{Request, Response, Status, service::Routes};
+use mingle_testkit::Ratelimit;
+use tonic::{Status, service::Routes};
 
 use crate::world::{Around, World, fault, request};
 
 const LIMIT: &str = "queue_join";
 const QUOTA: usize = 10;
-const RETRY_MS: u64 = 12_345;
-
-/// As ratelimit answers, without time: so much of a subject, each id once.
-#[derive(Clone, Default)]
-struct Ratelimit(Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>);
-
-impl Ratelimit {
-    fn transport(&self) -> Transport {
-        Transport::local(Routes::new(RateLimitServiceServer::new(self.clone())))
-    }
-
-    /// Charges of a user that stand.
-    fn charges(&self, user: &str) -> usize {
-        self.0.lock().get(user).map_or(0, BTreeSet::len)
-    }
-
-    /// The window has passed.
-    fn forget(&self) {
-        self.0.lock().clear();
-    }
-}
-
-#[tonic::async_trait]
-impl RateLimitService for Ratelimit {
-    async fn check(&self, call: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let CheckRequest { charge, request_id } = call.into_inner();
-        let charge = charge.unwrap();
-        assert_eq!((charge.limits, charge.cost), (vec![LIMIT.to_owned()], 1));
-        assert!((1..=256).contains(&request_id.len()));
-        let mut held = self.0.lock();
-        let ids = held.entry(charge.subject).or_default();
-        let allowed = ids.contains(&request_id) || ids.len() < QUOTA;
-        if allowed {
-            ids.insert(request_id.clone());
-        }
-        let (charge_id, retry_after_ms) =
-            if allowed { (request_id, 0) } else { (String::new(), RETRY_MS) };
-        Ok(Response::new(CheckResponse {
-            allowed,
-            charge_id,
-            retry_after_ms,
-            ..Default::default()
-        }))
-    }
-
-    async fn refund(
-        &self,
-        call: Request<RefundRequest>,
-    ) -> Result<Response<RefundResponse>, Status> {
-        let RefundRequest { subject, charge_id } = call.into_inner();
-        let refunded = self.0.lock().entry(subject).or_default().remove(&charge_id);
-        Ok(Response::new(RefundResponse { refunded }))
-    }
-
-    async fn check_many(
-        &self,
-        _: Request<CheckManyRequest>,
-    ) -> Result<Response<CheckManyResponse>, Status> {
-        Err(Status::unimplemented("not called"))
-    }
-
-    async fn peek(&self, _: Request<PeekRequest>) -> Result<Response<PeekResponse>, Status> {
-        Err(Status::unimplemented("not called"))
-    }
-
-    async fn list_limits(
-        &self,
-        _: Request<ListLimitsRequest>,
-    ) -> Result<Response<ListLimitsResponse>, Status> {
-        Err(Status::unimplemented("not called"))
-    }
-}
 
 #[track_caller]
 fn denied<T: std::fmt::Debug>(result: Result<T, Status>) -> Duration {
@@ -101,15 +19,19 @@ fn denied<T: std::fmt::Debug>(result: Result<T, Status>) -> Duration {
     told.retry_after.unwrap()
 }
 
+async fn limited(ratelimit: &Ratelimit) -> World {
+    let transport = Transport::local(Routes::new(ratelimit.service()));
+    World::open(Around { ratelimit: Some(transport), ..Around::default() }).await
+}
+
 fn wish() -> mingle_proto::matchmaking::v1::CreateTicketRequest {
     request("ann", "female", &["male"])
 }
 
 #[tokio::test]
 async fn the_eleventh_join_of_a_minute_is_refused_and_the_same_join_is_free() {
-    let ratelimit = Ratelimit::default();
-    let around = Around { ratelimit: Some(ratelimit.transport()), ..Around::default() };
-    let world = World::open(around).await;
+    let ratelimit = Ratelimit::of(LIMIT, QUOTA);
+    let world = limited(&ratelimit).await;
     let mut last = world.create(wish()).await.unwrap();
     for n in 1..=QUOTA {
         assert_eq!(ratelimit.charges("ann"), n);
@@ -125,7 +47,7 @@ async fn the_eleventh_join_of_a_minute_is_refused_and_the_same_join_is_free() {
             last = world.create(wish()).await.unwrap();
         }
     }
-    assert_eq!(denied(world.create(wish()).await), Duration::from_millis(RETRY_MS));
+    assert_eq!(denied(world.create(wish()).await), Duration::from_millis(Ratelimit::RETRY_MS));
     assert_eq!(ratelimit.charges("ann"), QUOTA);
     world.create(request("bob", "male", &["female"])).await.unwrap();
     ratelimit.forget();
@@ -134,9 +56,8 @@ async fn the_eleventh_join_of_a_minute_is_refused_and_the_same_join_is_free() {
 
 #[tokio::test]
 async fn a_ticket_that_is_over_is_none_to_whom_is_denied() {
-    let ratelimit = Ratelimit::default();
-    let around = Around { ratelimit: Some(ratelimit.transport()), ..Around::default() };
-    let world = World::open(around).await;
+    let ratelimit = Ratelimit::of(LIMIT, QUOTA);
+    let world = limited(&ratelimit).await;
     for _ in 1..QUOTA {
         let ticket = world.create(wish()).await.unwrap();
         world.cancel("ann", &ticket.ticket_id).await.unwrap();
@@ -153,9 +74,8 @@ async fn a_ticket_that_is_over_is_none_to_whom_is_denied() {
 
 #[tokio::test]
 async fn who_was_told_their_match_pays_for_the_next_ticket() {
-    let ratelimit = Ratelimit::default();
-    let around = Around { ratelimit: Some(ratelimit.transport()), ..Around::default() };
-    let world = World::open(around).await;
+    let ratelimit = Ratelimit::of(LIMIT, QUOTA);
+    let world = limited(&ratelimit).await;
     for _ in 1..QUOTA {
         let ticket = world.create(wish()).await.unwrap();
         world.cancel("ann", &ticket.ticket_id).await.unwrap();

@@ -65,7 +65,7 @@ impl Service {
             Err(error) => matches!(error, Error::Store(_)),
         };
         let undone = asks.iter().zip(answers).filter(|(_, answer)| charged(answer));
-        let undone = undone.map(|(ask, _)| self.store.refund(&ask.subject, &ask.charge_id));
+        let undone = undone.map(|(ask, _)| self.store.refund(&ask.subject, &ask.charge_id, false));
         join_all(undone).await.into_iter().try_for_each(|undone| self.note(undone).map(|_| ()))
     }
 }
@@ -119,8 +119,11 @@ impl RateLimitService for Service {
     }
 
     async fn refund(&self, request: Request<v1::RefundRequest>) -> Reply<v1::RefundResponse> {
-        let (subject, charge_id) = wire::refund(request.into_inner()).map_err(Error::from)?;
-        let refunded = self.note(self.store.refund(&subject, &charge_id).await)?;
+        let request = request.into_inner();
+        let unless_repeated = request.unless_repeated;
+        let (subject, charge_id) = wire::refund(request).map_err(Error::from)?;
+        let refunded = self.store.refund(&subject, &charge_id, unless_repeated).await;
+        let refunded = self.note(refunded)?;
         Ok(Response::new(v1::RefundResponse { refunded }))
     }
 

@@ -28,6 +28,7 @@ pub trait Store: Send + Sync + 'static {
     async fn peek(&self, ask: &Ask) -> Result<Answer>;
 
     /// Gives a charge back to the limits that still count something of it;
-    /// false when none does, or the charge is not known, or not any more.
-    async fn refund(&self, subject: &str, charge_id: &str) -> Result<bool>;
+    /// false when none does, or the charge is not known, or not any more, or
+    /// `unless_repeated` and an ask found it made already.
+    async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool>;
 }

@@ -45,7 +45,7 @@ async fn each_wrong_field_is_named() {
     }
     let refused = client.peek(PeekRequest { charge: Some(charge("ann", &["no"], 1)) }).await;
     assert_eq!(Described::from(&refused.unwrap_err()).reason, "UNKNOWN_LIMIT");
-    let empty = RefundRequest { subject: "ann".to_owned(), charge_id: String::new() };
+    let empty = RefundRequest { subject: "ann".to_owned(), ..Default::default() };
     assert_eq!(Described::from(&client.refund(empty).await.unwrap_err()).field, "charge_id");
 
     client.check(check(three(), "a")).await.unwrap();

@@ -38,7 +38,10 @@ enum Step {
         cost: u64,
         of: u8,
     },
-    Refund(u8),
+    Refund {
+        id: u8,
+        unless_repeated: bool,
+    },
 }
 
 fn limit(name: &'static str) -> impl Strategy<Value = Limit> {
@@ -65,7 +68,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         9 => (0..24_u8, cost(), 1..8_u8).prop_map(|(id, cost, of)| Step::Take { id, cost, of }),
         1 => (cost(), 1..8_u8).prop_map(|(cost, of)| Step::Peek { cost, of }),
         3 => (0..24_u8).prop_map(Step::Again),
-        3 => (0..24_u8).prop_map(Step::Refund),
+        3 => (0..24_u8, any::<bool>())
+            .prop_map(|(id, unless_repeated)| Step::Refund { id, unless_repeated }),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -78,6 +82,7 @@ struct Charge {
     cost: u64,
     names: Vec<Arc<str>>,
     shadowed: Vec<Arc<str>>,
+    repeated: bool,
 }
 
 /// Knows no algorithm: only what was admitted, and what was promised of it.
@@ -101,6 +106,10 @@ impl Witness {
         if answer.verdict == Verdict::Denied {
             return self.needed(ask, now_us, answer);
         }
+        if answer.verdict == Verdict::Repeated {
+            let found = self.stands.iter_mut().rfind(|charge| charge.id == id);
+            found.into_iter().for_each(|charge| charge.repeated = true);
+        }
         if answer.verdict != Verdict::Allowed {
             return Ok(());
         }
@@ -115,6 +124,7 @@ impl Witness {
             cost: ask.cost,
             names: names(real.clone()),
             shadowed: names(shadowed),
+            repeated: false,
         });
         for limit in real {
             let promised = match limit.algorithm {
@@ -145,6 +155,10 @@ impl Witness {
             }
         }
         Ok(())
+    }
+
+    fn is_repeated(&self, id: u8) -> bool {
+        self.stands.iter().rfind(|charge| charge.id == id).is_some_and(|charge| charge.repeated)
     }
 
     fn refund(&mut self, id: u8) -> bool {
@@ -216,12 +230,15 @@ impl Case<'_> {
                 let in_memory = self.memory.peek(&ask).await.unwrap();
                 prop_assert_eq!(self.redis.peek(&ask).await.unwrap(), in_memory);
             }
-            Step::Refund(id) => {
+            Step::Refund { id, unless_repeated } => {
                 let id_text = format!("id {id}");
-                let given = self.memory.refund(&self.subject, &id_text).await.unwrap();
-                let shown = self.redis.refund(&self.subject, &id_text).await.unwrap();
+                let given =
+                    self.memory.refund(&self.subject, &id_text, *unless_repeated).await.unwrap();
+                let shown =
+                    self.redis.refund(&self.subject, &id_text, *unless_repeated).await.unwrap();
                 prop_assert_eq!(shown, given);
                 if given {
+                    prop_assert!(!unless_repeated || !self.witness.is_repeated(*id));
                     prop_assert!(self.witness.refund(*id), "nothing of it stood");
                     self.seen.refunded += 1;
                 }

@@ -67,9 +67,9 @@ async fn memory_is_bounded_and_forgets_first_what_ends_first() {
     for id in ["a", "b", "c"] {
         memory.check(&[ask(&limits, "ann", id, 1, &["three"])]).await.remove(0).unwrap();
     }
-    assert!(!memory.refund("ann", "a").await.unwrap());
-    assert!(memory.refund("ann", "b").await.unwrap());
-    assert!(memory.refund("ann", "c").await.unwrap());
+    assert!(!memory.refund("ann", "a", false).await.unwrap());
+    assert!(memory.refund("ann", "b", false).await.unwrap());
+    assert!(memory.refund("ann", "c", false).await.unwrap());
     clock.advance(15 * MINUTE);
     memory.check(&[ask(&limits, "new", "1", 1, &["three"])]).await.remove(0).unwrap();
     assert!(memory.subjects() <= 64);

@@ -106,9 +106,9 @@ impl Store for Through {
         Ok(answer(ask, reply.allowed, &reply.states))
     }
 
-    async fn refund(&self, subject: &str, charge_id: &str) -> Result<bool> {
+    async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool> {
         let (subject, charge_id) = (subject.to_owned(), charge_id.to_owned());
-        let request = v1::RefundRequest { subject, charge_id };
+        let request = v1::RefundRequest { subject, charge_id, unless_repeated };
         Ok(self.0.clone().refund(request).await.map_err(failed)?.into_inner().refunded)
     }
 }

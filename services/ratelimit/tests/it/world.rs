@@ -123,6 +123,11 @@ impl World {
     }
 
     pub(crate) async fn refund(&self, subject: &str, id: &str) -> bool {
-        self.store.refund(subject, id).await.unwrap()
+        self.store.refund(subject, id, false).await.unwrap()
+    }
+
+    /// The same unless it was found made already.
+    pub(crate) async fn refund_unless_repeated(&self, subject: &str, id: &str) -> bool {
+        self.store.refund(subject, id, true).await.unwrap()
     }
 }

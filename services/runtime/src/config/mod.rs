@@ -47,6 +47,13 @@ impl Problems {
         }
     }
 
+    /// True when a problem of `key` is known.
+    pub fn has(&self, key: &str) -> bool {
+        let of_key =
+            |problem: &String| problem.strip_prefix(key).is_some_and(|rest| rest.starts_with(": "));
+        self.0.iter().any(of_key)
+    }
+
     /// Succeeds when there is none.
     pub fn into_result(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }

@@ -6,7 +6,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Ro
 use tokio::time::timeout;
 
 use super::Postgres;
-use crate::{Error, ErrorKind, Result, sqlite::Migration};
+use crate::{
+    Error, ErrorKind, Result,
+    sqlite::{Migrated, Migration},
+};
 
 /// How long a process waits for another that migrates, and then for itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,9 +22,9 @@ impl Postgres {
     /// Brings the tables of `owner` to the newest version, in one transaction
     /// on the direct connection. Processes that do so at once take turns.
     ///
-    /// **Errors**: `Corrupt` when the database is newer than this program;
+    /// **Errors**: `Unsupported` when the database is newer than this program;
     /// `Unavailable` when another process holds the turn for 60 s; `Timeout`.
-    pub async fn migrate(&self, owner: &str, steps: &'static [Migration]) -> Result<()> {
+    pub async fn migrate(&self, owner: &str, steps: &'static [Migration]) -> Result<Migrated> {
         let late = |_| Error::new(ErrorKind::Timeout, "database migration");
         let patience = PATIENCE.as_millis().to_string();
         let settings = [("lock_timeout", patience.as_str()), ("client_min_messages", "warning")];
@@ -29,10 +32,10 @@ impl Postgres {
         let mut session =
             timeout(self.options.acquire, options.connect()).await.map_err(late)??;
         let migrated = timeout(PATIENCE * 2, step_up(&mut session, owner, steps)).await;
-        migrated.map_err(late)??;
+        let migrated = migrated.map_err(late)??;
         // What it was asked is committed: how it ends does not matter.
         let _ = timeout(self.options.answer, session.close()).await;
-        Ok(())
+        Ok(migrated)
     }
 }
 
@@ -40,7 +43,7 @@ async fn step_up(
     session: &mut PgConnection,
     owner: &str,
     steps: &'static [Migration],
-) -> Result<()> {
+) -> Result<Migrated> {
     let mut tx = session.begin_with(BEGIN).await?;
     sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
     sqlx::raw_sql(
@@ -54,12 +57,9 @@ async fn step_up(
         .fetch_optional(&mut *tx)
         .await?;
     let current: i64 = row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
-    let newest = steps.last().map_or(0, |step| step.version);
-    if current > newest {
-        return Err(Error::new(ErrorKind::Corrupt, "the database is newer than this program"));
-    }
-    if current == newest {
-        return Ok(());
+    let migrated = Migrated::of(owner, current, steps)?;
+    if migrated.from == migrated.to {
+        return Ok(migrated);
     }
     for step in steps.iter().filter(|step| step.version > current) {
         sqlx::raw_sql(AssertSqlSafe(step.sql)).execute(&mut *tx).await?;
@@ -69,8 +69,9 @@ async fn step_up(
          on conflict (owner) do update set version = excluded.version",
     )
     .bind(owner)
-    .bind(newest)
+    .bind(migrated.to)
     .execute(&mut *tx)
     .await?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    Ok(migrated)
 }

@@ -48,7 +48,7 @@ async fn a_database_from_a_newer_program_is_refused() {
     let db = Sqlite::open(dir.path()).await.unwrap();
     db.migrate("test", STEPS).await.unwrap();
     let error = db.migrate("test", &STEPS[..1]).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
 
 #[tokio::test]

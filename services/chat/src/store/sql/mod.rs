@@ -10,7 +10,11 @@ mod rows;
 use std::sync::Arc;
 
 use mingle_store::{
-    Database, Result, clock::Clock, commit::Lanes, sql::Migrations, sqlite::Migration,
+    Database, Result,
+    clock::Clock,
+    commit::Lanes,
+    sql::Migrations,
+    sqlite::{Migrated, Migration},
 };
 
 use self::append::{Append, Item};
@@ -47,7 +51,7 @@ pub struct SqlStore {
 }
 
 /// Brings the tables to the newest version.
-pub async fn migrate(database: &Database) -> Result<()> {
+pub async fn migrate(database: &Database) -> Result<Migrated> {
     database.migrate("chat", MIGRATIONS).await
 }
 

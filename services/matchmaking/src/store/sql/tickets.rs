@@ -6,7 +6,7 @@ use mingle_store::{
     commit::{Lanes, MAX_BATCH},
     sql,
     sql::{Migrations, Row, Sql},
-    sqlite::Migration,
+    sqlite::{Migrated, Migration},
 };
 
 use super::{
@@ -48,7 +48,7 @@ pub struct SqlTickets {
 }
 
 /// Brings the tables to the newest version.
-pub async fn migrate(database: &Database) -> Result<()> {
+pub async fn migrate(database: &Database) -> Result<Migrated> {
     database.migrate("matchmaking", MIGRATIONS).await
 }
 

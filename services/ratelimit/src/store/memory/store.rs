@@ -148,11 +148,11 @@ impl Store for Memory {
         Ok(Answer { verdict: ask.verdict(&standings), standings })
     }
 
-    async fn refund(&self, subject: &str, charge_id: &str) -> Result<bool> {
+    async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool> {
         let now_us = self.now_us();
         let mut shard = self.shard(subject).lock();
         let Some((name, mut subject)) = shard.take(subject) else { return Ok(false) };
-        let given = subject.refund(charge_id, &self.limits, now_us);
+        let given = subject.refund((charge_id, unless_repeated), &self.limits, now_us);
         let ends_us = subject.tidy(&self.limits, now_us);
         shard.keep(name, subject, ends_us);
         Ok(given)

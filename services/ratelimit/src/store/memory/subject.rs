@@ -18,6 +18,8 @@ struct Charge {
     /// By limit; those that shadow and denied were not charged.
     marks: Box<[(Arc<str>, Mark)]>,
     until_us: u64,
+    /// It was found made already.
+    repeated: bool,
 }
 
 /// How charges are remembered.
@@ -40,9 +42,10 @@ impl Subject {
     }
 
     pub(super) fn check(&mut self, ask: &Ask, memo: Memo) -> Answer {
-        let known = self.charges.iter().rev().find(|charge| *charge.id == *ask.charge_id);
+        let known = self.charges.iter_mut().rev().find(|charge| *charge.id == *ask.charge_id);
         if let Some(charge) = known.filter(|charge| charge.until_us > memo.now_us) {
             return if *charge.content == *ask.content() {
+                charge.repeated = true;
                 let standings = self.judge(ask, memo.now_us, 0);
                 Answer { verdict: Verdict::Repeated, standings }
             } else {
@@ -80,11 +83,22 @@ impl Subject {
             cost: ask.cost,
             marks: marks.into(),
             until_us: memo.now_us + ask.remembered_us(memo.remember_us),
+            repeated: false,
         });
     }
 
-    pub(super) fn refund(&mut self, charge_id: &str, limits: &Limits, now_us: u64) -> bool {
-        let lives = |charge: &Charge| *charge.id == *charge_id && charge.until_us > now_us;
+    /// `unless_repeated`: not of a charge that was found made already.
+    pub(super) fn refund(
+        &mut self,
+        (charge_id, unless_repeated): (&str, bool),
+        limits: &Limits,
+        now_us: u64,
+    ) -> bool {
+        let lives = |charge: &Charge| {
+            *charge.id == *charge_id
+                && charge.until_us > now_us
+                && !(unless_repeated && charge.repeated)
+        };
         let Some(at) = self.charges.iter().rposition(lives) else { return false };
         let Some(charge) = self.charges.remove(at) else { return false };
         let mut given = false;

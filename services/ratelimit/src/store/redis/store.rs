@@ -124,7 +124,7 @@ impl Store for RedisStore {
     }
 
     /// Two steps: the charge tells which limits, and so which keys.
-    async fn refund(&self, subject: &str, charge_id: &str) -> Result<bool> {
+    async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool> {
         let keys = Keys::of(&self.redis, subject);
         let charge = keys.charge(charge_id);
         let mut get = redis::cmd("GET");
@@ -140,7 +140,8 @@ impl Store for RedisStore {
             .filter_map(|(at, name)| Some((at + 1, self.limits.get(*name)?)))
             .collect();
         let places: Vec<_> = known.iter().map(|(at, _)| at.to_string()).collect();
-        let mut args = vec![content.into(), cost.into(), places.join(",").into()];
+        let mut args =
+            vec![content.into(), cost.into(), places.join(",").into(), unless_repeated.into()];
         args.extend(known.iter().flat_map(|(_, limit)| settings(limit)));
         let states = known.iter().map(|(_, limit)| keys.limit(&limit.name));
         let all: Vec<_> = std::iter::once(charge).chain(states).collect();

@@ -62,6 +62,25 @@ pub(crate) async fn refund(world: World) {
     assert_eq!(world.left("ann", "ten").await, 10);
 }
 
+/// Who paid may not give back what another relies on.
+pub(crate) async fn refund_unless_repeated(world: World) {
+    for id in ["a", "b"] {
+        assert!(world.take("ann", id, "three").await);
+    }
+    for _ in 0..2 {
+        assert!(world.take("ann", "a", "three").await, "found made already");
+        assert!(!world.refund_unless_repeated("ann", "a").await);
+    }
+    assert!(world.refund_unless_repeated("ann", "b").await);
+    assert_eq!(world.left("ann", "three").await, 2);
+    let other = world.ask("ann", "a", 1, &["ten"]);
+    assert_eq!(world.check(&other).await.verdict, Verdict::Reused);
+    assert!(world.refund("ann", "a").await, "whatever else is there");
+    assert!(world.take("ann", "a", "three").await, "charged anew");
+    assert!(world.refund_unless_repeated("ann", "a").await);
+    assert_eq!(world.left("ann", "three").await, 3);
+}
+
 pub(crate) async fn refund_ends(world: World) {
     assert!(world.take("ann", "a", "three").await);
     world.clock.advance(MINUTE);

@@ -31,8 +31,10 @@ async fn what_was_given_up_is_never_charged_nor_given_back_late() {
     store.check(std::slice::from_ref(&first)).await.remove(0).unwrap();
 
     server.freeze();
-    let (check, refund) =
-        tokio::join!(store.check(std::slice::from_ref(&second)), store.refund("ann", "first"));
+    let (check, refund) = tokio::join!(
+        store.check(std::slice::from_ref(&second)),
+        store.refund("ann", "first", false)
+    );
     assert_eq!(check[0].as_ref().unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(refund.unwrap_err().kind(), ErrorKind::Timeout);
     server.thaw();
@@ -64,7 +66,8 @@ async fn a_charge_whose_answer_was_lost_is_found_by_another_process() {
         assert_eq!(found.verdict, Verdict::Repeated);
         assert_eq!(found.standings[0].remaining, 2);
     }
-    let (first, second) = tokio::join!(one.refund("ann", "a"), other.refund("ann", "a"));
+    let (first, second) =
+        tokio::join!(one.refund("ann", "a", false), other.refund("ann", "a", false));
     assert!(first.unwrap() ^ second.unwrap(), "given back once");
     assert_eq!(one.peek(&lost).await.unwrap().standings[0].remaining, 3);
 }
@@ -106,7 +109,7 @@ async fn counts_outlive_a_restart_and_begin_anew_on_an_empty_server() {
     assert_eq!(take("b").await.standings[0].remaining, 6);
     server.restart_empty().await;
     connected(&redis).await;
-    assert!(!store.refund("ann", "a").await.unwrap(), "nothing of it is there");
+    assert!(!store.refund("ann", "a", false).await.unwrap(), "nothing of it is there");
     assert_eq!(take("b").await.standings[0].remaining, 8);
 }
 

@@ -42,7 +42,7 @@ async fn a_denied_call_leaves_every_key_as_it_was() {
         let answer = store.check(std::slice::from_ref(&ask)).await.remove(0).unwrap();
         assert!(!answer.verdict.is_allowed());
         store.peek(&ask).await.unwrap();
-        assert!(!store.refund("ann", &ask.charge_id).await.unwrap());
+        assert!(!store.refund("ann", &ask.charge_id, false).await.unwrap());
     }
     assert_eq!(dump(&redis).await, before);
 }
@@ -73,8 +73,8 @@ async fn every_key_ends_and_is_of_the_slot_of_its_subject() {
         let bytes: i64 = redis.query(redis::cmd("MEMORY").arg("USAGE").arg(key)).await.unwrap();
         println!("{key}: {bytes} bytes");
     }
-    store.refund("ann", "a").await.unwrap();
-    store.refund("ann", &long).await.unwrap();
+    store.refund("ann", "a", false).await.unwrap();
+    store.refund("ann", &long, false).await.unwrap();
     let left: Vec<_> = self::keys(&redis).await;
     assert_eq!(left.len(), 3 + 2, "what counts nothing is gone: {left:?}");
 }
