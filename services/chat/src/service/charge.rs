@@ -77,8 +77,8 @@ impl Charges {
                 self.limiter.forget(&self.policy, sender, 1);
                 return;
             }
-            (false, true) => self.limiter.refund_unless_repeated(sender, id).await,
-            (false, false) => self.limiter.refund(sender, id).await,
+            (false, true) => self.limiter.refund_unless_repeated(&self.policy, sender, 1, id).await,
+            (false, false) => self.limiter.refund(&self.policy, sender, 1, id).await,
         };
         if let Err(error) = refunded {
             tracing::debug!(%error, "a charge ends with its window");

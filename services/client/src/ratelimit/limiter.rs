@@ -52,8 +52,9 @@ pub struct Verdict {
 ///
 /// **Degraded**: when the service does not answer in time, or cannot count,
 /// the policy of the limit decides, marked in the verdict. Counting here
-/// (`Outage::Local`) knows no repeats, gives back by [`Limiter::forget`], and
-/// ends with the process.
+/// (`Outage::Local`) begins with what the service has admitted by way of this
+/// process, knows no repeats, gives back by [`Limiter::forget`], and ends with
+/// the process.
 #[derive(Clone)]
 pub struct Limiter<T> {
     client: RateLimitServiceClient<T>,
@@ -110,39 +111,58 @@ where
         request.set_timeout(self.deadline);
         let mut client = self.client.clone();
         match tokio::time::timeout(self.deadline, client.check(request)).await {
-            Ok(Ok(response)) => Ok(verdict(policy, &response.into_inner())),
+            Ok(Ok(response)) => {
+                let verdict = verdict(policy, &response.into_inner());
+                if verdict.allowed {
+                    self.note(policy, subject, cost.max(1));
+                }
+                Ok(verdict)
+            }
             Ok(Err(status)) if !is_outage(&status) => Err(status),
             Ok(Err(_)) | Err(_) => Ok(self.decide(policy, subject, cost)),
         }
     }
 
-    /// Gives a charge back, for work that was not done; false when there was
-    /// nothing to give back.
+    /// Gives a charge of `cost` back, for work that was not done; false when
+    /// there was nothing to give back.
     ///
     /// **Errors**: UNAVAILABLE and DEADLINE_EXCEEDED leave the outcome unknown.
     /// What is not given back ends with its window.
-    pub async fn refund(&self, subject: &str, charge_id: &str) -> Result<bool, Status> {
-        self.give_back(subject, charge_id, false).await
+    pub async fn refund(
+        &self,
+        policy: &Policy,
+        subject: &str,
+        cost: u64,
+        charge_id: &str,
+    ) -> Result<bool, Status> {
+        let (owner, charge_id) = (subject.to_owned(), charge_id.to_owned());
+        let request = RefundRequest { subject: owner, charge_id, unless_repeated: false };
+        let refunded = self.give_back(request).await?;
+        if refunded {
+            self.forget(policy, subject, cost);
+        }
+        Ok(refunded)
     }
 
     /// The same, unless the charge was asked for again since: then another
     /// attempt at the same work may rely on it.
     pub async fn refund_unless_repeated(
         &self,
+        policy: &Policy,
         subject: &str,
+        cost: u64,
         charge_id: &str,
     ) -> Result<bool, Status> {
-        self.give_back(subject, charge_id, true).await
+        let (owner, charge_id) = (subject.to_owned(), charge_id.to_owned());
+        let request = RefundRequest { subject: owner, charge_id, unless_repeated: true };
+        let refunded = self.give_back(request).await?;
+        // One attempt of several was noted here, whichever of them paid.
+        self.forget(policy, subject, cost);
+        Ok(refunded)
     }
 
-    async fn give_back(
-        &self,
-        subject: &str,
-        charge_id: &str,
-        unless_repeated: bool,
-    ) -> Result<bool, Status> {
-        let (subject, charge_id) = (subject.to_owned(), charge_id.to_owned());
-        let mut request = Request::new(RefundRequest { subject, charge_id, unless_repeated });
+    async fn give_back(&self, request: RefundRequest) -> Result<bool, Status> {
+        let mut request = Request::new(request);
         request.set_timeout(self.deadline);
         let mut client = self.client.clone();
         match tokio::time::timeout(self.deadline, client.refund(request)).await {
@@ -151,10 +171,19 @@ where
         }
     }
 
-    /// Gives back what was counted here, for work that was not done: the way
-    /// back of a charge whose verdict is degraded.
+    /// Gives back what was counted here alone, for work that was not done: the
+    /// way back of a charge whose verdict is degraded.
     pub fn forget(&self, policy: &Policy, subject: &str, cost: u64) {
         self.shared.local.give_back(&policy.limit, subject, cost.max(1));
+    }
+
+    /// What the service admitted is counted here too: an outage does not begin
+    /// with a fresh quota.
+    fn note(&self, policy: &Policy, subject: &str, cost: u64) {
+        if policy.outage == Outage::Local {
+            let share = Share { quota: policy.quota, window: policy.window };
+            self.shared.local.note(&policy.limit, subject, share, cost);
+        }
     }
 
     fn decide(&self, policy: &Policy, subject: &str, cost: u64) -> Verdict {

@@ -55,11 +55,28 @@ impl Window {
         self.0.back().map_or(Duration::ZERO, |(end, _)| *end)
     }
 
-    fn charge(&mut self, share: Share, now: Duration, cost: u64) -> Counted {
+    /// Up to the quota: beyond, nothing is admitted anyhow.
+    fn note(&mut self, share: Share, now: Duration, cost: u64) {
+        self.forget(now);
+        let cost = cost.min(share.quota.saturating_sub(self.used()));
+        if cost > 0 {
+            self.add(share, now, cost);
+        }
+    }
+
+    fn used(&self) -> u64 {
+        self.0.iter().map(|(_, cost)| cost).sum()
+    }
+
+    fn forget(&mut self, now: Duration) {
         while self.0.front().is_some_and(|(end, _)| *end <= now) {
             self.0.pop_front();
         }
-        let used: u64 = self.0.iter().map(|(_, cost)| cost).sum();
+    }
+
+    fn charge(&mut self, share: Share, now: Duration, cost: u64) -> Counted {
+        self.forget(now);
+        let used = self.used();
         let (mut remaining, mut retry_after) = (share.quota.saturating_sub(used), Duration::ZERO);
         if cost > share.quota {
             retry_after = Duration::MAX;
@@ -116,13 +133,21 @@ impl Local {
     }
 
     pub(super) fn charge(&self, limit: &str, subject: &str, share: Share, cost: u64) -> Counted {
+        self.change(key(limit, subject), |window, now| window.charge(share, now, cost))
+    }
+
+    /// Notes what was admitted elsewhere, whatever the share is.
+    pub(super) fn note(&self, limit: &str, subject: &str, share: Share, cost: u64) {
+        self.change(key(limit, subject), |window, now| window.note(share, now, cost));
+    }
+
+    fn change<T>(&self, key: Arc<str>, change: impl FnOnce(&mut Window, Duration) -> T) -> T {
         let now = self.began.elapsed();
-        let key = key(limit, subject);
         let mut held = self.held.lock();
         let held = &mut *held;
         let mut window = held.windows.remove(&key).unwrap_or_default();
         held.ends.remove(&(window.end(), key.clone()));
-        let counted = window.charge(share, now, cost);
+        let changed = change(&mut window, now);
         while held.windows.len() >= self.max
             || held.ends.first().is_some_and(|(end, _)| *end <= now)
         {
@@ -133,7 +158,7 @@ impl Local {
             held.ends.insert((window.end(), key.clone()));
             held.windows.insert(key, window);
         }
-        counted
+        changed
     }
 
     /// Gives back what was charged of a limit and not forgotten since.

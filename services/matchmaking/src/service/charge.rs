@@ -61,7 +61,9 @@ impl Charges {
         }
         if charge.here {
             self.limiter.forget(&self.policy, &charge.user_id, 1);
-        } else if let Err(error) = self.limiter.refund(&charge.user_id, &charge.id).await {
+        } else if let Err(error) =
+            self.limiter.refund(&self.policy, &charge.user_id, 1, &charge.id).await
+        {
             tracing::debug!(%error, "a charge ends with its window");
         }
     }

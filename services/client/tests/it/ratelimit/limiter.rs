@@ -44,7 +44,7 @@ async fn answers_are_told_as_they_are() {
     let wrong = limiter.check(&policy, "ann", 1, "id").await.unwrap_err();
     assert_eq!(wrong.code(), Code::InvalidArgument, "a wrong call is no outage");
     fake.say(Says::Left(1));
-    assert!(limiter.refund("ann", "id").await.unwrap());
+    assert!(limiter.refund(&policy, "ann", 1, "id").await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,7 +72,7 @@ async fn an_outage_is_decided_by_the_policy() {
         let local = check(3, Outage::Local).await;
         assert!(!local.allowed && local.degraded && local.retry_after <= MINUTE);
         assert_eq!(fake.asked(), 6, "the service is asked first, each time");
-        assert!(limiter.refund("ann", "id").await.is_err());
+        assert!(limiter.refund(&policy(3, Outage::Local), "ann", 1, "id").await.is_err());
     }
 }
 
@@ -98,4 +98,27 @@ async fn the_share_is_the_quota_by_nodes_and_at_least_one() {
         }
         assert_eq!(allowed, share, "{nodes} nodes");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_does_not_begin_with_a_fresh_quota() {
+    let fake = Fake::new(Says::Left(1));
+    let limiter = Limiter::new(fake.transport());
+    let policy = policy(3, Outage::Local);
+    let check = async |subject| limiter.check(&policy, subject, 1, "id").await.unwrap();
+    for _ in 0..3 {
+        assert!(!check("ann").await.degraded);
+    }
+    fake.say(Says::Fails(Code::Unavailable));
+    let blink = check("ann").await;
+    assert!(blink.degraded && !blink.allowed, "{blink:?}");
+    assert!(check("bob").await.allowed);
+    // What is given back is no longer counted, here either.
+    fake.say(Says::Left(1));
+    assert!(limiter.refund(&policy, "ann", 1, "id").await.unwrap());
+    fake.say(Says::Fails(Code::Unavailable));
+    assert!(check("ann").await.allowed);
+    assert!(!check("ann").await.allowed);
+    tokio::time::advance(MINUTE).await;
+    assert_eq!(check("ann").await.remaining, 2);
 }
