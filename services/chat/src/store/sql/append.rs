@@ -51,8 +51,17 @@ impl Batch for Append {
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 items")]
         metrics::histogram!("mingle_chat_append_items").record(items.len() as f64);
         let verdicts = self.commit(items).instrument(span).await?;
-        fail::fail_point!("chat-committed");
-        for (item, verdict) in items.iter().zip(&verdicts) {
+        self.tell(items, &verdicts);
+        Ok(verdicts)
+    }
+}
+
+impl Append {
+    /// Announces what was committed, in the order of the log.
+    fn tell(&self, items: &[Item], verdicts: &[Verdict]) {
+        // `pause`: not before the end of the process; `return`: never.
+        fail::fail_point!("chat-committed", |_| ());
+        for (item, verdict) in items.iter().zip(verdicts) {
             match verdict {
                 Ok(written) if !written.events.is_empty() => {
                     self.announce.announce(&written.events, &item.traceparent);
@@ -60,11 +69,8 @@ impl Batch for Append {
                 _ => {}
             }
         }
-        Ok(verdicts)
     }
-}
 
-impl Append {
     async fn commit(&self, items: &[Item]) -> Result<Vec<Verdict>> {
         let mut tx = self.database.begin().await?;
         let mut ledger = self.read(&mut tx, items).await?;
