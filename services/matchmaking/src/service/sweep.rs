@@ -49,6 +49,10 @@ pub struct Sweep {
     compared: HashMap<String, Position>,
     /// How far matches without a room were looked at.
     roomless: Option<(i64, String)>,
+    /// The index did not answer who leads.
+    away: bool,
+    /// When it answered again.
+    back_at: Option<i64>,
 }
 
 impl Sweep {
@@ -66,6 +70,8 @@ impl Sweep {
             call: Duration::from_millis(config.call_ms),
             compared: HashMap::new(),
             roomless: None,
+            away: false,
+            back_at: None,
         }
     }
 
@@ -106,6 +112,9 @@ impl Sweep {
         report("stats", self.matcher.recall().await);
         let lead = report("lease", self.matcher.index.lead(&self.holder, self.lease).await);
         self.health.set_degraded("matchmaking-index", lead.is_none());
+        if std::mem::replace(&mut self.away, lead.is_none()) && lead.is_some() {
+            self.back_at = Some(self.matcher.clock.now_ms());
+        }
         match lead {
             Some(Lead::Another) => {}
             Some(lead) => {
@@ -216,8 +225,15 @@ impl Sweep {
 
     /// Expires silent tickets whose owners are offline. Presence that cannot
     /// tell, or is away, expires nothing. False when it is away.
+    ///
+    /// An index that was away took no proofs of life, and what presence knows
+    /// may be as old: owners have the time of a lease to be heard of again.
     async fn look_for_owners(&self, pool: &Pool) -> Result<bool> {
         let now = self.matcher.clock.now_ms();
+        let spared = |back_at| (back_at..back_at + pool.rules().lease_ms).contains(&now);
+        if self.back_at.is_some_and(spared) {
+            return Ok(true);
+        }
         let silent = self.matcher.index.silent(pool.name(), now, self.budget as usize).await?;
         if silent.is_empty() {
             return Ok(true);

@@ -147,7 +147,6 @@ impl Presence {
             return Err(Status::unavailable("away"));
         }
         assert!(request.user_ids.len() <= 1_000);
-        self.0.asked.lock().extend(request.user_ids.iter().cloned());
         let shown = self.0.shown.lock();
         let read = |user_id: String| {
             let status = shown.get(&user_id).copied().unwrap_or(presence::Status::Online);
@@ -166,7 +165,9 @@ macro_rules! presence {
                 &self,
                 request: Request<presence::GetManyRequest>,
             ) -> Result<Response<presence::GetManyResponse>, Status> {
-                self.read(request.into_inner())
+                let request = request.into_inner();
+                self.0.asked.lock().extend(request.user_ids.iter().cloned());
+                self.read(request)
             }
             $(async fn $method(
                 &self,

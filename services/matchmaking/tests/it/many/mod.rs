@@ -5,6 +5,7 @@ mod crowd;
 mod faults;
 mod lead;
 mod outcomes;
+mod owners;
 mod rivals;
 
 use std::{sync::Arc, time::Duration};
@@ -44,7 +45,7 @@ pub(crate) struct Site {
     pub(crate) redis: Server,
     pub(crate) database: TestDatabase,
     pub(crate) chat: Chat,
-    presence: Presence,
+    pub(crate) presence: Presence,
 }
 
 /// One process.
@@ -63,10 +64,15 @@ impl Site {
 
     /// Binds another process.
     pub(crate) async fn instance(&self) -> Instance {
+        self.instance_with(OVERRIDES).await
+    }
+
+    /// The same, configured otherwise.
+    pub(crate) async fn instance_with(&self, overrides: &str) -> Instance {
         let threads =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = threads.unwrap();
-        let ctx = Context::for_test(&[Config::DEFAULTS], OVERRIDES);
+        let ctx = Context::for_test(&[Config::DEFAULTS], overrides);
         let chat = Routes::new(ChatServiceServer::new(self.chat.clone()));
         ctx.peers.set(Role::Chat, Transport::local(chat));
         let presence = Routes::new(PresenceServiceServer::new(self.presence.clone()));

@@ -1,0 +1,40 @@
+//! Owners of whom nothing is heard, and presence that is asked for them.
+
+use std::time::{Duration, Instant};
+
+use mingle_proto::{matchmaking::v1::TicketState, presence::v1::Status as Shown};
+use mingle_testkit::eventually;
+
+use super::Site;
+use crate::world::{PATIENCE, get};
+
+const UNLIMITED: &str = "[matchmaking.limit]\nquota = 1000000";
+
+/// An outage in which no proof of life got through, and after which presence
+/// has not heard of anybody yet, ends no ticket: its owner is waited for.
+#[tokio::test]
+async fn an_outage_of_the_index_ends_no_ticket() {
+    let site = Site::new().await;
+    let (alive, lease) = (Duration::from_secs(3), Duration::from_secs(8));
+    let pool = "[matchmaking.pools.random-chat]\nalive_ms = 3000\nlease_ms = 8000";
+    let overrides = format!("[matchmaking]\nsweep_ms = 100\n{UNLIMITED}\n{pool}");
+    let one = site.instance_with(&overrides).await;
+    site.presence.set("ann", Shown::Offline);
+    let joined = Instant::now();
+    let ann = one.join("ann", "female", &["male"]).await;
+    one.until_waiting(1).await;
+    site.redis.freeze();
+    eventually(PATIENCE, "health to name it", async || one.degraded("matchmaking-index")).await;
+    eventually(PATIENCE, "a silence", async || joined.elapsed() > alive).await;
+    let back = Instant::now();
+    site.redis.thaw();
+    eventually(PATIENCE, "health", async || !one.degraded("matchmaking-index")).await;
+    // Asked for once the lease is over, and then believed.
+    eventually(PATIENCE, "presence to be asked", async || !site.presence.asked().is_empty()).await;
+    assert!(back.elapsed() >= lease, "asked {:?} after the outage", back.elapsed());
+    eventually(PATIENCE, "the ticket to expire", async || {
+        let now = get(&one.client, "ann", &ann.ticket_id, 0).await.unwrap();
+        now.state() == TicketState::Expired
+    })
+    .await;
+}
