@@ -67,7 +67,8 @@ impl Sweep {
             budget: config.sweep_budget,
             retention_ms: i64::from(config.retention_days) * DAY_MS,
             room_after_ms: config.room_after_ms,
-            call: Duration::from_millis(config.call_ms),
+            // A fraction of the lease: a presence that hangs takes no lead away.
+            call: Duration::from_millis(config.call_ms.min(config.sweep_ms)),
             compared: HashMap::new(),
             roomless: None,
             away: false,
@@ -147,7 +148,10 @@ impl Sweep {
             let before = self.matcher.clock.now_ms() - SETTLING_MS;
             while report("rebuild", self.compare(&pool, before).await) == Some(true) && anew {}
             report("leftovers", self.leftovers(&pool).await);
-            blind |= report("presence", self.look_for_owners(&pool).await) == Some(false);
+            // Whoever did not answer for one pool is not waited for in the others.
+            if !blind {
+                blind = report("presence", self.look_for_owners(&pool).await) == Some(false);
+            }
         }
         self.health.set_degraded("matchmaking-presence", blind);
     }

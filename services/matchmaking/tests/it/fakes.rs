@@ -122,6 +122,7 @@ pub(crate) struct Presence(Arc<People>);
 struct People {
     shown: Mutex<HashMap<String, presence::Status>>,
     away: Mutex<bool>,
+    hangs: Mutex<bool>,
     asked: Mutex<Vec<String>>,
 }
 
@@ -132,6 +133,11 @@ impl Presence {
 
     pub(crate) fn set_away(&self, away: bool) {
         *self.0.away.lock() = away;
+    }
+
+    /// Whoever asks is not answered.
+    pub(crate) fn set_hangs(&self, hangs: bool) {
+        *self.0.hangs.lock() = hangs;
     }
 
     /// Who was asked for so far.
@@ -167,6 +173,10 @@ macro_rules! presence {
             ) -> Result<Response<presence::GetManyResponse>, Status> {
                 let request = request.into_inner();
                 self.0.asked.lock().extend(request.user_ids.iter().cloned());
+                let hangs = *self.0.hangs.lock();
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
                 self.read(request)
             }
             $(async fn $method(

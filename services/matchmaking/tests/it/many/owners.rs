@@ -38,3 +38,28 @@ async fn an_outage_of_the_index_ends_no_ticket() {
     })
     .await;
 }
+
+/// A presence that hangs costs the leader a moment of each sweep, not the lead:
+/// whoever leads anew compares the whole index with the rows.
+#[tokio::test]
+async fn a_presence_that_hangs_does_not_make_the_lead_wander() {
+    let site = Site::new().await;
+    let pools = "alive_ms = 500\n[matchmaking.pools.other]\nalive_ms = 500";
+    let pools = format!("[matchmaking.pools.random-chat]\n{pools}");
+    let overrides = format!("{UNLIMITED}\n{pools}");
+    let one = site.instance_with(&overrides).await;
+    one.join("ann", "female", &["male"]).await;
+    let leader = || {
+        let key = site.redis.cli(&["KEYS", "*:lead:*"]);
+        site.redis.cli(&["HGET", &key, "holder"])
+    };
+    eventually(PATIENCE, "presence to be asked", async || !site.presence.asked().is_empty()).await;
+    let first = leader();
+    let _other = site.instance_with(&overrides).await;
+    site.presence.set_hangs(true);
+    let before = site.presence.asked().len();
+    // Longer than a lease, however long each is waited for.
+    eventually(PATIENCE, "more sweeps", async || site.presence.asked().len() > before + 3).await;
+    assert_eq!(leader(), first);
+    assert!(one.degraded("matchmaking-presence"));
+}
