@@ -69,7 +69,7 @@ local function partner(own, entry, row)
     end
   end
   local people = cjson.decode(string.sub(entry, 20))
-  local found, passed, silent = nil, 0, {}
+  local found, passed, silent, strays = nil, 0, {}, {}
   while passed < depth do
     local head = oldest(heads)
     if not head then break end
@@ -77,9 +77,12 @@ local function partner(own, entry, row)
     advance(head)
     if at ~= own then
       local id = string.sub(at, 17)
-      if is_silent(id) then
+      local other = redis.call('HGET', entries, id)
+      if not other then
+        strays[#strays + 1] = { key, at }
+      elseif is_silent(id) then
         silent[#silent + 1] = { key, at }
-      elseif may_meet(entry, people, redis.call('HGET', entries, id)) then
+      elseif may_meet(entry, people, other) then
         found = id
         break
       end
@@ -87,6 +90,7 @@ local function partner(own, entry, row)
     end
   end
   for _, it in ipairs(silent) do park(it[1], it[2]) end
+  for _, it in ipairs(strays) do drop(it[1], it[2]) end
   return found
 end
 

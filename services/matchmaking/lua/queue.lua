@@ -49,6 +49,12 @@ local function take(id)
   for _, key in ipairs({ all, parked, bucket(entry) }) do redis.call('ZREM', key, at) end
 end
 
+-- A place whose entry is gone: an eviction takes single keys. `key` is where it
+-- was met; reconcile.lua names its row as missing, and it is put back.
+local function drop(key, at)
+  for _, of in ipairs({ key, all, parked }) do redis.call('ZREM', of, at) end
+end
+
 -- Adds who is not there, and takes over newer facts of who is; the age stays.
 local function put(id, entry, proof, spare)
   proof = tonumber(proof)

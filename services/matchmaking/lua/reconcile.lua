@@ -7,13 +7,20 @@
 -- ARGV[6..]           - the positions of the rows between the two
 --
 -- Drops who is not among the rows. Returns the positions of those who are not
--- in the index.
+-- in the index, or only in a part of it.
 local truth, missing = {}, {}
 for i = 6, #ARGV do
   truth[ARGV[i]] = true
-  if not redis.call('ZSCORE', all, ARGV[i]) then missing[#missing + 1] = ARGV[i] end
+  local at = ARGV[i]
+  local entry = redis.call('HGET', entries, string.sub(at, 17))
+  local placed = entry and redis.call('ZSCORE', all, at)
+    and (redis.call('ZSCORE', bucket(entry), at) or redis.call('ZSCORE', parked, at))
+  if not placed then missing[#missing + 1] = at end
 end
 for _, at in ipairs(redis.call('ZRANGEBYLEX', all, ARGV[3], ARGV[4], 'LIMIT', 0, ARGV[5])) do
-  if not truth[at] then take(string.sub(at, 17)) end
+  if not truth[at] then
+    take(string.sub(at, 17))
+    drop(all, at)
+  end
 end
 return missing

@@ -1,4 +1,4 @@
--- Names the parked, by age. Changes nothing.
+-- Names the parked, by age. Changes nothing but that strays are dropped.
 --
 -- KEYS[1], ARGV[1..2] - as in queue.lua
 -- ARGV[3]             - after which position, as a bound of ZRANGEBYLEX
@@ -10,10 +10,12 @@ local next = redis.call('ZRANGEBYLEX', parked, ARGV[3], '+', 'LIMIT', 0, ARGV[4]
 local answer = { #next == tonumber(ARGV[4]) and next[#next] or '' }
 for _, at in ipairs(next) do
   local id = string.sub(at, 17)
-  local spare = redis.call('HGET', spares, id)
-  if not spare or tonumber(spare) <= now then
+  local entry, spare = redis.call('HGET', entries, id), redis.call('HGET', spares, id)
+  if not entry then
+    drop(parked, at)
+  elseif not spare or tonumber(spare) <= now then
     answer[#answer + 1] = id
-    answer[#answer + 1] = cjson.decode(string.sub(redis.call('HGET', entries, id), 20))[1]
+    answer[#answer + 1] = cjson.decode(string.sub(entry, 20))[1]
   end
 end
 return answer

@@ -1,5 +1,6 @@
 //! The index on Redis, on servers of their own.
 
+mod evicted;
 mod model;
 mod storm;
 mod timed;
