@@ -153,6 +153,7 @@ impl Presence {
             return Err(Status::unavailable("away"));
         }
         assert!(request.user_ids.len() <= 1_000);
+        self.0.asked.lock().extend(request.user_ids.iter().cloned());
         let shown = self.0.shown.lock();
         let read = |user_id: String| {
             let status = shown.get(&user_id).copied().unwrap_or(presence::Status::Online);
@@ -172,9 +173,9 @@ macro_rules! presence {
                 request: Request<presence::GetManyRequest>,
             ) -> Result<Response<presence::GetManyResponse>, Status> {
                 let request = request.into_inner();
-                self.0.asked.lock().extend(request.user_ids.iter().cloned());
                 let hangs = *self.0.hangs.lock();
                 if hangs {
+                    self.0.asked.lock().extend(request.user_ids.iter().cloned());
                     std::future::pending::<()>().await;
                 }
                 self.read(request)
