@@ -17,7 +17,9 @@ use tonic::service::Routes;
 pub use config::Config;
 pub use error::Error;
 
-use service::{Charges, Feed, Matcher, Rooms, Service, Sweep, matcher::Parts, rooms::Limits};
+use service::{
+    Charges, Feed, Matcher, Rooms, RowClock, Service, Sweep, matcher::Parts, rooms::Limits,
+};
 use store::{Index, Tickets, memory::Memory, redis::RedisIndex, sql::SqlTickets};
 
 /// Binds the role: rows in the database, the index on Redis if there is one.
@@ -45,7 +47,8 @@ pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<
     let feed = Feed::start(backends.bus, &ctx.tasks, ctx.stop.clone()).await?;
     let limits =
         Limits { call: Duration::from_millis(config.call_ms), max_rooms: config.max_rooms };
-    let clock = backends.clock;
+    let clock = Arc::new(RowClock::new(backends.clock));
+    clock.learn(&*tickets).await?;
     let rooms = Rooms::new(tickets.clone(), feed.clone(), clock.clone(), &limits, ctx);
     let index: Arc<dyn Index> = match backends.redis {
         Some(redis) => Arc::new(RedisIndex::new(redis, &pools, clock.clone())),

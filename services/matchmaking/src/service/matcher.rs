@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use mingle_store::{Result, clock::Clock};
+use mingle_store::{Result, clock::Clock as _};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{Charges, Feed, Rooms, charge::Charge, past::Past, proofs::Proofs};
+use super::{Charges, Feed, Rooms, RowClock, charge::Charge, past::Past, proofs::Proofs};
 use crate::{
     domain::{
         Entry, Liveness, Pool, Position, Proposal, Snapshot, State, Ticket, pool::Pools,
@@ -26,7 +26,7 @@ pub struct Matcher {
     pub(super) index: Arc<dyn Index>,
     pub(super) rooms: Arc<Rooms>,
     pub(super) feed: Arc<Feed>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<RowClock>,
     pub(super) proofs: Proofs,
     charges: Charges,
     past: HashMap<String, Mutex<Past>>,
@@ -46,7 +46,7 @@ pub struct Parts {
     /// The followers.
     pub feed: Arc<Feed>,
     /// The time.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<RowClock>,
     /// What joins cost.
     pub charges: Charges,
 }

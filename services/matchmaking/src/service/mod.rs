@@ -4,9 +4,11 @@
 //! - [`matcher`]: from a ticket to a match.
 //! - [`rooms`]: from a match to a room and to those who wait for it.
 //! - [`feed`] and the watch on top of it: telling whoever follows a ticket.
+//! - [`RowClock`]: one time for all who share the rows.
 //! - [`sweep`]: what time alone brings about.
 
 mod charge;
+mod clock;
 pub mod feed;
 pub mod matcher;
 mod past;
@@ -17,6 +19,7 @@ pub mod sweep;
 mod watch;
 
 pub use charge::Charges;
+pub use clock::RowClock;
 pub use feed::Feed;
 pub use matcher::Matcher;
 pub use rooms::Rooms;

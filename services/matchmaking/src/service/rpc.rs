@@ -8,6 +8,7 @@ use mingle_proto::matchmaking::v1::{
     GetTicketRequest, GetTicketResponse, PoolStatsRequest, PoolStatsResponse, WatchRequest,
     WatchResponse, matchmaking_service_server::MatchmakingService,
 };
+use mingle_store::clock::Clock as _;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};

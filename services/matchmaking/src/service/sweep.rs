@@ -14,7 +14,7 @@ use mingle_proto::presence::v1::{
     GetManyRequest, Status as Shown, presence_service_client::PresenceServiceClient,
 };
 use mingle_runtime::{Role, health::Health, peers::Peers};
-use mingle_store::{Result, commit::MAX_BATCH};
+use mingle_store::{Result, clock::Clock as _, commit::MAX_BATCH};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
@@ -105,7 +105,7 @@ impl Sweep {
     /// One sweep. A step that fails is logged and tried again in the next one;
     /// the other steps go on.
     pub async fn once(&mut self) {
-        let database = self.matcher.tickets.probe().await;
+        let database = self.matcher.clock.learn(&*self.matcher.tickets).await;
         self.health.set_degraded("matchmaking-database", database.is_err());
         if let Err(error) = database {
             return tracing::warn!(%error, "no sweep without the rows");

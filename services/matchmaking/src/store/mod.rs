@@ -90,6 +90,9 @@ pub enum Paired {
 ///
 /// **Errors**: transient ones leave the outcome unknown; every method may be
 /// called again with the same arguments.
+///
+/// **Time**: the caller's, which must be the same for all who share the rows:
+/// see [`probe`](Tickets::probe).
 #[async_trait]
 pub trait Tickets: Send + Sync + 'static {
     /// Makes a waiting ticket, or answers the active one and takes over how its
@@ -171,8 +174,9 @@ pub trait Tickets: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<(String, i64, i64)>>;
 
-    /// Answers once the rows can be read.
-    async fn probe(&self) -> Result<()>;
+    /// Answers once the rows can be read: with the time now where processes
+    /// share them whose clocks may differ, and `None` where one has them alone.
+    async fn probe(&self) -> Result<Option<i64>>;
 }
 
 /// The proposer: an index over the waiting rows that may lag behind them, in

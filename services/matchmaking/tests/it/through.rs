@@ -288,7 +288,7 @@ impl Tickets for Through {
         self.rows.recent_waits(pool, since_ms, limit).await
     }
 
-    async fn probe(&self) -> Result<()> {
+    async fn probe(&self) -> Result<Option<i64>> {
         self.rows.probe().await
     }
 }

@@ -202,8 +202,9 @@ impl Tickets for SqlTickets {
         found.iter().rev().map(wait).collect()
     }
 
-    async fn probe(&self) -> Result<()> {
-        PROBE.query().optional(&self.database).await.map(drop)
+    async fn probe(&self) -> Result<Option<i64>> {
+        let row = PROBE.query().optional(&self.database).await?;
+        row.map_or(Ok(None), |row| row.get("now"))
     }
 }
 

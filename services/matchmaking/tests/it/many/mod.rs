@@ -1,6 +1,7 @@
 //! Several processes in one: each instance has its own runtime, connections
 //! and bus, and all share one Redis and one database.
 
+mod clocks;
 mod crowd;
 mod faults;
 mod lead;
@@ -20,7 +21,7 @@ use mingle_runtime::{Context, Role, config::Section as _, grpc::Transport};
 use mingle_store::{
     Backends,
     bus::{Merged, Options as Times, Servers},
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     postgres::{self, Postgres},
     redis::{self, Redis},
 };
@@ -69,6 +70,11 @@ impl Site {
 
     /// The same, configured otherwise.
     pub(crate) async fn instance_with(&self, overrides: &str) -> Instance {
+        self.instance_by(overrides, Arc::new(SystemClock)).await
+    }
+
+    /// The same, on a machine whose clock differs.
+    pub(crate) async fn instance_by(&self, overrides: &str, clock: Arc<dyn Clock>) -> Instance {
         let threads =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = threads.unwrap();
@@ -85,7 +91,6 @@ impl Site {
             let database = postgres(&url).await;
             let servers = Servers::Both(redis.clone(), database.clone());
             let bus = Arc::new(Merged::start(servers, Times::default()));
-            let clock = Arc::new(SystemClock);
             let backends = Backends { database: database.into(), redis: Some(redis), bus, clock };
             mingle_matchmaking::bind(own, backends).await.unwrap()
         });
