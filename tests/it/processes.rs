@@ -7,6 +7,7 @@ mod idle;
 mod limits;
 mod matchmaking_killed;
 mod put_back;
+mod redis_away;
 mod route_limits;
 mod speaker;
 mod unannounced;
