@@ -39,6 +39,7 @@ struct Service {
     address: SocketAddr,
     calls: Arc<AtomicUsize>,
     unavailable: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
 }
 
 #[tonic::async_trait]
@@ -48,6 +49,9 @@ impl DiagnosticsService for Service {
         _: Request<DescribeRequest>,
     ) -> Result<Response<DescribeResponse>, Status> {
         self.calls.fetch_add(1, SeqCst);
+        if self.silent.load(SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if self.unavailable.load(SeqCst) {
             return Err(Status::unavailable("as told"));
         }
@@ -73,7 +77,8 @@ impl Instance {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = Service { address, calls: Arc::default(), unavailable: Arc::default() };
+        let (unavailable, silent) = Default::default();
+        let service = Service { address, calls: Arc::default(), unavailable, silent };
         let router = Server::builder().add_service(DiagnosticsServiceServer::new(service.clone()));
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = listener.into_std().unwrap();
@@ -105,8 +110,16 @@ fn to(instances: &[&Instance]) -> Client {
 }
 
 async fn ask(client: &Client, about: Option<&str>) -> Result<String, Code> {
+    ask_within(client, about, Duration::from_millis(500)).await
+}
+
+async fn ask_within(
+    client: &Client,
+    about: Option<&str>,
+    timeout: Duration,
+) -> Result<String, Code> {
     let mut request = Request::new(DescribeRequest {});
-    request.set_timeout(Duration::from_millis(500));
+    request.set_timeout(timeout);
     if let Some(about) = about {
         request.metadata_mut().insert(AFFINITY, about.parse().unwrap());
     }
@@ -230,6 +243,24 @@ async fn a_silent_instance_is_left_alone_after_three_calls() {
         }
     }
     assert!((1..=3).contains(&lost), "{lost} calls lost to the silent instance");
+}
+
+#[tokio::test]
+async fn who_does_not_wait_for_the_answer_says_nothing_about_the_instance() {
+    let [one, other] = [Instance::start().await, Instance::start().await];
+    let client = to(&[&one, &other]);
+    let preferred = ask(&client, Some("a")).await.unwrap();
+    let instance = if preferred == one.address().to_string() { &one } else { &other };
+    instance.service.silent.store(true, SeqCst);
+    let before = instance.calls();
+    for _ in 0..6 {
+        let patient = ask_within(&client, Some("a"), Duration::from_secs(60));
+        let left = tokio::time::timeout(Duration::from_millis(100), patient).await;
+        assert!(left.is_err(), "{left:?}");
+    }
+    assert_eq!(instance.calls(), before + 6);
+    instance.service.silent.store(false, SeqCst);
+    assert_eq!(ask(&client, Some("a")).await.unwrap(), preferred);
 }
 
 #[tokio::test]

@@ -168,6 +168,13 @@ impl Ear {
         self.state.lock().peers.anyone_misses_redis()
     }
 
+    /// True when everyone who is there by the other source is so by this one.
+    /// Not to be asked of two ears both ways at once: each is locked in turn.
+    pub(super) fn hears_all_of(&self, other: &Self) -> bool {
+        let heard = self.state.lock();
+        other.state.lock().peers.are_all_in(&heard.peers)
+    }
+
     /// What this process says of itself here.
     pub(super) fn own_beat(&self, number: u64, hears_redis: bool, leaving: bool) -> Bytes {
         let owed = self.owed.load(Ordering::Acquire);

@@ -11,6 +11,8 @@
 //! | Redis is lost here, or there is none, and PostgreSQL is heard | the same | the others are told and publish on both; a gap a beat later, by when they know |
 //! | Redis refuses a publish | the publisher | the batch goes out on PostgreSQL |
 //! | no source that is needed takes a batch | the publisher | it fails; the heartbeats say so, and everyone has a gap with the next one |
+//! | a process is heard on PostgreSQL alone: it has another Redis | the others, by its heartbeats | they publish on both |
+//! | PostgreSQL is not heard, and Redis takes a batch | the publisher | its heartbeats on PostgreSQL tell of it later: a gap |
 //! | a process falls silent on a source | the others, after the bound | a gap, and another when it is heard again |
 //! | a process ends in order | its last heartbeat | nothing |
 //! | a process is heard that was not, though it was there | its heartbeat's number | a gap |
@@ -210,14 +212,21 @@ impl Ways {
 }
 
 /// On Redis while it is sure that everyone hears it, else on PostgreSQL too.
+/// What Redis took does not wait for a PostgreSQL that is not even heard: that
+/// may take until its bound, and presence does without it.
 async fn announce(
     redis: &Arc<dyn Source>,
     postgres: &Arc<dyn Source>,
     batch: &[Announcement],
 ) -> Result<()> {
-    let (fast, sure) = if everyone_hears_redis(redis.ear(), postgres.ear()) {
+    let is_certain = everyone_hears_redis(redis.ear(), postgres.ear());
+    let (fast, sure) = if is_certain || !postgres.ear().hearing().is_open() {
         match redis.publish(batch).await {
-            Ok(()) => return Ok(()),
+            Ok(()) if is_certain => return Ok(()),
+            Ok(()) => {
+                owe(postgres, batch);
+                return Ok(());
+            }
             refused => (refused, postgres.publish(batch).await),
         }
     } else {
@@ -244,14 +253,15 @@ fn owe(source: &Arc<dyn Source>, batch: &[Announcement]) {
     source.ear().owed.fetch_add(batch.len() as u64, Ordering::AcqRel);
 }
 
-/// Nobody says otherwise, and PostgreSQL was listened to for long enough that
-/// whoever is there would have.
+/// Nobody says otherwise, whoever is there is heard on the same Redis, and
+/// PostgreSQL was listened to for long enough that they would be.
 fn everyone_hears_redis(redis: &Ear, postgres: &Ear) -> bool {
     let Hearing::Since(listening) = postgres.hearing() else { return false };
     listening.elapsed() >= postgres.lost_after()
         && redis.hearing().is_open()
         && !redis.anyone_misses_redis()
         && !postgres.anyone_misses_redis()
+        && redis.hears_all_of(postgres)
 }
 
 /// The moment from which the others, told on PostgreSQL, can know that Redis

@@ -82,6 +82,12 @@ impl Peers {
     pub(super) fn anyone_misses_redis(&self) -> bool {
         self.known.values().any(|peer| !peer.hears_redis && !peer.missing)
     }
+
+    /// True when everyone who is there is there for `others` too.
+    pub(super) fn are_all_in(&self, others: &Self) -> bool {
+        let is_there = |id| others.known.get(id).is_some_and(|peer: &Peer| !peer.missing);
+        self.known.iter().all(|(id, peer)| peer.missing || is_there(id))
+    }
 }
 
 #[cfg(test)]
@@ -163,6 +169,23 @@ mod tests {
         assert!(peers.anyone_misses_redis());
         peers.sweep(at(begin, 2_000));
         assert!(!peers.anyone_misses_redis(), "it is gone");
+    }
+
+    #[test]
+    fn who_is_heard_here_alone_is_noticed_while_it_is_there() {
+        let begin = Instant::now();
+        let [mut here, mut there] = [(); 2].map(|()| Peers::new(BOUND, begin));
+        assert!(here.are_all_in(&there));
+        there.hear(&beat(1, 1), begin);
+        assert!(here.are_all_in(&there), "heard there alone");
+        here.hear(&beat(2, 1), begin);
+        assert!(!here.are_all_in(&there));
+        there.hear(&beat(2, 1), begin);
+        assert!(here.are_all_in(&there));
+        there.sweep(at(begin, 2_000));
+        assert!(!here.are_all_in(&there), "silent there");
+        here.sweep(at(begin, 2_000));
+        assert!(here.are_all_in(&there), "gone");
     }
 
     #[test]

@@ -14,7 +14,10 @@ use tonic::transport::{Channel, channel};
 use tower::{Service as _, ServiceExt as _};
 
 use super::{Request, Response, is_unavailable};
-use crate::status::{self, Kind};
+use crate::{
+    grpc::deadline,
+    status::{self, Kind},
+};
 
 const CONNECT: Duration = Duration::from_secs(1);
 /// A connection that does not answer is found out within the sum of both.
@@ -67,10 +70,12 @@ impl Endpoint {
         hasher.finish()
     }
 
-    /// Calls it; `None` when it cannot be reached. Whoever gives up before the
-    /// answer leaves a failure behind.
+    /// Calls it; `None` when it cannot be reached. Whoever gives up at the
+    /// deadline of the call leaves a failure behind; whoever does before says
+    /// nothing about it.
     pub(super) async fn call(&self, request: Request) -> Option<Response> {
-        let mut pending = Pending { endpoint: self, verdict: Verdict::Failed };
+        let due = deadline::timeout(request.headers()).map(|timeout| Instant::now() + timeout);
+        let mut pending = Pending { endpoint: self, due, verdict: None };
         let mut channel = self.channel.clone();
         let answer = match channel.ready().await {
             Ok(channel) => channel.call(request).await,
@@ -91,7 +96,7 @@ impl Endpoint {
                 (None, Verdict::Unreachable)
             }
         };
-        pending.verdict = verdict;
+        pending.verdict = Some(verdict);
         answer
     }
 
@@ -128,14 +133,19 @@ enum Verdict {
     Unreachable,
 }
 
-/// Judges when it is dropped, so that a call that was given up counts.
+/// Judges when it is dropped, so that a call that was never answered counts.
 struct Pending<'a> {
     endpoint: &'a Endpoint,
-    verdict: Verdict,
+    due: Option<Instant>,
+    verdict: Option<Verdict>,
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        self.endpoint.judge(self.verdict);
+        let is_over = self.due.is_some_and(|due| due <= Instant::now());
+        let given_up = is_over.then_some(Verdict::Failed);
+        if let Some(verdict) = self.verdict.or(given_up) {
+            self.endpoint.judge(verdict);
+        }
     }
 }

@@ -50,15 +50,10 @@ impl Pool {
         let is_other = |one: &&Arc<Endpoint>| not.is_none_or(|not| !std::ptr::eq(&***one, not));
         let well = || endpoints.iter().filter(is_other).filter(|one| !one.is_ejected());
         let other = || endpoints.iter().filter(is_other);
-        let count = well().count();
-        if count > 0 {
-            return self.choose(well(), count, key);
-        }
-        let count = other().count();
-        if count > 0 {
-            return self.choose(other(), count, key);
-        }
-        endpoints.first().cloned()
+        // One may be ejected between the count and the choice.
+        self.choose(well(), well().count(), key)
+            .or_else(|| self.choose(other(), other().count(), key))
+            .or_else(|| endpoints.first().cloned())
     }
 
     fn choose<'a>(
@@ -69,6 +64,7 @@ impl Pool {
     ) -> Option<Arc<Endpoint>> {
         match key {
             Some(key) => among.max_by_key(|one| one.weight(key)).cloned(),
+            None if count == 0 => None,
             None => among.nth(self.next.fetch_add(1, Ordering::Relaxed) % count).cloned(),
         }
     }

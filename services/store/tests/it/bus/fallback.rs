@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mingle_store::bus::{Bus, Options, Servers};
-use mingle_testkit::eventually;
+use mingle_testkit::{Redis, eventually};
 
 use super::{
     reader::{News, PATIENCE, Reader, publish},
@@ -104,4 +104,27 @@ async fn without_redis_from_the_start_everything_arrives_and_with_it_later() {
     publish(&bus, "b", 0..10).await;
     fresh.expect(0..10).await;
     assert_eq!(reader.next().await, News::Gap, "that of redis being back");
+}
+
+#[tokio::test]
+async fn processes_that_have_come_to_two_servers_meet_on_the_third() {
+    let stage = Stage::open().await;
+    let elsewhere = Redis::start().await;
+    let here = start(stage.on_both().await, Options::default()).await;
+    settled(&here).await;
+    let there = stage.bus_with_redis(&elsewhere.url()).await;
+    heard(&there).await;
+    for bus in [&here, &there] {
+        eventually(PATIENCE, "the other server to be noticed", async || bus.sources().doubled)
+            .await;
+    }
+    let (bus, other): (Arc<dyn Bus>, Arc<dyn Bus>) = (here.clone(), there.clone());
+    let (mut one, mut two) = (Reader::of(&other, "a").await, Reader::of(&bus, "b").await);
+    publish(&bus, "a", 0..10).await;
+    one.expect(0..10).await;
+    publish(&other, "b", 0..10).await;
+    two.expect(0..10).await;
+    assert_eq!((here.sources().redis, there.sources().redis), (Some(true), Some(true)));
+    there.close().await;
+    settled(&here).await;
 }
