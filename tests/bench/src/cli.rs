@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::{chat, connections, floor, matching, plan::Plan, report::Report, rpc, sends};
+use crate::{chat, connections, floor, matching, plan::Plan, pool, report::Report, rpc, sends};
 
 /// Measures a running Mingle beside the floor of the same machine.
 #[derive(Parser)]
@@ -22,7 +22,8 @@ struct Cli {
     /// the folder for temporary files.
     #[arg(long, global = true, value_name = "FOLDER")]
     dir: Option<PathBuf>,
-    /// Pairs of runs, server and floor in turn; by default 5 for rpc, else 3.
+    /// Pairs of runs, server and floor in turn; by default 5 for rpc, 7 for
+    /// pool, else 3.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
     /// Prints JSON instead of a table.
@@ -44,6 +45,8 @@ enum What {
     Chat(chat::Args),
     /// Durable sends from many concurrent senders.
     Sends(sends::Args),
+    /// Calls of Redis through the slots.
+    Pool(pool::Args),
     /// Serves bare tonic.
     #[command(hide = true)]
     FloorEcho,
@@ -76,6 +79,7 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
             What::Match(args) => matching::measure(&plan()?, &args).await.map(Some),
             What::Chat(args) => chat::measure(&plan()?, &args).await.map(Some),
             What::Sends(args) => sends::measure(&plan()?, &args).await.map(Some),
+            What::Pool(args) => pool::measure(&plan()?, &args).await.map(Some),
             What::FloorEcho => floor::echo::serve().await.map(|()| None),
             What::FloorWs => floor::ws::serve().await.map(|()| None),
         }

@@ -49,6 +49,21 @@ impl Load {
         Ok(Self { latencies, took, cpu: cpu()?.saturating_sub(cpu_before) })
     }
 
+    /// Calls a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.latencies.count() as f64 / self.took.as_secs_f64()
+    }
+
+    /// CPU time of one call in microseconds.
+    pub(crate) fn cpu_us(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.latencies.count() as f64
+    }
+
+    /// How long each took.
+    pub(crate) fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
     /// Adds what a server did and what each of its `unit`s cost.
     pub(crate) fn report(
         &self,
@@ -56,10 +71,8 @@ impl Load {
         side: Side,
         (name, unit): (&str, &'static str),
     ) {
-        let calls = self.latencies.count() as f64;
-        let cpu = self.cpu.as_secs_f64() * 1e6 / calls;
-        report.add(&format!("{name}: server CPU each"), "µs", side, cpu);
-        report.add(&format!("{name}: throughput"), unit, side, calls / self.took.as_secs_f64());
+        report.add(&format!("{name}: server CPU each"), "µs", side, self.cpu_us());
+        report.add(&format!("{name}: throughput"), unit, side, self.rate());
         self.latencies.report(report, side, &format!("{name}: latency"));
     }
 }

@@ -8,6 +8,7 @@
 //! | `connections` | resident memory per idle greeted socket | a bare tokio-tungstenite server |
 //! | `match` | latency from a join to `matched` at a rate of joins | one INSERT and fsync per join |
 //! | `chat` | latency from a send to the other's `message` at a rate of sends | the same INSERT in group commit |
+//! | `pool` | calls of Redis per second through the slots of `mingle-store` | one bare connection |
 //! | `sends` | durable sends per second, with and without group append | bare commits, grouped and one by one |
 //!
 //! The load generator shares the machine with the server, so that throughput is
@@ -25,6 +26,7 @@ mod load;
 mod matching;
 mod pace;
 mod plan;
+mod pool;
 mod proc;
 mod report;
 mod rpc;

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mingle-ratelimit", SERVICE),
     ("mingle-gateway", &["mingle-proto", "mingle-runtime", "mingle-client"]),
     ("mingle", ALL),
-    ("mingle-bench", &["mingle-proto", "mingle-client"]),
+    ("mingle-bench", &["mingle-proto", "mingle-client", "mingle-store", "mingle-testkit"]),
     ("mingle-testkit", &["mingle-proto"]),
     ("mingle-tests", &["mingle-proto", "mingle-client", "mingle-testkit"]),
 ];
