@@ -1,7 +1,7 @@
 //! `chat`: messages at a rate between pairs, beside the same INSERT in group
-//! commit.
+//! commit and, over several processes, bare hops.
 
-use std::{process, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use mingle_client::ws::proto::{
@@ -11,11 +11,18 @@ use mingle_proto::chat::v1::{CreateRoomRequest, RoomKind, chat_service_client::C
 use tonic::transport::Channel;
 
 use crate::{
-    floor::sqlite::{self, Database},
+    floor::{
+        hops::{self, Crowd, Hops},
+        postgres,
+        rows::{self, GROUP, Row, Writer},
+        sqlite,
+    },
     latency::Latencies,
-    pace::Schedule,
+    meters::{self, Meters},
+    pace::{Rate, Schedule},
     plan::Plan,
     proc,
+    processes::Processes,
     report::{Report, Side},
     settings,
     sockets::{self, Driven, Progress},
@@ -43,12 +50,28 @@ pub(crate) struct Args {
     /// Rooms of two sockets each, who speak in turn.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=9000))]
     pairs: u32,
+    /// Over several processes on Redis and PostgreSQL; the two of each room on
+    /// different gateways.
+    #[arg(long)]
+    processes: bool,
 }
 
 impl Args {
-    fn messages(&self) -> u64 {
-        u64::from(self.rate) * u64::from(self.seconds)
+    fn rate(&self) -> Rate {
+        Rate { rate: self.rate, count: u64::from(self.rate) * u64::from(self.seconds) }
     }
+
+    /// Everybody, those of a room after each other.
+    fn users(&self) -> Vec<String> {
+        (0..self.pairs).flat_map(members).collect()
+    }
+}
+
+/// Where it is said, and whose CPU time that takes.
+struct Place {
+    urls: Vec<String>,
+    chat: SocketAddr,
+    meters: Meters,
 }
 
 /// What the sockets of one run see. A message's key is its index.
@@ -83,39 +106,81 @@ impl Seen {
 
 /// Measures.
 pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> {
-    let mut report =
-        Report::new("chat", "the INSERT of the message in group commit, without a server");
-    let Args { rate, seconds, pairs } = args;
+    let mut report = Report::new("chat", "the INSERT of the message in group commit, bare");
+    let Args { rate, seconds, pairs, processes } = args;
     let load = format!("open loop, {rate} messages/s for {seconds} s over {pairs} pairs");
     report.set("load", format!("{load}, {} bytes each", BODY.len()));
     for round in 1..=plan.rounds(ROUNDS) {
-        let system = System::start(plan, &[]).await?;
-        if round == 1 {
-            settings::describe(&mut report, plan, &system).await?;
+        if *processes {
+            apart(&mut report, plan, args, round).await?;
+        } else {
+            whole(&mut report, plan, args, round).await?;
         }
-        eprintln!("chat, round {round}: Ours");
-        talk(&mut report, &system, args).await?;
-        let database = Database::open(plan, &system.database(), &["chat_log"]).await?;
-        system.stop().await?;
-        eprintln!("chat, round {round}: Floor");
-        insert(&mut report, database, args).await?;
     }
     Ok(report)
 }
 
-async fn talk(report: &mut Report, system: &System, args: &Args) -> anyhow::Result<()> {
-    let rooms =
-        rooms(&mut ChatServiceClient::new(channel(system.grpc()?).await?), args.pairs).await?;
-    let users: Vec<_> = (0..args.pairs).flat_map(members).collect();
-    let mut connected = sockets::connect(&system.url()?, &users).await?;
+/// In one process, on SQLite.
+async fn whole(report: &mut Report, plan: &Plan, args: &Args, round: u32) -> anyhow::Result<()> {
+    let system = System::start(plan, &[]).await?;
+    if round == 1 {
+        settings::describe(report, plan, &system).await?;
+    }
+    eprintln!("chat, round {round}: Ours");
+    let place = Place { urls: vec![system.url()?], chat: system.grpc()?, meters: system.meters() };
+    talk(report, &place, args).await?;
+    let database = sqlite::Database::open(plan, &system.database(), &["chat_log"]).await?;
+    system.stop().await?;
+    eprintln!("chat, round {round}: Floor");
+    let cpu = proc::cpu(process::id())?;
+    insert(report, database, args).await?;
+    let cpu = proc::cpu(process::id())?.saturating_sub(cpu);
+    // With the generator's own, which runs in this process too.
+    report.add(CPU, "µs", Side::Floor, cpu.as_secs_f64() * 1e6 / args.rate().count as f64);
+    Ok(())
+}
+
+/// Over several processes, on Redis and PostgreSQL.
+async fn apart(report: &mut Report, plan: &Plan, args: &Args, round: u32) -> anyhow::Result<()> {
+    let mut processes = Processes::start(plan, &[]).await?;
+    if round == 1 {
+        processes.describe(report, plan).await?;
+        report.set("floor of CPU", Hops::TELLS);
+    }
+    eprintln!("chat, round {round}: Ours");
+    let chat = *processes.grpc("chat").first().context("no chat")?;
+    let place = Place { urls: processes.urls(), chat, meters: processes.meters()? };
+    talk(report, &place, args).await?;
+    processes.kill();
+    eprintln!("chat, round {round}: Floor");
+    let writers = postgres::Database::open(processes.database(), Row::Message, 1).await?;
+    let meter = processes.postgres_meter()?;
+    let cpu = meter.read()?;
+    for writer in writers {
+        insert(report, writer, args).await?;
+    }
+    let cpu = meter.read()?.saturating_sub(cpu).as_secs_f64() * 1e6 / args.rate().count as f64;
+    report.add(&meters::of(CPU, meter.name), "µs", Side::Floor, cpu);
+    let pairs = u64::from(args.pairs);
+    let crowd = Crowd { sockets: 2 * pairs, speaker: Box::new(move |n| speaker(n, pairs).1) };
+    let redis = (redis::Client::open(processes.redis().url())?, &processes.redis_meter());
+    let hops = hops::measure(plan, report, (args.rate(), crowd, BODY), redis).await?;
+    hops.report(report, CPU, &[("chat", 1.0), ("ratelimit", 1.0)]);
+    Ok(())
+}
+
+async fn talk(report: &mut Report, place: &Place, args: &Args) -> anyhow::Result<()> {
+    let mut chat = ChatServiceClient::new(channel(place.chat).await?);
+    let rooms = rooms(&mut chat, args.pairs).await?;
+    let users = args.users();
+    let mut connected = sockets::connect(&place.urls, &users).await?;
     for (index, socket) in connected.iter_mut().enumerate() {
         let join = RoomJoin { room_id: rooms[index / 2].clone(), after: None };
         let reply = sockets::ask(socket, client_frame::Kind::RoomJoin(join)).await?;
         anyhow::ensure!(matches!(reply, Kind::Room(_)), "roomJoin was answered by {reply:?}");
     }
     eprintln!("  {} sockets are in their rooms", connected.len());
-    let count = args.messages();
-    let schedule = Schedule::new(args.rate, count);
+    let schedule = Schedule::new(args.rate());
     let progress = Arc::new(Progress::default());
     let (sent, delivered) = (Latencies::new()?, Latencies::new()?);
     let seen = Arc::new(Seen { schedule, progress: progress.clone(), sent, delivered });
@@ -125,7 +190,7 @@ async fn talk(report: &mut Report, system: &System, args: &Args) -> anyhow::Resu
     });
     let driven: Vec<_> = driven.collect();
     let frames: Vec<_> = driven.iter().map(Driven::frames).collect();
-    let cpu = system.cpu()?;
+    let cpu = place.meters.read()?;
     let late = schedule.run(move |index| {
         let (room, socket) = speaker(index, rooms.len() as u64);
         // A socket that ended says so itself.
@@ -133,9 +198,9 @@ async fn talk(report: &mut Report, system: &System, args: &Args) -> anyhow::Resu
     });
     let late = late.await?;
     // Each is acknowledged and delivered.
+    let count = args.rate().count;
     progress.wait(2 * count, PATIENCE).await?;
-    let cpu = (system.cpu()?.saturating_sub(cpu)).as_secs_f64() * 1e6 / count as f64;
-    report.add(CPU, "µs", Side::Ours, cpu);
+    place.meters.report(report, &cpu, (CPU, count))?;
     seen.sent.report(report, Side::Ours, SENT);
     seen.delivered.report(report, Side::Ours, DELIVERED);
     late.report(report, Side::Ours, "generator late by");
@@ -185,37 +250,14 @@ pub(crate) async fn rooms(
     Ok(rooms)
 }
 
-/// The same messages as bare rows: what has come while one group was committed
-/// is the next.
-async fn insert(report: &mut Report, mut database: Database, args: &Args) -> anyhow::Result<()> {
-    let schedule = Schedule::new(args.rate, args.messages());
-    let (due, mut messages) = tokio::sync::mpsc::channel(4 * sqlite::GROUP);
+/// The same messages as bare rows.
+async fn insert(report: &mut Report, writer: impl Writer, args: &Args) -> anyhow::Result<()> {
     let pairs = u64::from(args.pairs);
-    let committed = tokio::spawn(async move {
-        let latencies = Latencies::new()?;
-        let mut group = Vec::new();
-        while messages.recv_many(&mut group, sqlite::GROUP).await > 0 {
-            let rows = group.iter().map(|index| sqlite::message(index % pairs, *index, BODY));
-            database.commit(sqlite::MESSAGE, rows.collect()).await?;
-            for index in group.drain(..) {
-                latencies.record(schedule.since(index));
-            }
-        }
-        anyhow::Ok(latencies)
-    });
-    let cpu = proc::cpu(process::id())?;
-    let late = schedule.run(move |index| {
-        // The writer says itself why it ended.
-        let _ = due.blocking_send(index);
-    });
-    let late = late.await?;
-    let committed = committed.await??;
-    let cpu = proc::cpu(process::id())?.saturating_sub(cpu);
-    // With the generator's own, which runs in this process too.
-    report.add(CPU, "µs", Side::Floor, cpu.as_secs_f64() * 1e6 / args.messages() as f64);
-    committed.report(report, Side::Floor, SENT);
-    committed.report(report, Side::Floor, DELIVERED);
-    late.report(report, Side::Floor, "generator late by");
+    let message = move |index| rows::message(index % pairs, index, BODY);
+    let inserted = rows::insert(writer, args.rate(), GROUP, (Row::Message, message)).await?;
+    inserted.took.report(report, Side::Floor, SENT);
+    inserted.took.report(report, Side::Floor, DELIVERED);
+    inserted.late.report(report, Side::Floor, "generator late by");
     Ok(())
 }
 

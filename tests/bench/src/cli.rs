@@ -53,6 +53,9 @@ enum What {
     /// Serves bare WebSockets.
     #[command(hide = true)]
     FloorWs,
+    /// Serves bare WebSockets, two to a room.
+    #[command(hide = true)]
+    FloorPairs,
 }
 
 /// Runs the command and returns its exit code.
@@ -81,6 +84,7 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
             What::Sends(args) => sends::measure(&plan()?, &args).await.map(Some),
             What::Pool(args) => pool::measure(&plan()?, &args).await.map(Some),
             What::FloorEcho => floor::echo::serve().await.map(|()| None),
+            What::FloorPairs => floor::pairs::serve().await.map(|()| None),
             What::FloorWs => floor::ws::serve().await.map(|()| None),
         }
     })?;

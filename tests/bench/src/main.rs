@@ -11,6 +11,10 @@
 //! | `pool` | calls of Redis per second through the slots of `mingle-store` | one bare connection |
 //! | `sends` | durable sends per second, with and without group append | bare commits, grouped and one by one |
 //!
+//! With `--processes`, `match`, `chat` and `sends` run over several processes on
+//! Redis and PostgreSQL: the CPU time of each role is told beside a bare hop, and
+//! two who talk are on different gateways.
+//!
 //! The load generator shares the machine with the server, so that throughput is
 //! diluted by it on few cores; the figure to compare is the CPU time of the
 //! server process per request. Latency under a rate is counted from the moment
@@ -24,10 +28,12 @@ mod floor;
 mod latency;
 mod load;
 mod matching;
+mod meters;
 mod pace;
 mod plan;
 mod pool;
 mod proc;
+mod processes;
 mod report;
 mod rpc;
 mod sends;

@@ -1,5 +1,5 @@
 //! `match`: joins at a rate over real sockets, beside one INSERT and fsync per
-//! join.
+//! join and, over several processes, bare hops.
 
 use std::{
     collections::HashMap,
@@ -11,13 +11,21 @@ use std::{
 use mingle_client::ws::proto::{
     ClientFrame, MatchJoin, ServerFrame, client_frame, server_frame::Kind,
 };
+use mingle_proto::{ListValue, Value, value};
 
 use crate::{
-    floor::sqlite::{self, Database},
+    floor::{
+        hops::{self, Crowd, Hops},
+        postgres,
+        rows::{self, Row, Writer},
+        sqlite,
+    },
     latency::Latencies,
-    pace::Schedule,
+    meters::{self, Meters},
+    pace::{Rate, Schedule},
     plan::Plan,
     proc,
+    processes::Processes,
     report::{Report, Side},
     settings,
     sockets::{self, Driven, Progress},
@@ -42,19 +50,31 @@ pub(crate) struct Args {
     /// Of each run.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// Over several processes on Redis and PostgreSQL; the two of each match on
+    /// different gateways.
+    #[arg(long)]
+    processes: bool,
 }
 
 impl Args {
-    /// Joins of one run; even, so that nobody is left.
-    fn joins(&self) -> u64 {
+    /// Of one run: an even number of joins, so that nobody is left.
+    fn rate(&self) -> Rate {
         let all = u64::from(self.rate) * u64::from(self.seconds);
-        all + all % 2
+        Rate { rate: self.rate, count: all + all % 2 }
     }
+}
+
+/// Where they join, and whose CPU time that takes.
+struct Place {
+    urls: Vec<String>,
+    meters: Meters,
 }
 
 /// What the sockets of one run see.
 struct Seen {
     schedule: Schedule,
+    /// Gateways, to which the sockets are connected in turn.
+    gateways: u64,
     progress: Arc<Progress>,
     acknowledged: Latencies,
     /// From one's own join.
@@ -80,6 +100,9 @@ impl Seen {
         self.own.record(self.schedule.since(index));
         let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((other, heard)) = halves.remove(&match_id) {
+            if self.gateways > 1 && index % self.gateways == other % self.gateways {
+                self.progress.fail(format!("{index} and {other} are on one gateway"));
+            }
             let due = self.schedule.due(index.max(other));
             self.later.record(now.saturating_duration_since(due));
             self.later.record(heard.saturating_duration_since(due));
@@ -93,33 +116,80 @@ impl Seen {
 /// Measures.
 pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> {
     let mut report = Report::new("match", "one INSERT of the ticket and its fsync per join");
-    let Args { rate, seconds } = args;
-    report.set("load", format!("open loop, {rate} joins/s for {seconds} s, all compatible"));
+    let Args { rate, seconds, processes } = args;
+    let who = if *processes { "two kinds who want each other" } else { "all compatible" };
+    report.set("load", format!("open loop, {rate} joins/s for {seconds} s, {who}"));
     for round in 1..=plan.rounds(ROUNDS) {
-        let system = System::start(plan, &[]).await?;
-        if round == 1 {
-            settings::describe(&mut report, plan, &system).await?;
+        if *processes {
+            apart(&mut report, plan, args, round).await?;
+        } else {
+            whole(&mut report, plan, args, round).await?;
         }
-        eprintln!("match, round {round}: Ours");
-        join(&mut report, &system, args).await?;
-        let tables = ["mm_matches", "mm_tickets"];
-        let database = Database::open(plan, &system.database(), &tables).await?;
-        system.stop().await?;
-        eprintln!("match, round {round}: Floor");
-        insert(&mut report, database, args).await?;
     }
     Ok(report)
 }
 
-async fn join(report: &mut Report, system: &System, args: &Args) -> anyhow::Result<()> {
-    let count = args.joins();
+/// In one process, on SQLite.
+async fn whole(report: &mut Report, plan: &Plan, args: &Args, round: u32) -> anyhow::Result<()> {
+    let system = System::start(plan, &[]).await?;
+    if round == 1 {
+        settings::describe(report, plan, &system).await?;
+    }
+    eprintln!("match, round {round}: Ours");
+    let place = Place { urls: vec![system.url()?], meters: system.meters() };
+    join(report, &place, args).await?;
+    let tables = ["mm_matches", "mm_tickets"];
+    let database = sqlite::Database::open(plan, &system.database(), &tables).await?;
+    system.stop().await?;
+    eprintln!("match, round {round}: Floor");
+    let cpu = proc::cpu(process::id())?;
+    insert(report, database, args).await?;
+    let cpu = proc::cpu(process::id())?.saturating_sub(cpu);
+    // With the generator's own, which runs in this process too.
+    report.add(CPU, "µs", Side::Floor, cpu.as_secs_f64() * 1e6 / args.rate().count as f64);
+    Ok(())
+}
+
+/// Over several processes, on Redis and PostgreSQL.
+async fn apart(report: &mut Report, plan: &Plan, args: &Args, round: u32) -> anyhow::Result<()> {
+    let mut processes = Processes::start(plan, &[]).await?;
+    if round == 1 {
+        processes.describe(report, plan).await?;
+        report.set("floor of CPU", Hops::TELLS);
+    }
+    eprintln!("match, round {round}: Ours");
+    let place = Place { urls: processes.urls(), meters: processes.meters()? };
+    join(report, &place, args).await?;
+    processes.kill();
+    eprintln!("match, round {round}: Floor");
+    let writers = postgres::Database::open(processes.database(), Row::Ticket, 1).await?;
+    let meter = processes.postgres_meter()?;
+    let cpu = meter.read()?;
+    for writer in writers {
+        insert(report, writer, args).await?;
+    }
+    let count = args.rate().count;
+    let cpu = meter.read()?.saturating_sub(cpu).as_secs_f64() * 1e6 / count as f64;
+    report.add(&meters::of(CPU, meter.name), "µs", Side::Floor, cpu);
+    let crowd = Crowd { sockets: count, speaker: Box::new(|index| index) };
+    let redis = (redis::Client::open(processes.redis().url())?, &processes.redis_meter());
+    let hops = hops::measure(plan, report, (args.rate(), crowd, POOL), redis).await?;
+    // One room for two joins.
+    let calls = [("matchmaking", 1.0), ("ratelimit", 1.0), ("chat", 0.5)];
+    hops.report(report, CPU, &calls);
+    Ok(())
+}
+
+async fn join(report: &mut Report, place: &Place, args: &Args) -> anyhow::Result<()> {
+    let count = args.rate().count;
     let users: Vec<_> = (0..count).map(|n| format!("user-{n}")).collect();
-    let connected = sockets::connect(&system.url()?, &users).await?;
+    let connected = sockets::connect(&place.urls, &users).await?;
     eprintln!("  {count} sockets are there");
-    let schedule = Schedule::new(args.rate, count);
+    let schedule = Schedule::new(args.rate());
     let progress = Arc::new(Progress::default());
     let seen = Arc::new(Seen {
         schedule,
+        gateways: place.urls.len() as u64,
         progress: progress.clone(),
         acknowledged: Latencies::new()?,
         own: Latencies::new()?,
@@ -132,15 +202,15 @@ async fn join(report: &mut Report, system: &System, args: &Args) -> anyhow::Resu
     });
     let driven: Vec<_> = driven.collect();
     let frames: Vec<_> = driven.iter().map(Driven::frames).collect();
-    let cpu = system.cpu()?;
+    let cpu = place.meters.read()?;
+    let wants = place.urls.len() > 1;
     let late = schedule.run(move |index| {
         // A socket that ended says so itself.
-        let _ = frames[index as usize].blocking_send(request(index));
+        let _ = frames[index as usize].blocking_send(request(index, wants));
     });
     let late = late.await?;
     progress.wait(count, PATIENCE).await?;
-    let cpu = (system.cpu()?.saturating_sub(cpu)).as_secs_f64() * 1e6 / count as f64;
-    report.add(CPU, "µs", Side::Ours, cpu);
+    place.meters.report(report, &cpu, (CPU, count))?;
     seen.acknowledged.report(report, Side::Ours, ACKNOWLEDGED);
     seen.later.report(report, Side::Ours, MATCHED);
     seen.own.report(report, Side::Ours, "own join to matched, both sides");
@@ -148,41 +218,28 @@ async fn join(report: &mut Report, system: &System, args: &Args) -> anyhow::Resu
     Ok(())
 }
 
-fn request(index: u64) -> ClientFrame {
-    let gender = GENDERS[(index % GENDERS.len() as u64) as usize];
+/// With `wants`, those with an even number want those with an odd one, and the
+/// other way round.
+fn request(index: u64, wants: bool) -> ClientFrame {
+    let kinds = if wants { 2 } else { GENDERS.len() as u64 };
+    let gender = |index: u64| GENDERS[(index % kinds) as usize].to_owned();
+    let wanted = wants.then(|| {
+        let kind = Some(value::Kind::StringValue(gender(index + 1)));
+        ("gender".to_owned(), ListValue { values: vec![Value { kind }] })
+    });
     let join = MatchJoin {
         pool: POOL.to_owned(),
-        attributes: [("gender".to_owned(), gender.to_owned())].into(),
-        ..MatchJoin::default()
+        attributes: [("gender".to_owned(), gender(index))].into(),
+        wants: wanted.into_iter().collect(),
     };
     ClientFrame { id: 1, kind: Some(client_frame::Kind::MatchJoin(join)) }
 }
 
 /// The same joins, each one row in a transaction of its own.
-async fn insert(report: &mut Report, mut database: Database, args: &Args) -> anyhow::Result<()> {
-    let count = args.joins();
-    let schedule = Schedule::new(args.rate, count);
-    let (due, mut joins) = tokio::sync::mpsc::channel(count as usize);
-    let committed = tokio::spawn(async move {
-        let latencies = Latencies::new()?;
-        while let Some(index) = joins.recv().await {
-            database.commit(sqlite::TICKET, vec![sqlite::ticket(index)]).await?;
-            latencies.record(schedule.since(index));
-        }
-        anyhow::Ok(latencies)
-    });
-    let cpu = proc::cpu(process::id())?;
-    let late = schedule.run(move |index| {
-        // The writer says itself why it ended.
-        let _ = due.blocking_send(index);
-    });
-    let late = late.await?;
-    let committed = committed.await??;
-    let cpu = proc::cpu(process::id())?.saturating_sub(cpu);
-    // With the generator's own, which runs in this process too.
-    report.add(CPU, "µs", Side::Floor, cpu.as_secs_f64() * 1e6 / args.joins() as f64);
-    committed.report(report, Side::Floor, ACKNOWLEDGED);
-    committed.report(report, Side::Floor, MATCHED);
-    late.report(report, Side::Floor, "generator late by");
+async fn insert(report: &mut Report, writer: impl Writer, args: &Args) -> anyhow::Result<()> {
+    let inserted = rows::insert(writer, args.rate(), 1, (Row::Ticket, rows::ticket)).await?;
+    inserted.took.report(report, Side::Floor, ACKNOWLEDGED);
+    inserted.took.report(report, Side::Floor, MATCHED);
+    inserted.late.report(report, Side::Floor, "generator late by");
     Ok(())
 }

@@ -15,6 +15,15 @@ use crate::latency::Latencies;
 /// Time for the sockets' tasks to be scheduled before the first request.
 const LEAD: Duration = Duration::from_millis(50);
 
+/// How many requests, and how fast.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    /// A second.
+    pub(crate) rate: u32,
+    /// In all.
+    pub(crate) count: u64,
+}
+
 /// When each request is due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
@@ -24,8 +33,8 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// `count` requests, `rate` a second, beginning now.
-    pub(crate) fn new(rate: u32, count: u64) -> Self {
+    /// Beginning now.
+    pub(crate) fn new(Rate { rate, count }: Rate) -> Self {
         Self { start: Instant::now() + LEAD, rate, count }
     }
 
@@ -65,11 +74,11 @@ impl Schedule {
 mod tests {
     use std::{sync::mpsc, time::Duration};
 
-    use super::Schedule;
+    use super::{Rate, Schedule};
 
     #[test]
     fn requests_are_due_at_the_rate() {
-        let schedule = Schedule::new(200, 10);
+        let schedule = Schedule::new(Rate { rate: 200, count: 10 });
         assert_eq!(schedule.due(0), schedule.start);
         assert_eq!(schedule.due(7) - schedule.start, Duration::from_millis(35));
         assert_eq!(schedule.due(400) - schedule.start, Duration::from_secs(2));
@@ -77,7 +86,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_is_issued_once_and_never_early() {
-        let schedule = Schedule::new(1000, 20);
+        let schedule = Schedule::new(Rate { rate: 1000, count: 20 });
         let (sender, issued) = mpsc::channel();
         let run =
             schedule.run(move |index| sender.send((index, std::time::Instant::now())).unwrap());

@@ -13,6 +13,23 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
 }
 
+/// The same of process `pid` and its children, those that ended included.
+pub(crate) fn family_cpu(pid: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let own = [11, 12, 13, 14].into_iter().map(|at| field(&text, at)).sum::<Option<u64>>();
+    let own = own.with_context(|| format!("cannot read {path}"))?;
+    // After the process itself: a child that ends meanwhile is missed, not
+    // counted twice.
+    let children = fs::read_dir("/proc").context("/proc")?.flatten().filter_map(|entry| {
+        entry.file_name().to_str()?.parse::<u32>().ok()?;
+        let text = fs::read_to_string(entry.path().join("stat")).ok()?;
+        (parent(&text)? == pid).then(|| ticks(&text))?
+    });
+    let ticks = own + children.sum::<u64>();
+    Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
+}
+
 /// Resident memory of process `pid` in bytes.
 pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
@@ -20,14 +37,20 @@ pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
     resident_kib(&text).map(|kib| kib * 1024).with_context(|| format!("cannot read {path}"))
 }
 
-/// utime + stime of `/proc/PID/stat`. The name of the program, in parentheses,
-/// may hold anything.
+/// utime + stime of `/proc/PID/stat`.
 fn ticks(stat: &str) -> Option<u64> {
+    Some(field(stat, 11)? + field(stat, 12)?)
+}
+
+fn parent(stat: &str) -> Option<u32> {
+    u32::try_from(field(stat, 1)?).ok()
+}
+
+/// A number of `/proc/PID/stat`, counted from behind the name of the program,
+/// which, in parentheses, may hold anything.
+fn field(stat: &str, at: usize) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
+    rest.split_ascii_whitespace().nth(at)?.parse().ok()
 }
 
 fn resident_kib(status: &str) -> Option<u64> {
@@ -69,7 +92,7 @@ pub(crate) fn kernel() -> String {
 mod tests {
     use std::{path::Path, process};
 
-    use super::{mounted, resident, resident_kib, ticks};
+    use super::{cpu, family_cpu, mounted, parent, resident, resident_kib, ticks};
 
     #[test]
     fn cpu_ticks_are_found_whatever_the_program_is_called() {
@@ -77,6 +100,14 @@ mod tests {
         assert_eq!(ticks(&format!("42 (mingle) {rest}")), Some(267));
         assert_eq!(ticks(&format!("42 (a) b (c) {rest}")), Some(267));
         assert_eq!(ticks("42 (mingle) S 1 2"), None);
+        assert_eq!(parent(&format!("42 (a) b (c) {rest}")), Some(1));
+    }
+
+    #[test]
+    fn a_family_is_at_least_the_process_itself() {
+        let before = cpu(process::id()).unwrap();
+        assert!(family_cpu(process::id()).unwrap() >= before);
+        assert!(family_cpu(u32::MAX).is_err());
     }
 
     #[test]

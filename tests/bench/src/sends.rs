@@ -1,7 +1,11 @@
 //! `sends`: durable sends from many concurrent senders over gRPC, with and
 //! without group append, beside bare commits of the same rows.
+//!
+//! On PostgreSQL each room's senders call one of the two processes, as gateways
+//! do, and the floor has as many connections as the two have transactions.
 
 use std::{
+    net::SocketAddr,
     process,
     time::{Duration, Instant},
 };
@@ -12,10 +16,15 @@ use tonic::transport::Channel;
 
 use crate::{
     chat::{self, BODY},
-    floor::sqlite::{self, Database},
+    floor::{
+        postgres,
+        rows::{self, GROUP, Row, Writer},
+        sqlite,
+    },
     load::{Caller, Load},
     plan::Plan,
     proc,
+    processes::Processes,
     report::{Report, Side},
     settings,
     system::{System, channel},
@@ -23,6 +32,8 @@ use crate::{
 
 const ROUNDS: u32 = 3;
 const BATCH: &str = "MINGLE_CHAT__APPEND_BATCH";
+/// Transactions at once of one process on PostgreSQL.
+const LANES: u32 = 4;
 
 /// How many send, and for how long.
 #[derive(clap::Args)]
@@ -33,12 +44,15 @@ pub(crate) struct Args {
     /// Rooms that they spread over.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     rooms: u32,
-    /// HTTP/2 connections that they share.
+    /// HTTP/2 connections that they share, to each process.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
     connections: u32,
     /// Of each run.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
+    /// Over several processes on Redis and PostgreSQL.
+    #[arg(long)]
+    processes: bool,
 }
 
 /// Sends one message after the other.
@@ -65,67 +79,132 @@ impl Caller for Sender {
     }
 }
 
+/// One way to commit: its name, and how many rows share a transaction at most.
+type Way = (&'static str, usize);
+
 /// Measures.
 pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> {
-    let mut report = Report::new("sends", "bare commits of the same rows, by one writer");
+    let floor = if args.processes {
+        "bare commits of the same rows on the same server, by as many connections"
+    } else {
+        "bare commits of the same rows, by one writer"
+    };
+    let mut report = Report::new("sends", floor);
     let Args { senders, rooms, connections, .. } = args;
     let load = format!("closed loop, {senders} senders, {rooms} rooms, {connections} connections");
     report.set("load", format!("{load}, {} bytes each", BODY.len()));
     for round in 1..=plan.rounds(ROUNDS) {
-        for (name, group) in [("grouped", sqlite::GROUP), ("one by one", 1)] {
-            let system = System::start(plan, &[(BATCH, &group.to_string())]).await?;
-            if round == 1 && group > 1 {
-                settings::describe(&mut report, plan, &system).await?;
+        for way in [("grouped", GROUP), ("one by one", 1)] {
+            let describe = round == 1 && way.1 > 1;
+            eprintln!("sends, round {round}, {}", way.0);
+            if args.processes {
+                apart(&mut report, plan, args, (way, describe)).await?;
+            } else {
+                whole(&mut report, plan, args, (way, describe)).await?;
             }
-            eprintln!("sends, round {round}, {name}: Ours");
-            let callers = callers(&system, args).await?;
-            let time = Duration::from_secs(args.seconds);
-            let load = Load::run(callers, time, || system.cpu()).await?;
-            load.report(&mut report, Side::Ours, (name, "sends/s"));
-            let database = Database::open(plan, &system.database(), &["chat_log"]).await?;
-            system.stop().await?;
-            eprintln!("sends, round {round}, {name}: Floor");
-            commit(&mut report, database, args, (name, group)).await?;
         }
     }
     Ok(report)
 }
 
-async fn callers(system: &System, args: &Args) -> anyhow::Result<Vec<Sender>> {
-    let addr = system.grpc()?;
-    let channels = try_join_all((0..args.connections).map(|_| channel(addr))).await?;
-    let clients: Vec<_> = channels.into_iter().map(ChatServiceClient::new).collect();
+/// In one process, on SQLite.
+async fn whole(
+    report: &mut Report,
+    plan: &Plan,
+    args: &Args,
+    (way, describe): (Way, bool),
+) -> anyhow::Result<()> {
+    let system = System::start(plan, &[(BATCH, &way.1.to_string())]).await?;
+    if describe {
+        settings::describe(report, plan, &system).await?;
+    }
+    let callers = callers(&[system.grpc()?], args).await?;
+    let (time, meters) = (Duration::from_secs(args.seconds), system.meters());
+    let load = Load::run(callers, time, || meters.total()).await?;
+    load.report(report, Side::Ours, (way.0, "sends/s"));
+    let database = sqlite::Database::open(plan, &system.database(), &["chat_log"]).await?;
+    system.stop().await?;
+    let cpu = proc::cpu(process::id())?;
+    let rows = commit(report, vec![database], args, way).await?;
+    let cpu = proc::cpu(process::id())?.saturating_sub(cpu).as_secs_f64() * 1e6 / rows as f64;
+    report.add(&format!("{}: server CPU each", way.0), "µs", Side::Floor, cpu);
+    Ok(())
+}
+
+/// Over several processes, on Redis and PostgreSQL.
+async fn apart(
+    report: &mut Report,
+    plan: &Plan,
+    args: &Args,
+    (way, describe): (Way, bool),
+) -> anyhow::Result<()> {
+    let mut processes = Processes::start(plan, &[(BATCH, &way.1.to_string())]).await?;
+    if describe {
+        processes.describe(report, plan).await?;
+    }
+    let chats = processes.grpc("chat");
+    let callers = callers(&chats, args).await?;
+    let (time, meters) = (Duration::from_secs(args.seconds), processes.meters()?);
+    let meter = processes.postgres_meter()?;
+    let cpu = meter.read()?;
+    let load = Load::run(callers, time, || meters.total()).await?;
+    load.report(report, Side::Ours, (way.0, "sends/s"));
+    let figure = format!("{}: postgres CPU each", way.0);
+    let each = |cpu, rows: u64| -> anyhow::Result<f64> {
+        Ok(meter.read()?.saturating_sub(cpu).as_secs_f64() * 1e6 / rows as f64)
+    };
+    report.add(&figure, "µs", Side::Ours, each(cpu, load.latencies().count())?);
+    processes.kill();
+    let connections = LANES * u32::try_from(chats.len())?;
+    let writers = postgres::Database::open(processes.database(), Row::Message, connections).await?;
+    let cpu = meter.read()?;
+    let rows = commit(report, writers, args, way).await?;
+    report.add(&figure, "µs", Side::Floor, each(cpu, rows)?);
+    Ok(())
+}
+
+/// Each room's senders call one of `chats`, over one of its connections.
+async fn callers(chats: &[SocketAddr], args: &Args) -> anyhow::Result<Vec<Sender>> {
+    let all = (0..args.connections).flat_map(|_| chats).map(|addr| channel(*addr));
+    let clients: Vec<_> =
+        try_join_all(all).await?.into_iter().map(ChatServiceClient::new).collect();
     let rooms = chat::rooms(&mut clients[0].clone(), args.rooms).await?;
-    let senders = (0..args.senders).zip(clients.iter().cycle()).map(|(number, chat)| {
-        let pair = number % args.rooms;
+    let senders = (0..args.senders).map(|number| {
+        let (pair, again) = (number % args.rooms, number / args.rooms);
         let [ann, bob] = chat::members(pair);
-        let actor = if (number / args.rooms).is_multiple_of(2) { ann } else { bob };
+        let actor = if again.is_multiple_of(2) { ann } else { bob };
         let room_id = rooms[pair as usize].clone();
-        Sender { chat: chat.clone(), actor, room_id, number, sent: 0 }
+        // Clients of one process stand `chats` apart.
+        let of = pair as usize % chats.len();
+        let which = (number as usize / chats.len()) % args.connections as usize;
+        let chat = clients[of + which * chats.len()].clone();
+        Sender { chat, actor, room_id, number, sent: 0 }
     });
     Ok(senders.collect())
 }
 
-/// Rows a second, `group` to a transaction, and what each costs this process.
-async fn commit(
+/// Reports rows a second, each writer with its own rooms, `group` to a
+/// transaction, and answers how many there were.
+async fn commit<W: Writer>(
     report: &mut Report,
-    mut database: Database,
+    writers: Vec<W>,
     args: &Args,
-    (name, group): (&str, usize),
-) -> anyhow::Result<()> {
+    (name, group): Way,
+) -> anyhow::Result<u64> {
     let (start, time) = (Instant::now(), Duration::from_secs(args.seconds));
-    let cpu = proc::cpu(process::id())?;
-    let mut rows = 0;
-    while start.elapsed() < time {
-        let next = rows..rows + group as u64;
-        let batch = next.map(|n| sqlite::message(n % u64::from(args.rooms), n, BODY));
-        database.commit(sqlite::MESSAGE, batch.collect()).await?;
-        rows += group as u64;
-    }
-    let (took, count) = (start.elapsed(), rows as f64);
-    let cpu = proc::cpu(process::id())?.saturating_sub(cpu).as_secs_f64() * 1e6 / count;
-    report.add(&format!("{name}: server CPU each"), "µs", Side::Floor, cpu);
-    let rate = count / took.as_secs_f64();
+    let rooms = u64::from(args.rooms);
+    let writing = (0..).zip(writers).map(|(number, mut writer)| async move {
+        let mut written = 0;
+        while start.elapsed() < time {
+            let next = written..written + group as u64;
+            let batch = next.map(|n| rows::message(number * rooms + n % rooms, n, BODY));
+            writer.commit(Row::Message, batch.collect()).await?;
+            written += group as u64;
+        }
+        anyhow::Ok(written)
+    });
+    let written: u64 = try_join_all(writing).await?.iter().sum();
+    let rate = written as f64 / start.elapsed().as_secs_f64();
     report.add(&format!("{name}: throughput"), "sends/s", Side::Floor, rate);
-    Ok(())
+    Ok(written)
 }

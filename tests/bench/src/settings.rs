@@ -2,7 +2,12 @@
 
 use std::thread;
 
-use crate::{plan::Plan, proc, report::Report, system::System};
+use crate::{
+    plan::Plan,
+    proc,
+    report::Report,
+    system::{self, System},
+};
 
 /// Writes the machine, the build and the settings that cost time.
 pub(crate) async fn describe(
@@ -11,12 +16,25 @@ pub(crate) async fn describe(
     system: &System,
 ) -> anyhow::Result<()> {
     machine(report);
-    report.set("server", format!("{} ({})", system.build().await?, plan.binary.display()));
-    let kind = proc::file_system(plan.dir());
+    report.set(
+        "server",
+        format!("{} ({})", system::build(system.grpc()?).await?, plan.binary.display()),
+    );
+    let kind = file_system(plan);
     report
         .set("database", format!("SQLite, WAL, synchronous=FULL (an fsync per commit), on {kind}"));
-    report.set("telemetry", "metrics and logs at info, no exporter of traces");
+    telemetry(report);
     Ok(())
+}
+
+/// Writes what the servers tell of themselves meanwhile.
+pub(crate) fn telemetry(report: &mut Report) {
+    report.set("telemetry", "metrics and logs at info, no exporter of traces");
+}
+
+/// The kind of file system that the data is on.
+pub(crate) fn file_system(plan: &Plan) -> String {
+    proc::file_system(plan.dir())
 }
 
 /// Writes the machine and the build of this program.

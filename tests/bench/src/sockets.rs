@@ -29,10 +29,10 @@ const WAITING: usize = 256;
 const ASKED: u32 = 1;
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Connects and greets `users`, in their order.
-pub(crate) async fn connect(url: &str, users: &[String]) -> anyhow::Result<Vec<Socket>> {
+/// Connects and greets `users`, in their order; to several `urls` in turn.
+pub(crate) async fn connect(urls: &[String], users: &[String]) -> anyhow::Result<Vec<Socket>> {
     ensure!(users.len() <= MOST, "{} sockets are more than {MOST}", users.len());
-    let greeting = users.iter().map(|user| greet(url, user));
+    let greeting = urls.iter().cycle().zip(users).map(|(url, user)| greet(url, user));
     stream::iter(greeting).buffered(CONNECTING).try_collect().await
 }
 

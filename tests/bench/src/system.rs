@@ -1,6 +1,6 @@
 //! The server under test.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use mingle_proto::runtime::v1::{
@@ -9,12 +9,26 @@ use mingle_proto::runtime::v1::{
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{child::Child, plan::Plan, proc, token};
+use crate::{
+    child::Child,
+    meters::{Meter, Meters},
+    plan::Plan,
+    token,
+};
 
 /// The database in its data folder.
 const DATABASE: &str = "mingle.db";
 /// Of the limits of users, which a load is not to meet.
 const QUOTA: &str = "100000000";
+
+/// What a load is not to meet.
+pub(crate) const LIMITS: &[(&str, &str)] = &[
+    ("MINGLE_RATELIMIT__LIMITS__CHAT_MESSAGE__QUOTA", QUOTA),
+    ("MINGLE_RATELIMIT__LIMITS__QUEUE_JOIN__QUOTA", QUOTA),
+    ("MINGLE_CHAT__LIMIT__QUOTA", QUOTA),
+    ("MINGLE_MATCHMAKING__LIMIT__QUOTA", QUOTA),
+    ("MINGLE_GATEWAY__LIMITS__MAX_CONNECTIONS", "20000"),
+];
 
 /// A whole Mingle in one process, on free ports and an empty data folder.
 pub(crate) struct System {
@@ -34,12 +48,8 @@ impl System {
             ("MINGLE_PROBES__LISTEN", "127.0.0.1:0"),
             ("MINGLE_DATA__DIR", dir),
             ("MINGLE_JWT_SECRET", token::SECRET),
-            ("MINGLE_RATELIMIT__LIMITS__CHAT_MESSAGE__QUOTA", QUOTA),
-            ("MINGLE_RATELIMIT__LIMITS__QUEUE_JOIN__QUOTA", QUOTA),
-            ("MINGLE_CHAT__LIMIT__QUOTA", QUOTA),
-            ("MINGLE_MATCHMAKING__LIMIT__QUOTA", QUOTA),
-            ("MINGLE_GATEWAY__LIMITS__MAX_CONNECTIONS", "20000"),
         ];
+        all.extend_from_slice(LIMITS);
         all.extend_from_slice(variables);
         let ready = ("mingle", data.path().join("log"));
         let child = Child::start(&plan.binary, &[], &all, ready).await?;
@@ -61,26 +71,26 @@ impl System {
         self.child.pid()
     }
 
-    /// CPU time used so far.
-    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        proc::cpu(self.pid())
-    }
-
     /// Its database file.
     pub(crate) fn database(&self) -> PathBuf {
         self.data.path().join("data").join(DATABASE)
     }
 
-    /// Version and build profile, as it says itself.
-    pub(crate) async fn build(&self) -> anyhow::Result<String> {
-        let mut client = DiagnosticsServiceClient::new(channel(self.grpc()?).await?);
-        Ok(client.describe(DescribeRequest {}).await?.into_inner().build)
+    /// What of it is counted.
+    pub(crate) fn meters(&self) -> Meters {
+        Meters(vec![Meter { name: "mingle", ours: true, pids: vec![self.pid()] }])
     }
 
     /// Kills it; its data goes too.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.child.stop().await
     }
+}
+
+/// Version and build profile of a process, as it says itself.
+pub(crate) async fn build(addr: SocketAddr) -> anyhow::Result<String> {
+    let mut client = DiagnosticsServiceClient::new(channel(addr).await?);
+    Ok(client.describe(DescribeRequest {}).await?.into_inner().build)
 }
 
 /// A connection to a gRPC server.

@@ -1,6 +1,10 @@
 //! The least that the same work costs: bare servers, bare commits.
 
 pub(crate) mod echo;
+pub(crate) mod hops;
+pub(crate) mod pairs;
+pub(crate) mod postgres;
+pub(crate) mod rows;
 pub(crate) mod sqlite;
 pub(crate) mod ws;
 

@@ -4,22 +4,15 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::{
     AssertSqlSafe, Connection as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tempfile::TempDir;
 
+use super::rows::{Row, Writer};
 use crate::plan::Plan;
-
-/// Rows of one grouped commit at most, as the server's.
-pub(crate) const GROUP: usize = 256;
-
-/// A row of what the server appends for one message.
-pub(crate) const MESSAGE: &str = include_str!("message.sql");
-/// A row of what the server inserts for one join.
-pub(crate) const TICKET: &str = include_str!("ticket.sql");
 
 /// An empty database with one writer.
 pub(crate) struct Database {
@@ -43,14 +36,14 @@ impl Database {
         }
         Ok(Self { connection, _folder: folder })
     }
+}
 
-    /// Inserts `rows` by `statement` in one transaction, on disk when this
-    /// returns.
-    pub(crate) async fn commit(
-        &mut self,
-        statement: &'static str,
-        rows: Vec<Value>,
-    ) -> anyhow::Result<()> {
+impl Writer for Database {
+    async fn commit(&mut self, row: Row, rows: Vec<Value>) -> anyhow::Result<()> {
+        let statement = match row {
+            Row::Message => include_str!("message.sql"),
+            Row::Ticket => include_str!("ticket.sql"),
+        };
         let count = rows.len() as u64;
         let rows = Value::Array(rows).to_string();
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -76,38 +69,4 @@ async fn schema(like: &Path, tables: &[&str]) -> anyhow::Result<Vec<String>> {
     }
     connection.close().await.context("cannot close the server's database")?;
     Ok(all)
-}
-
-/// Message `n` of the room number `room`, as long as the server's rows are.
-pub(crate) fn message(room: u64, n: u64, body: &str) -> Value {
-    json!({
-        "room_id": id(room), "seq": n, "id": id(n), "kind": 1, "actor": format!("user-{room}"),
-        "client_msg_id": n.to_string(), "body_hash": "5a".repeat(32), "body": body,
-        "message_no": n, "sent_at": 1_700_000_000_000_u64 + n, "trace_id": "5a".repeat(16),
-    })
-}
-
-/// The ticket of join `n`.
-pub(crate) fn ticket(n: u64) -> Value {
-    json!({
-        "ticket_id": id(n), "user_id": format!("user-{n}"), "pool": "random-chat",
-        "attributes": r#"{"gender":"female"}"#, "created_at": 1_700_000_000_000_u64 + n,
-        "expires_at": 1_700_000_600_000_u64 + n,
-    })
-}
-
-/// As long as a UUID and, as version 7, growing.
-fn id(n: u64) -> String {
-    format!("{:08x}-{:04x}-7000-8000-5a5a5a5a5a5a", n >> 16, n & 0xffff)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::id;
-
-    #[test]
-    fn ids_grow_and_are_as_long_as_uuids() {
-        let ids: Vec<_> = (0..100_000).step_by(1111).map(id).collect();
-        assert!(ids.is_sorted() && ids.iter().all(|id| id.len() == 36));
-    }
 }

@@ -16,7 +16,7 @@ pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// As lean as the server's own sockets: with the default of 128 KiB each the
 /// library's buffers would be all that is measured.
-fn config() -> WebSocketConfig {
+pub(super) fn config() -> WebSocketConfig {
     WebSocketConfig::default().read_buffer_size(512).write_buffer_size(4096)
 }
 

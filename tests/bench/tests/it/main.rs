@@ -1,0 +1,89 @@
+//! The measurements that need servers, small: that they run, and what they
+//! tell. No figure is judged.
+
+use std::process::Command;
+
+use mingle_testkit::binary;
+use serde_json::Value;
+
+/// What `mingle-bench` tells of one round.
+fn measure(arguments: &[&str]) -> Value {
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_mingle-bench"));
+    bench.arg("--binary").arg(binary()).args(["--json", "--rounds", "1"]).args(arguments);
+    let done = bench.output().unwrap();
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{bench:?}: {}: {errors}", done.status);
+    serde_json::from_slice(&done.stdout).unwrap()
+}
+
+/// The one value of a figure on a side.
+fn value(report: &Value, name: &str, side: &str) -> f64 {
+    let figures = report["figures"].as_array().unwrap();
+    let figure = figures.iter().find(|figure| figure["name"] == name);
+    let rounds = figure.and_then(|figure| figure[side]["rounds"].as_array());
+    let rounds = rounds.unwrap_or_else(|| panic!("no {name} of {side} in {report:#}"));
+    assert_eq!(rounds.len(), 1, "{name} of {side}");
+    rounds[0].as_f64().unwrap()
+}
+
+fn assert_both(report: &Value, names: &[&str]) {
+    for name in names {
+        assert!(value(report, name, "mingle") >= 0.0, "{name}");
+        assert!(value(report, name, "floor") >= 0.0, "{name}");
+    }
+}
+
+#[test]
+fn messages_over_processes_are_told_by_role_and_beside_each_hop() {
+    let report =
+        measure(&["chat", "--processes", "--rate", "50", "--seconds", "1", "--pairs", "4"]);
+    let processes = "chat, chat, gateway, gateway, matchmaking, matchmaking, presence, ratelimit";
+    assert_eq!(report["settings"]["processes"], processes);
+    assert_both(
+        &report,
+        &[
+            "server CPU per message",
+            "server CPU per message, gateway",
+            "server CPU per message, chat",
+            "server CPU per message, ratelimit",
+            "server CPU per message, redis-server",
+            "server CPU per message, postgres",
+            "send to sent, p50",
+            "send to the other's message, p99",
+        ],
+    );
+    value(&report, "server CPU per message, presence", "mingle");
+    value(&report, "bare WebSocket: send to the other, p50", "floor");
+    value(&report, "bare tonic: call, p50", "floor");
+}
+
+#[test]
+fn those_who_join_over_processes_meet_on_different_gateways() {
+    // A match within one gateway is a failure of the measurement.
+    let report = measure(&["match", "--processes", "--rate", "20", "--seconds", "1"]);
+    assert_both(
+        &report,
+        &[
+            "server CPU per join",
+            "server CPU per join, matchmaking",
+            "the pair's later join to matched, both sides, p50",
+        ],
+    );
+}
+
+#[test]
+fn durable_sends_on_postgresql_are_told_for_both_ways() {
+    let small = ["--senders", "8", "--rooms", "4", "--seconds", "1"];
+    let report = measure(&[&["sends", "--processes"], &small[..]].concat());
+    for way in ["grouped", "one by one"] {
+        let figures = ["throughput", "postgres CPU each"].map(|what| format!("{way}: {what}"));
+        assert_both(&report, &figures.each_ref().map(String::as_str));
+    }
+}
+
+#[test]
+fn the_slots_stand_beside_a_bare_connection() {
+    let report = measure(&["pool", "--callers", "2", "--seconds", "1"]);
+    assert_both(&report, &["throughput", "latency, p50"]);
+    assert!(value(&report, "throughput", "mingle") > 0.0);
+}
