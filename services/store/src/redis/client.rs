@@ -85,19 +85,17 @@ impl Redis {
     /// One command and its answer. Executed late by a server that was frozen:
     /// only for what may be, or reads.
     pub async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T> {
-        let deadline = Instant::now() + self.timeout;
         let slot = self.slot(size(cmd));
-        let link = slot.link(deadline).await?;
-        read(ask(slot, &link, deadline, cmd).await.map_err(fault::error)?)
+        let (link, patience) = slot.lend(self.timeout).await?;
+        read(ask(slot, &link, patience, cmd).await.map_err(fault::error)?)
     }
 
     /// Several commands in one round trip. One that the server refuses is the
     /// error of all, whatever became of the others.
     pub async fn pipeline<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T> {
-        let deadline = Instant::now() + self.timeout;
         let slot = self.slot(pipe.cmd_iter().map(size).sum());
-        let link = slot.link(deadline).await?;
-        read(ask_all(slot, &link, deadline, pipe).await.map_err(fault::error)?)
+        let (link, patience) = slot.lend(self.timeout).await?;
+        read(ask_all(slot, &link, patience, pipe).await.map_err(fault::error)?)
     }
 
     /// Runs a script before the timeout or not at all.
@@ -113,10 +111,10 @@ impl Redis {
             let link = slot.link(deadline).await?;
             let stamp = self.stamp(&link, deadline);
             let by_sha = script.by_sha(keys, args, &stamp);
-            let mut answer = ask(slot, &link, deadline, &by_sha).await;
+            let mut answer = ask(slot, &link, until(deadline), &by_sha).await;
             if answer.as_ref().is_err_and(fault::is_no_script) {
                 let by_text = script.by_text(keys, args, &stamp);
-                answer = ask(slot, &link, deadline, &by_text).await;
+                answer = ask(slot, &link, until(deadline), &by_text).await;
             }
             read(answer.map_err(fault::error)?)
         };
@@ -158,7 +156,7 @@ impl Redis {
         for call in calls {
             pipe.add_command(by_sha(call));
         }
-        let mut answers = ask_each(slot, &link, deadline, &pipe).await?;
+        let mut answers = ask_each(slot, &link, until(deadline), &pipe).await?;
         let unknown = |answer: &RedisResult<Value>| answer.as_ref().is_err_and(fault::is_no_script);
         if answers.iter().any(unknown) {
             let mut again = redis::pipe();
@@ -168,7 +166,7 @@ impl Redis {
                 again.add_command(by_sha(&calls[at]));
             }
             let missed: Vec<usize> = missed().collect();
-            let loaded = ask_each(slot, &link, deadline, &again).await?;
+            let loaded = ask_each(slot, &link, until(deadline), &again).await?;
             for (at, answer) in missed.into_iter().zip(loaded.into_iter().skip(1)) {
                 answers[at] = answer;
             }
@@ -225,22 +223,24 @@ fn span(script: &Script) -> tracing::Span {
     span
 }
 
-async fn ask(slot: &Slot, link: &Arc<Link>, deadline: Instant, cmd: &Cmd) -> RedisResult<Value> {
-    let sent = Instant::now();
-    let answer = cmd.query_async(&mut link.until(deadline)).await;
-    slot.judge(link, sent, &answer);
+fn until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+async fn ask(slot: &Slot, link: &Arc<Link>, patience: Duration, cmd: &Cmd) -> RedisResult<Value> {
+    let answer = cmd.query_async(&mut link.patient(patience)).await;
+    slot.judge(link, patience, &answer);
     answer
 }
 
 async fn ask_all(
     slot: &Slot,
     link: &Arc<Link>,
-    deadline: Instant,
+    patience: Duration,
     pipe: &Pipeline,
 ) -> RedisResult<Value> {
-    let sent = Instant::now();
-    let answer = pipe.query_async(&mut link.until(deadline)).await;
-    slot.judge(link, sent, &answer);
+    let answer = pipe.query_async(&mut link.patient(patience)).await;
+    slot.judge(link, patience, &answer);
     answer
 }
 
@@ -248,10 +248,10 @@ async fn ask_all(
 async fn ask_each(
     slot: &Slot,
     link: &Arc<Link>,
-    deadline: Instant,
+    patience: Duration,
     pipe: &Pipeline,
 ) -> Result<Vec<RedisResult<Value>>> {
-    match ask_all(slot, link, deadline, pipe).await.map_err(fault::error)? {
+    match ask_all(slot, link, patience, pipe).await.map_err(fault::error)? {
         Value::Array(answers) => Ok(answers
             .into_iter()
             .map(|answer| match answer {

@@ -69,10 +69,10 @@ impl Link {
         }
     }
 
-    /// A handle of the connection that waits for an answer until `deadline`.
-    pub(super) fn until(&self, deadline: Instant) -> MultiplexedConnection {
+    /// A handle of the connection that waits for an answer this long.
+    pub(super) fn patient(&self, patience: Duration) -> MultiplexedConnection {
         let mut connection = self.connection.clone();
-        connection.set_response_timeout(deadline.saturating_duration_since(Instant::now()));
+        connection.set_response_timeout(patience);
         connection
     }
 
@@ -86,7 +86,7 @@ impl Link {
     /// Asks the server for its time.
     pub(super) async fn beat(&self, timeout: Duration) -> RedisResult<()> {
         let sent = Instant::now();
-        let mut connection = self.until(sent + timeout);
+        let mut connection = self.patient(timeout);
         let answer: Value = redis::cmd("TIME").query_async(&mut connection).await?;
         let server = microseconds(FromRedisValue::from_redis_value(answer)?);
         let sent = us(sent.saturating_duration_since(self.begin));

@@ -50,6 +50,19 @@ impl Slot {
         matches!(*self.state.borrow(), State::Live(_))
     }
 
+    /// The connection, and what is left of `patience`: all of it when nothing
+    /// was waited for, which takes no look at the clock.
+    ///
+    /// **Errors**: as [`Slot::link`].
+    pub(super) async fn lend(&self, patience: Duration) -> Result<(Arc<Link>, Duration)> {
+        if let State::Live(link) = &*self.state.borrow() {
+            return Ok((link.clone(), patience));
+        }
+        let deadline = Instant::now() + patience;
+        let link = self.link(deadline).await?;
+        Ok((link, deadline.saturating_duration_since(Instant::now())))
+    }
+
     /// The connection. Waits only for a mending, see [`State::Away`].
     ///
     /// **Errors**: Unavailable, at once.
@@ -70,11 +83,11 @@ impl Slot {
         }
     }
 
-    /// Takes note of what a call on `link` came to that was sent at `sent`.
+    /// Takes note of what a call on `link` came to that waited `patience` at most.
     pub(super) fn judge<T>(
         &self,
         link: &Arc<Link>,
-        sent: Instant,
+        patience: Duration,
         outcome: &Result<T, RedisError>,
     ) {
         match outcome {
@@ -84,7 +97,7 @@ impl Slot {
                 // The other half of the timeout is for the call itself.
                 Verdict::Lost => self.empty(link, error, Some(Instant::now() + self.timeout / 2)),
                 // Impatience of one caller says nothing about the server.
-                Verdict::Silent if sent.elapsed() < self.timeout / 2 => {}
+                Verdict::Silent if patience < self.timeout / 2 => {}
                 // A frozen server takes connections and says nothing on them:
                 // there is nothing to wait for.
                 Verdict::Silent if link.silent() => self.empty(link, error, None),
@@ -152,10 +165,9 @@ impl Slot {
             if !silent {
                 sleep(BEAT).await;
             }
-            let sent = Instant::now();
             let outcome = link.beat(self.timeout).await;
             silent = outcome.as_ref().is_err_and(RedisError::is_timeout);
-            self.judge(link, sent, &outcome);
+            self.judge(link, self.timeout, &outcome);
             if link.broken.is_cancelled() {
                 return;
             }
