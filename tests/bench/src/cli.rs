@@ -22,7 +22,7 @@ struct Cli {
     /// the folder for temporary files.
     #[arg(long, global = true, value_name = "FOLDER")]
     dir: Option<PathBuf>,
-    /// Pairs of runs, server and floor in turn; by default 5 for rpc, 7 for
+    /// Pairs of runs, server and floor in turn; by default 5 for rpc, 41 for
     /// pool, else 3.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,

@@ -17,7 +17,7 @@ use crate::{
     settings,
 };
 
-const ROUNDS: u32 = 7;
+const ROUNDS: u32 = 41;
 const WARM_UP: Duration = Duration::from_secs(1);
 /// What the pool may take to be connected.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -31,9 +31,9 @@ pub(crate) struct Args {
     /// Calls in flight.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     callers: u32,
-    /// Of each run.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
+    /// Of each run: short, so that what else the machine does meets both sides.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    millis: u64,
 }
 
 /// Reads the value through the slots.
@@ -63,9 +63,9 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     let mut report =
         Report::new("pool", "one bare connection of redis-rs, a clone for each caller");
     settings::machine(&mut report);
-    let Args { callers, seconds } = args;
+    let Args { callers, millis } = args;
     report.set("call", format!("GET of {} bytes", VALUE.len()));
-    report.set("load", format!("closed loop, {callers} callers for {seconds} s"));
+    report.set("load", format!("closed loop, {callers} callers for {millis} ms"));
     let server = kit::Redis::start().await;
     let slots = Redis::start(Options::new(server.url()), CancellationToken::new()).await?;
     kit::eventually(CONNECT, "the pool is connected", async || slots.is_connected()).await;
@@ -73,11 +73,10 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     slots.query::<()>(redis::cmd("SET").arg(KEY).arg(VALUE)).await?;
     run(args, WARM_UP, || Slots(slots.clone())).await?;
     run(args, WARM_UP, || Bare(bare.clone())).await?;
-    let time = Duration::from_secs(*seconds);
-    for round in 1..=plan.rounds(ROUNDS) {
-        eprintln!("pool, round {round}: Ours");
+    let time = Duration::from_millis(*millis);
+    eprintln!("pool: Ours and Floor in turn");
+    for _ in 0..plan.rounds(ROUNDS) {
         let ours = run(args, time, || Slots(slots.clone())).await?;
-        eprintln!("pool, round {round}: Floor");
         let floor = run(args, time, || Bare(bare.clone())).await?;
         for (side, load) in [(Side::Ours, ours), (Side::Floor, floor)] {
             report.add("throughput", "calls/s", side, load.rate());

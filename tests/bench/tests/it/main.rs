@@ -83,7 +83,7 @@ fn durable_sends_on_postgresql_are_told_for_both_ways() {
 
 #[test]
 fn the_slots_stand_beside_a_bare_connection() {
-    let report = measure(&["pool", "--callers", "2", "--seconds", "1"]);
+    let report = measure(&["pool", "--callers", "2", "--millis", "100"]);
     assert_both(&report, &["throughput", "latency, p50"]);
     assert!(value(&report, "throughput", "mingle") > 0.0);
 }
