@@ -10,20 +10,26 @@ use serde_json::Value;
 fn measure(arguments: &[&str]) -> Value {
     let mut bench = Command::new(env!("CARGO_BIN_EXE_mingle-bench"));
     bench.arg("--binary").arg(binary()).args(["--json", "--rounds", "1"]).args(arguments);
-    let done = bench.output().unwrap();
+    let done = match bench.output() {
+        Ok(done) => done,
+        Err(error) => panic!("{bench:?}: {error}"),
+    };
     let errors = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{bench:?}: {}: {errors}", done.status);
-    serde_json::from_slice(&done.stdout).unwrap()
+    match serde_json::from_slice(&done.stdout) {
+        Ok(report) => report,
+        Err(error) => panic!("{bench:?} tells no JSON: {error}"),
+    }
 }
 
 /// The one value of a figure on a side.
 fn value(report: &Value, name: &str, side: &str) -> f64 {
-    let figures = report["figures"].as_array().unwrap();
-    let figure = figures.iter().find(|figure| figure["name"] == name);
-    let rounds = figure.and_then(|figure| figure[side]["rounds"].as_array());
-    let rounds = rounds.unwrap_or_else(|| panic!("no {name} of {side} in {report:#}"));
-    assert_eq!(rounds.len(), 1, "{name} of {side}");
-    rounds[0].as_f64().unwrap()
+    let mut figures = report["figures"].as_array().into_iter().flatten();
+    let figure = figures.find(|figure| figure["name"] == name);
+    match figure.and_then(|figure| figure[side]["rounds"].as_array()).map(Vec::as_slice) {
+        Some([value]) => value.as_f64().unwrap_or_else(|| panic!("{name} of {side} is {value}")),
+        _ => panic!("not one {name} of {side} in {report:#}"),
+    }
 }
 
 fn assert_both(report: &Value, names: &[&str]) {
