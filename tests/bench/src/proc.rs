@@ -2,32 +2,49 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+
+/// At a process whose children end meanwhile.
+const LOOKS: usize = 100;
 
 /// CPU time of process `pid` so far, user and system, all its threads. Counted
 /// in ticks, usually of 10 ms.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).with_context(|| path.clone())?;
-    let ticks = ticks(&text).with_context(|| format!("cannot read {path}"))?;
-    Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
+    time(ticks(&text).with_context(|| format!("cannot read {path}"))?)
 }
 
 /// The same of process `pid` and its children, those that ended included.
+///
+/// **Errors**: also when children end without a pause meanwhile.
 pub(crate) fn family_cpu(pid: u32) -> anyhow::Result<Duration> {
+    for _ in 0..LOOKS {
+        let before = with_ended(pid)?;
+        let children = fs::read_dir("/proc").context("/proc")?.flatten().filter_map(|entry| {
+            entry.file_name().to_str()?.parse::<u32>().ok()?;
+            let text = fs::read_to_string(entry.path().join("stat")).ok()?;
+            (parent(&text)? == pid).then(|| ticks(&text))?
+        });
+        let (living, (own, ended)) = (children.sum::<u64>(), with_ended(pid)?);
+        // Otherwise a child went over from one sum to the other.
+        if ended == before.1 {
+            return time(own + ended + living);
+        }
+    }
+    bail!("the children of {pid} end all the time")
+}
+
+fn time(ticks: u64) -> anyhow::Result<Duration> {
+    Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
+}
+
+/// Ticks of process `pid` itself and of its children that ended.
+fn with_ended(pid: u32) -> anyhow::Result<(u64, u64)> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).with_context(|| path.clone())?;
-    let own = [11, 12, 13, 14].into_iter().map(|at| field(&text, at)).sum::<Option<u64>>();
-    let own = own.with_context(|| format!("cannot read {path}"))?;
-    // After the process itself: a child that ends meanwhile is missed, not
-    // counted twice.
-    let children = fs::read_dir("/proc").context("/proc")?.flatten().filter_map(|entry| {
-        entry.file_name().to_str()?.parse::<u32>().ok()?;
-        let text = fs::read_to_string(entry.path().join("stat")).ok()?;
-        (parent(&text)? == pid).then(|| ticks(&text))?
-    });
-    let ticks = own + children.sum::<u64>();
-    Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
+    let ended = field(&text, 13).zip(field(&text, 14)).map(|(user, system)| user + system);
+    ticks(&text).zip(ended).with_context(|| format!("cannot read {path}"))
 }
 
 /// Resident memory of process `pid` in bytes.
