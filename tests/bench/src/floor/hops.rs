@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use mingle_proto::presence::v1::{GetRequest, presence_service_client::PresenceServiceClient};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_tungstenite::tungstenite::Message;
@@ -27,6 +27,9 @@ const WAITING: usize = 256;
 /// Connections that listen to what is published: as many as processes of a role.
 const SUBSCRIBERS: usize = 2;
 const CHANNEL: &str = "floor";
+/// Between two processes that call and two that answer. A single one is closed
+/// by h2 when a burst of small requests waits to be read.
+const CONNECTIONS: usize = 4;
 
 /// CPU time of each request at the bare servers, in microseconds.
 #[derive(Clone, Copy, Debug)]
@@ -157,13 +160,16 @@ async fn drive(
 
 async fn call(plan: &Plan, report: &mut Report, rate: Rate) -> anyhow::Result<f64> {
     let server = Server::start(plan, "floor-echo").await?;
-    let client = PresenceServiceClient::new(channel(server.addr()?).await?);
+    let addr = server.addr()?;
+    let channels = try_join_all((0..CONNECTIONS).map(|_| channel(addr))).await?;
+    let clients: Vec<_> = channels.into_iter().map(PresenceServiceClient::new).collect();
     let (schedule, progress) = (Schedule::new(rate), Arc::new(Progress::default()));
     let (took, runtime) = (Arc::new(Latencies::new()?), Handle::current());
     let cpu = proc::cpu(server.pid())?;
     let (recorded, told) = (took.clone(), progress.clone());
     let late = schedule.run(move |index| {
-        let (mut client, took, progress) = (client.clone(), recorded.clone(), told.clone());
+        let mut client = clients[index as usize % CONNECTIONS].clone();
+        let (took, progress) = (recorded.clone(), told.clone());
         runtime.spawn(async move {
             match client.get(GetRequest { user_id: "somebody".to_owned() }).await {
                 Ok(_) => took.record(schedule.since(index)),
