@@ -3,6 +3,7 @@
 mod chat_killed;
 mod clocks;
 mod gateway_killed;
+mod health;
 mod idle;
 mod limits;
 mod matchmaking_killed;

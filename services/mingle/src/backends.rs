@@ -8,6 +8,7 @@ use mingle_runtime::{
     Role,
     config::{Config, Problems, Section, sources},
     diagnostics::Diagnostics,
+    health::Health,
     lifecycle::DataConfig,
 };
 use mingle_store::{
@@ -20,6 +21,8 @@ use mingle_store::{
 };
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
+
+use crate::vigil;
 
 /// The sections of the shared backends.
 pub(crate) const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -181,21 +184,21 @@ impl Plan {
             Self::Nothing => {}
             Self::Embedded => {
                 let file = dir.join(sqlite::FILE);
-                diagnostics.declare("database", "sqlite", &file.display().to_string());
-                diagnostics.declare("bus", "memory", "this process");
-                diagnostics.declare("presence", "memory", "this process");
-                diagnostics.declare("match index", "memory", "this process");
-                diagnostics.declare("limits", "memory", "this process");
+                let file = file.display().to_string();
+                diagnostics.declare(("database", "sqlite"), &file, vigil::DATABASE);
+                for name in ["bus", "presence", "match index", "limits"] {
+                    diagnostics.declare((name, "memory"), "this process", vigil::REDIS);
+                }
             }
             Self::Shared(shared) => {
                 let redis = place(shared.redis.0.url.expose());
-                diagnostics.declare("limits", "redis", &redis);
+                diagnostics.declare(("limits", "redis"), &redis, vigil::REDIS);
                 if let Some((database, ..)) = &shared.database {
                     let database = place(database.url.expose());
-                    diagnostics.declare("database", "postgresql", &database);
-                    diagnostics.declare("bus", "redis, postgresql", &redis);
-                    diagnostics.declare("presence", "redis", &redis);
-                    diagnostics.declare("match index", "redis", &redis);
+                    diagnostics.declare(("database", "postgresql"), &database, vigil::DATABASE);
+                    for name in ["bus", "presence", "match index"] {
+                        diagnostics.declare((name, "redis"), &redis, vigil::REDIS);
+                    }
                 }
             }
         }
@@ -281,6 +284,13 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// Keeps `health` true about the servers, until `stop`.
+    pub(crate) fn watch(&self, health: Health, stop: CancellationToken) {
+        if let Some(redis) = self.redis.clone() {
+            tokio::spawn(vigil::watch(health, redis, self.bus.clone(), stop));
+        }
+    }
+
     /// Says farewell to the other processes and closes the connections.
     pub(crate) async fn close(self) {
         if let Some(bus) = &self.bus {

@@ -37,6 +37,7 @@ pub(crate) async fn run(config: Config, roles: &[Role], plan: Plan) -> anyhow::R
         (process, plan.open(&data, stop.clone()).await?)
     };
     plan.declare(process.diagnostics(), &data.dir);
+    opened.watch(process.health(), stop.clone());
     bind(&mut process, &opened).await?;
 
     let mode = process.mode();

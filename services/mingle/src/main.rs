@@ -7,6 +7,7 @@ mod compose;
 mod migrate;
 mod secrets;
 mod tell;
+mod vigil;
 
 use std::process::ExitCode;
 

@@ -20,12 +20,19 @@ pub const BUILD: &str = if cfg!(debug_assertions) {
     concat!(env!("CARGO_PKG_VERSION"), " (release)")
 };
 
+/// A backend, and the degraded state in which it is not healthy.
+#[derive(Clone)]
+struct Declared {
+    backend: Backend,
+    away: &'static str,
+}
+
 /// Tells what the process is. Backends are declared once, at composition.
 #[derive(Clone)]
 pub struct Diagnostics {
     node_id: Arc<str>,
     roles: Arc<[Role]>,
-    backends: Arc<Mutex<Vec<Backend>>>,
+    backends: Arc<Mutex<Vec<Declared>>>,
     started_at: Timestamp,
     health: Health,
 }
@@ -36,23 +43,28 @@ impl Diagnostics {
         Self { node_id, roles: roles.into(), backends: Arc::default(), started_at, health }
     }
 
-    /// Declares a backend; `detail` is shown to operators and holds no secret.
-    pub fn declare(&self, name: &str, kind: &str, detail: &str) {
-        self.backends.lock().push(Backend {
+    /// Declares a backend by name and kind, not healthy while the process is in
+    /// the degraded state `away`; `detail` is shown to operators and holds no
+    /// secret.
+    pub fn declare(&self, (name, kind): (&str, &str), detail: &str, away: &'static str) {
+        let backend = Backend {
             name: name.to_owned(),
             kind: kind.to_owned(),
             healthy: true,
             detail: detail.to_owned(),
-        });
+        };
+        self.backends.lock().push(Declared { backend, away });
     }
 
     /// The description at this moment.
     pub fn describe(&self) -> DescribeResponse {
         let degraded: Vec<_> = self.health.degraded().borrow().iter().cloned().collect();
-        let mut backends = self.backends.lock().clone();
-        for backend in &mut backends {
-            backend.healthy = !degraded.contains(&backend.name);
-        }
+        let is_away = |state: &str| degraded.iter().any(|degraded| degraded == state);
+        let described = |declared: &Declared| Backend {
+            healthy: !is_away(declared.away),
+            ..declared.backend.clone()
+        };
+        let backends = self.backends.lock().iter().map(described).collect();
         DescribeResponse {
             build: BUILD.to_owned(),
             node_id: self.node_id.to_string(),

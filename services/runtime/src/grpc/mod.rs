@@ -24,6 +24,11 @@ pub use config::Config;
 pub use server::Stack;
 pub use transport::Transport;
 
+/// Unread on one connection. h2 closes a connection on which small frames wait
+/// that cost more than half of this (hyperium/h2#939): with eight streams' worth
+/// the window of a stream stops its sender first, however small the messages.
+pub(crate) const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+
 /// A gRPC request as the layers see it.
 pub type Request = http::Request<Body>;
 /// A gRPC response as the layers see it.

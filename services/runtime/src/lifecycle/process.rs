@@ -129,6 +129,11 @@ impl Process {
         &self.diagnostics
     }
 
+    /// What the process can serve.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
     /// Adds a bound role; those who call it are bound later.
     pub fn add(&mut self, bound: Bound) {
         if let (Some(routes), Some(context)) = (&bound.routes, self.roles.get(&bound.role)) {

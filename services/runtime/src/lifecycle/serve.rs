@@ -16,7 +16,7 @@ use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 use super::Process;
-use crate::probes;
+use crate::{grpc, probes};
 
 /// Binds every listener and serves on `servers`. Returns names and addresses.
 pub(super) async fn listen(
@@ -36,7 +36,10 @@ pub(super) async fn listen(
     listening.push(("grpc", address));
     let routes = routes(process).await?;
     let closing = process.closing.clone().cancelled_owned();
-    let server = Server::builder().layer(process.stack.clone()).add_routes(routes);
+    let server = Server::builder()
+        .initial_connection_window_size(grpc::CONNECTION_WINDOW)
+        .layer(process.stack.clone())
+        .add_routes(routes);
     servers.spawn(async move {
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         report("grpc", server.serve_with_incoming_shutdown(incoming, closing).await);

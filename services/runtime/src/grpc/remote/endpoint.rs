@@ -15,7 +15,7 @@ use tower::{Service as _, ServiceExt as _};
 
 use super::{Request, Response, is_unavailable};
 use crate::{
-    grpc::deadline,
+    grpc::{CONNECTION_WINDOW, deadline},
     status::{self, Kind},
 };
 
@@ -23,7 +23,8 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// A connection that does not answer is found out within the sum of both.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-const WINDOW: u32 = 1024 * 1024;
+/// Unread on one stream.
+const STREAM_WINDOW: u32 = 1024 * 1024;
 /// How long a failing instance is left alone.
 const EJECTION: Duration = Duration::from_secs(5);
 /// Answers in a row that say UNAVAILABLE, or never come.
@@ -50,8 +51,8 @@ impl Endpoint {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .connect_lazy();
         Self { uri, channel, health: Mutex::default() }
     }
