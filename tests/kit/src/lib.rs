@@ -14,6 +14,7 @@ mod log;
 mod mingle;
 mod otlp;
 mod postgres;
+mod proxy;
 #[cfg(feature = "ratelimit")]
 mod ratelimit;
 mod redis;
@@ -26,6 +27,7 @@ pub use eventually::{Outcome, eventually};
 pub use mingle::{Builder, Finished, Mingle};
 pub use otlp::{Collector, Span};
 pub use postgres::{Pooler, Postgres, TestDatabase};
+pub use proxy::{Fault, Proxy, Traffic};
 #[cfg(feature = "ratelimit")]
 pub use ratelimit::Ratelimit;
 pub use redis::Redis;

@@ -1,6 +1,6 @@
 //! The `mingle` command as a child process on free ports.
 
-use crate::{binary, eventually, log::Log};
+use crate::{binary, eventually, log::Log, server::must};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsString,
@@ -314,14 +314,5 @@ impl Drop for Mingle {
             eprintln!("--- log of mingle, process {} ---\n{}", self.pid(), self.log.tail());
             eprintln!("--- end of log ---");
         }
-    }
-}
-
-/// The value, or the failure of the test with what was wanted.
-#[track_caller]
-fn must<T, E: std::fmt::Display>(result: Result<T, E>, what: &str) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) => panic!("{what}: {error}"),
     }
 }

@@ -1,5 +1,13 @@
-//! The process harness, over a shell script in place of the command.
+//! The process harness, over a shell script in place of the command; servers
+//! and ways to them, over small ones.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, also in functions that tests share"
+)]
+
+mod proxy;
 mod server;
 
 use mingle_testkit::{Builder, Mingle};
