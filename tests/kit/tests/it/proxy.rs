@@ -57,6 +57,12 @@ async fn what_is_held_passes_later() {
         proxy.set(Fault::None);
         assert_eq!(&hear(&mut socket).await.unwrap(), b"ping", "{fault:?}");
     }
+    proxy.set(Fault::NoAnswers);
+    assert!(timeout(MOMENT, ask(&mut socket)).await.is_err());
+    proxy.set(Fault::Silent);
+    assert!(timeout(MOMENT, hear(&mut socket)).await.is_err(), "nor what was answered before");
+    proxy.set(Fault::None);
+    assert_eq!(&hear(&mut socket).await.unwrap(), b"ping");
     assert_eq!((proxy.traffic().connections, proxy.traffic().cut), (1, 0));
 }
 
