@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout},
@@ -27,6 +24,8 @@ const FRAMES: usize = 128;
 const SPACING: Duration = Duration::from_millis(2);
 /// What one call may take, the statements before it included.
 const CALL: Duration = Duration::from_secs(1);
+/// Between two tries to connect to a server that refuses.
+const PAUSE: Duration = Duration::from_millis(100);
 
 struct Job {
     pieces: Vec<Piece>,
@@ -61,12 +60,7 @@ impl Publisher {
 async fn serve(direct: PgConnectOptions, mut queue: mpsc::Receiver<Job>) {
     let bound = CALL.as_millis().to_string();
     let settings = [("synchronous_commit", "off"), ("statement_timeout", bound.as_str())];
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(CALL)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .connect_lazy_with(direct.options(settings));
+    let mut line = Line { direct: direct.options(settings), session: None, pause_until: None };
     let mut number = rand::random();
     let mut jobs = Vec::new();
     let mut next = Instant::now();
@@ -82,7 +76,7 @@ async fn serve(direct: PgConnectOptions, mut queue: mpsc::Receiver<Job>) {
         let mut said = Ok(());
         for frames in frames.chunks(FRAMES) {
             if said.is_ok() {
-                said = notify(&pool, frames).await;
+                said = line.notify(frames).await;
             }
         }
         for job in jobs.drain(..) {
@@ -92,19 +86,49 @@ async fn serve(direct: PgConnectOptions, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-/// One statement and its transaction.
-async fn notify(pool: &PgPool, frames: &[String]) -> Result<()> {
-    let late = |_| Error::new(ErrorKind::Timeout, "postgres notify");
-    let mut session = timeout(CALL, pool.acquire()).await.map_err(late)??;
-    let statement = sqlx::query("select pg_notify($1, frame) from unnest($2::text[]) as frame")
+/// The one connection. A pool would ask it after each statement whether it
+/// lives, without a bound: a host that vanished would end all publishing.
+struct Line {
+    direct: PgConnectOptions,
+    session: Option<PgConnection>,
+    /// The server refused: it is not asked again before.
+    pause_until: Option<Instant>,
+}
+
+impl Line {
+    /// One statement and its transaction. What fails is closed.
+    async fn notify(&mut self, frames: &[String]) -> Result<()> {
+        if self.pause_until.is_some_and(|until| Instant::now() < until) {
+            return Err(Error::new(ErrorKind::Unavailable, "postgres notify"));
+        }
+        let said = timeout(CALL, self.say(frames)).await;
+        if !matches!(said, Ok(Ok(()))) {
+            self.session = None;
+        }
+        said.map_err(|_| Error::new(ErrorKind::Timeout, "postgres notify"))??;
+        Ok(())
+    }
+
+    /// A connection that was made before may have ended since: what it refuses
+    /// is said on another. Said twice it is one, by its position.
+    async fn say(&mut self, frames: &[String]) -> sqlx::Result<()> {
+        if let Some(session) = &mut self.session
+            && execute(session, frames).await.is_ok()
+        {
+            return Ok(());
+        }
+        self.session = None;
+        let connected = self.direct.connect().await;
+        self.pause_until = connected.is_err().then(|| Instant::now() + PAUSE);
+        execute(self.session.insert(connected?), frames).await
+    }
+}
+
+async fn execute(session: &mut PgConnection, frames: &[String]) -> sqlx::Result<()> {
+    sqlx::query("select pg_notify($1, frame) from unnest($2::text[]) as frame")
         .bind(CHANNEL)
         .bind(frames)
-        .execute(&mut *session);
-    let done = timeout(CALL, statement).await;
-    if !matches!(done, Ok(Ok(_))) {
-        // It may still be answering the statement: the next one gets another.
-        drop(session.detach());
-    }
-    done.map_err(late)??;
+        .execute(session)
+        .await?;
     Ok(())
 }

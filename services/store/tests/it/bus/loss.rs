@@ -56,6 +56,24 @@ async fn terminated_listeners_are_a_gap() {
 }
 
 #[tokio::test]
+async fn a_host_that_vanished_is_left_for_the_one_in_its_place() {
+    let stage = Stage::open().await;
+    let (servers, proxy) = stage.on_postgres_by_proxy().await;
+    let here: Arc<dyn Bus> = start(servers, QUICK).await;
+    let there: Arc<dyn Bus> = start(stage.on_postgres().await, QUICK).await;
+    let mut reader = Reader::of(&there, "a").await;
+    for round in 0..5 {
+        publish_when_possible(&here, "a", 2 * round).await;
+        // As the statement is answered: nothing later comes through.
+        proxy.strand();
+        let before = proxy.traffic().connections;
+        publish_when_possible(&here, "a", 2 * round + 1).await;
+        reader.until(2 * round + 1).await;
+        assert!(proxy.traffic().connections > before, "on another connection");
+    }
+}
+
+#[tokio::test]
 async fn a_frozen_server_is_lost_and_found() {
     let stage = Stage::with_own_postgres().await;
     let (redis, postgres) = (&stage.redis, stage.own_postgres());

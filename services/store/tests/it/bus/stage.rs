@@ -7,7 +7,7 @@ use mingle_store::{
     postgres::{self, Postgres},
     redis::{self, Redis},
 };
-use mingle_testkit::eventually;
+use mingle_testkit::{Proxy, eventually};
 use tokio_util::sync::CancellationToken;
 
 use super::reader::{News, PATIENCE, Reader};
@@ -66,6 +66,15 @@ impl Stage {
 
     pub(crate) async fn on_postgres(&self) -> Servers {
         Servers::Postgres(postgres_client(&self.database.url).await)
+    }
+
+    /// PostgreSQL by a way on which things go wrong.
+    pub(crate) async fn on_postgres_by_proxy(&self) -> (Servers, Proxy) {
+        let (_, place) = self.database.url.split_once('@').unwrap();
+        let (server, _) = place.split_once('/').unwrap();
+        let proxy = Proxy::to(server.parse().unwrap()).await;
+        let url = self.database.url.replace(server, &proxy.address().to_string());
+        (Servers::Postgres(postgres_client(&url).await), proxy)
     }
 
     pub(crate) async fn on_both(&self) -> Servers {
