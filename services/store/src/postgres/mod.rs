@@ -11,6 +11,7 @@
 //! | a connection breaks under a statement | `Unavailable`; after a COMMIT it is unknown whether it happened |
 //! | a statement runs for 9/10 of [`Options::answer`] | `Timeout`, cancelled by the server |
 //! | the server is frozen or out of reach | `Timeout` after [`Options::answer`]; what it has in its socket it executes when it wakes |
+//! | the host vanishes without a word and another takes its place | as away, until no connection has come back for acquire and answer together; then another pool |
 //! | a lock timeout | `Unavailable`; rolled back |
 //! | a unique constraint, a serialization failure, a deadlock | `Conflict`; rolled back |
 //! | a value that does not fit, another constraint, damage | `Corrupt` |
@@ -24,6 +25,7 @@ mod code;
 mod migrate;
 mod options;
 mod pool;
+mod pools;
 
 pub(crate) use code::kind;
 pub use options::Options;

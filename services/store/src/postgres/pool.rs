@@ -10,7 +10,10 @@ use sqlx::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use super::options::{Options, Ways, check};
+use super::{
+    options::{Options, Ways, check},
+    pools::{Alive, Pools},
+};
 use crate::{Error, ErrorKind, Result};
 
 /// How long [`Postgres::connect`] waits for a server that is away.
@@ -28,7 +31,7 @@ const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 pub struct Postgres {
     pub(super) options: Arc<Options>,
     pub(super) ways: Arc<Ways>,
-    pool: PgPool,
+    pools: Arc<Pools>,
 }
 
 impl Postgres {
@@ -53,15 +56,16 @@ impl Postgres {
             }
             sleep(BACK_OFF).await;
         }
-        let pool = pool(&options).connect_lazy_with(ways.pooled.clone());
-        Ok(Self { options: Arc::new(options), ways: Arc::new(ways), pool })
+        let (options, ways) = (Arc::new(options), Arc::new(ways));
+        let pools = Pools::start(&options, &ways);
+        Ok(Self { options, ways, pools })
     }
 
     /// The pool, for statements that only read, each in its own snapshot. They
     /// are the caller's to bound: see [`within`]; and not for a pooler: see
     /// [`Postgres::is_pooled`].
     pub fn readers(&self) -> &PgPool {
-        &self.pool
+        self.pools.pool()
     }
 
     /// Begins a transaction that writes, `READ COMMITTED`. Dropped, it rolls
@@ -105,7 +109,7 @@ impl Postgres {
     /// Closes the connections. Those that do not come back in time are left to
     /// the end of the process.
     pub async fn close(&self) {
-        let _ = timeout(self.options.answer, self.pool.close()).await;
+        let _ = timeout(self.options.answer, self.readers().close()).await;
     }
 
     async fn transaction(
@@ -118,7 +122,7 @@ impl Postgres {
                 sql.push_str(&format!("; set local {name} = {value}"));
             }
         }
-        let pool = self.pool.clone();
+        let pool = self.readers().clone();
         // In a task, because a BEGIN must not be dropped half way: the driver
         // would put the connection back with a transaction that it does not
         // know of, and the next statement would run in it, uncommitted.
@@ -159,16 +163,24 @@ async fn greet(options: &PgConnectOptions, bound: Duration) -> Result<()> {
     }
 }
 
-fn pool(options: &Options) -> PgPoolOptions {
+pub(super) fn pool(options: &Options, alive: &Alive) -> PgPoolOptions {
     let (answer, acquire) = (options.answer, options.acquire);
+    let (came, back) = (alive.clone(), alive.clone());
     PgPoolOptions::new()
         .max_connections(options.max_connections.max(1))
         .acquire_timeout(acquire)
         .idle_timeout(IDLE)
         .test_before_acquire(false)
-        .after_connect(|session, _| Box::pin(trusted(session)))
+        .after_connect(move |session, _| {
+            let came = came.clone();
+            Box::pin(async move {
+                trusted(session).await?;
+                came.note();
+                Ok(())
+            })
+        })
         .before_acquire(|session, used| Box::pin(sound(session, used)))
-        .after_release(move |session, _| settled(session, answer))
+        .after_release(move |session, _| settled(session, answer, back.clone()))
 }
 
 async fn trusted(session: &mut PgConnection) -> sqlx::Result<()> {
@@ -184,9 +196,14 @@ async fn sound(session: &mut PgConnection, used: PoolConnectionMetadata) -> sqlx
 
 /// Reads what a dropped statement or rollback has still to answer, if there is
 /// any: a server that never does must not hold a place in the pool.
-fn settled(session: &mut PgConnection, bound: Duration) -> BoxFuture<'_, sqlx::Result<bool>> {
+fn settled(
+    session: &mut PgConnection,
+    bound: Duration,
+    alive: Alive,
+) -> BoxFuture<'_, sqlx::Result<bool>> {
     Box::pin(async move {
         timeout(bound, session.flush()).await.map_err(elapsed)??;
+        alive.note();
         Ok(true)
     })
 }

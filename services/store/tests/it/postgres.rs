@@ -278,6 +278,41 @@ async fn a_frozen_server_answers_nobody_for_long_and_heals() {
 }
 
 #[tokio::test]
+async fn a_pool_stranded_at_a_host_that_vanished_is_replaced() {
+    let database = kit::Postgres::shared().await.database().await;
+    let (_, place) = database.url.split_once('@').unwrap();
+    let (server, _) = place.split_once('/').unwrap();
+    let proxy = kit::Proxy::to(server.parse().unwrap()).await;
+    let url = database.url.replace(server, &proxy.address().to_string());
+    let postgres = Postgres::connect(brief(&url)).await.unwrap();
+    postgres.migrate("test", STEPS).await.unwrap();
+    for round in 0..3 {
+        let before = count(&postgres).await.unwrap();
+        let mut tasks = JoinSet::new();
+        for id in 0..12 {
+            let (postgres, id) = (postgres.clone(), round * 100 + id);
+            tasks.spawn(async move {
+                let mut said = 0;
+                // Whoever finds out tells of it.
+                while insert(&postgres, id * 10_000 + said).await.is_ok() {
+                    said += 1;
+                }
+                said
+            });
+        }
+        eventually(SOON, "they are at it", async || {
+            count(&postgres).await.is_ok_and(|count| count > before + 100)
+        })
+        .await;
+        proxy.strand();
+        assert!(tasks.join_all().await.into_iter().sum::<i64>() > 0);
+        eventually(SOON, "others are made", async || insert(&postgres, -1 - round).await.is_ok())
+            .await;
+        assert!(count(&postgres).await.unwrap() > 0);
+    }
+}
+
+#[tokio::test]
 async fn an_abandoned_commit_is_unknown_because_it_may_yet_happen() {
     let server = kit::Postgres::start().await;
     let database = server.database().await;
