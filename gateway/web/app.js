@@ -3,7 +3,7 @@
 import { Banner } from "./banner.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
-import { byId, soon, toggle } from "./dom.js";
+import { announce, byId, soon, toggle } from "./dom.js";
 import { Earlier } from "./earlier.js";
 import { Mingle } from "./mingle.js";
 import { NoTokens, place, profile, signOut, tokenFor, usePastedToken } from "./session.js";
@@ -199,6 +199,7 @@ class App {
     this.#conversation = new Conversation(this.#client, this.#composer, { self, roomId, partner, gone });
     this.#earlier.show();
     this.#show("conversation");
+    announce(`You are talking with ${partner || "someone"}`);
     await this.#conversation.open(fresh);
   }
 

@@ -143,6 +143,7 @@ pageTest("without a pointer: find, talk, edit, delete, move on", {}, async ({ pe
 
   await bob.looks();
   await ann.sees("conversation");
+  await until("it is announced", async () => (await ann.page.locator("#announcer").textContent()) === "You are talking with bob");
   await until("the words go to the composer", async () => (await focused()) === "composer");
   await keys.type("first line");
   await keys.press("Shift+Enter");

@@ -46,8 +46,9 @@ impl Config {
         for role in Role::ALL.into_iter().filter(|role| !roles.contains(role)) {
             let caller = roles.iter().find(|caller| caller.calls().contains(&role));
             if let (Some(caller), []) = (caller, self.of(role)) {
-                let key = format!("peers.{role}");
-                problems.add(&key, format_args!("is missing: {caller} calls {role}"));
+                let variable = format!("MINGLE_PEERS__{}", role.name().to_uppercase());
+                let why = format_args!("is missing: {caller} calls {role}; set {variable}");
+                problems.add(&format!("peers.{role}"), why);
             }
         }
     }
