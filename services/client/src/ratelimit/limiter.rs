@@ -135,9 +135,7 @@ where
         cost: u64,
         charge_id: &str,
     ) -> Result<bool, Status> {
-        let (owner, charge_id) = (subject.to_owned(), charge_id.to_owned());
-        let request = RefundRequest { subject: owner, charge_id, unless_repeated: false };
-        let refunded = self.give_back(request).await?;
+        let refunded = self.give_back(subject, charge_id, false).await?;
         if refunded {
             self.forget(policy, subject, cost);
         }
@@ -153,16 +151,20 @@ where
         cost: u64,
         charge_id: &str,
     ) -> Result<bool, Status> {
-        let (owner, charge_id) = (subject.to_owned(), charge_id.to_owned());
-        let request = RefundRequest { subject: owner, charge_id, unless_repeated: true };
-        let refunded = self.give_back(request).await?;
+        let refunded = self.give_back(subject, charge_id, true).await?;
         // One attempt of several was noted here, whichever of them paid.
         self.forget(policy, subject, cost);
         Ok(refunded)
     }
 
-    async fn give_back(&self, request: RefundRequest) -> Result<bool, Status> {
-        let mut request = Request::new(request);
+    async fn give_back(
+        &self,
+        subject: &str,
+        charge_id: &str,
+        unless_repeated: bool,
+    ) -> Result<bool, Status> {
+        let (subject, charge_id) = (subject.to_owned(), charge_id.to_owned());
+        let mut request = Request::new(RefundRequest { subject, charge_id, unless_repeated });
         request.set_timeout(self.deadline);
         let mut client = self.client.clone();
         match tokio::time::timeout(self.deadline, client.refund(request)).await {
