@@ -58,7 +58,7 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     let gateway = Arc::new(Gateway {
         tokens: Tokens::new(&config.jwt_secret, &config.jwt_audience, &config.jwt_issuer),
         resumes: Resumes::new(&config.session_secret),
-        throttle: Throttle::new(ctx.peers.get(Role::Ratelimit), &config),
+        throttle: Throttle::new(&ctx.peers, &config),
         sockets,
         rooms: rooms.clone(),
         tickets: tickets.clone(),

@@ -9,7 +9,7 @@ use axum::{
 use http::request::Parts;
 use mingle_client::ratelimit::{Limiter, Policy, RateLimitLayer, Refusal, Verdict};
 use mingle_proto::errors::v1::Reason;
-use mingle_runtime::{grpc::Transport, status::Kind};
+use mingle_runtime::{Role, grpc::Transport, peers::Peers, status::Kind};
 use uuid::Uuid;
 
 use super::{
@@ -32,9 +32,11 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    /// Charges at `ratelimit`.
-    pub(crate) fn new(ratelimit: Transport, config: &Config) -> Self {
-        let (limiter, classes) = (Limiter::new(ratelimit), config.classes);
+    /// Charges at the ratelimit of `peers`.
+    pub(crate) fn new(peers: &Peers, config: &Config) -> Self {
+        let limiter =
+            Limiter::new(peers.get(Role::Ratelimit)).with_deadline(peers.ratelimit_deadline());
+        let classes = config.classes;
         Self { limiter, classes, attempts: classes.policy(Class::Auth) }
     }
 

@@ -19,6 +19,9 @@ use mingle_store::{clock::Clock, redis::Redis};
 pub use config::Config;
 use service::Service;
 
+/// What a start waits for the first connection to Redis.
+const FIRST: Duration = Duration::from_secs(1);
+
 /// Binds the role: configuration, store, service, probes, server. Counts in
 /// memory by `clock` where there is no Redis.
 pub async fn bind(
@@ -31,6 +34,7 @@ pub async fn bind(
     let store: Arc<dyn store::Store> = match redis {
         Some(redis) => {
             let redis = redis.with_timeout(Duration::from_millis(config.timeout_ms));
+            connected(&redis).await;
             let remember_us = config.remember_us();
             Arc::new(store::redis::RedisStore::new(redis, limits.clone(), remember_us))
         }
@@ -40,4 +44,18 @@ pub async fn bind(
     ctx.health.set_service(SERVICE_NAME, true).await;
     let server = RateLimitServiceServer::new(service);
     Ok(Bound::grpc(Role::Ratelimit, tonic::service::Routes::new(server)))
+}
+
+/// Waits a little for the first connection: a start is no outage, and callers
+/// come as soon as the process listens.
+async fn connected(redis: &Redis) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let connected = async {
+        while !redis.is_connected() {
+            looks.tick().await;
+        }
+    };
+    if tokio::time::timeout(FIRST, connected).await.is_err() {
+        tracing::warn!("started without redis");
+    }
 }

@@ -1,6 +1,6 @@
 //! Where each role is reached.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use serde::Deserialize;
@@ -14,14 +14,18 @@ use crate::{
     },
 };
 
+/// Nobody waits longer for a count that can be done without.
+const MAX_DEADLINE_MS: u64 = 10_000;
+
 /// `[peers]`: where the instances of roles outside this process are.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     matchmaking: Vec<String>,
     chat: Vec<String>,
     presence: Vec<String>,
     ratelimit: Vec<String>,
+    ratelimit_deadline_ms: u64,
 }
 
 impl Config {
@@ -66,20 +70,26 @@ impl Section for Config {
                 }
             }
         }
+        let bounded = (1..=MAX_DEADLINE_MS).contains(&self.ratelimit_deadline_ms);
+        problems.require(bounded, "peers.ratelimit_deadline_ms", "must be 1 to 10000");
     }
 }
 
 /// The transports to the roles that this process calls. Filled by the
 /// composition root in the order of the call graph, which has no cycle: a role
 /// is there before whoever calls it is bound.
-#[derive(Clone, Default)]
-pub struct Peers(Arc<RwLock<BTreeMap<Role, Transport>>>);
+#[derive(Clone)]
+pub struct Peers {
+    ways: Arc<RwLock<BTreeMap<Role, Transport>>>,
+    ratelimit_deadline: Duration,
+}
 
 impl Peers {
     /// Knows the ways to roles in other processes. Must be called where tasks
     /// can be spawned.
     pub(crate) fn remote(config: &Config, grpc: &grpc::Config) -> Self {
-        let peers = Self::default();
+        let ratelimit_deadline = Duration::from_millis(config.ratelimit_deadline_ms);
+        let peers = Self { ways: Arc::default(), ratelimit_deadline };
         for role in Role::ALL {
             let addresses = config.addresses(role);
             if !addresses.is_empty() {
@@ -90,13 +100,19 @@ impl Peers {
         peers
     }
 
+    /// How long whoever charges a limit waits for the answer before the limit's
+    /// outage policy decides: one bound for all callers.
+    pub fn ratelimit_deadline(&self) -> Duration {
+        self.ratelimit_deadline
+    }
+
     /// Sets the way to `role`.
     pub fn set(&self, role: Role, transport: Transport) {
-        self.0.write().insert(role, transport);
+        self.ways.write().insert(role, transport);
     }
 
     /// The way to `role`; one that answers UNAVAILABLE where none is known.
     pub fn get(&self, role: Role) -> Transport {
-        self.0.read().get(&role).cloned().unwrap_or_else(|| Transport::absent(role.name()))
+        self.ways.read().get(&role).cloned().unwrap_or_else(|| Transport::absent(role.name()))
     }
 }

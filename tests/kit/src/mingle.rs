@@ -33,6 +33,11 @@ const QUOTAS: &[&str] = &[
 /// More than any test does.
 const UNMET: &str = "1000000";
 
+/// What is counted together is not decided alone because a machine is busy. A
+/// test of an outage sets back what it is about.
+const PATIENCE: &[(&str, &str)] =
+    &[("MINGLE_PEERS__RATELIMIT_DEADLINE_MS", "5000"), ("MINGLE_RATELIMIT__TIMEOUT_MS", "2000")];
+
 /// How to start a [`Mingle`].
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -116,6 +121,7 @@ impl Builder {
             .env("MINGLE_PROBES__LISTEN", "127.0.0.1:0")
             .env("MINGLE_DATA__DIR", &data_dir)
             .envs(QUOTAS.iter().map(|key| (key, UNMET)))
+            .envs(PATIENCE.iter().copied())
             // On a busy machine no answer in time says nothing.
             .env("MINGLE_GATEWAY__CLASSES__AUTH__OUTAGE", "local")
             .envs(self.env)

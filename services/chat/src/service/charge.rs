@@ -40,7 +40,8 @@ pub(super) struct Charge {
 impl Charges {
     /// Charges at the ratelimit of `ctx`, or else by `terms`.
     pub fn new(ctx: &Context, terms: Terms) -> Self {
-        let limiter = Limiter::new(ctx.peers.get(Role::Ratelimit));
+        let limiter = Limiter::new(ctx.peers.get(Role::Ratelimit))
+            .with_deadline(ctx.peers.ratelimit_deadline());
         Self { limiter, policy: terms.of(LIMIT) }
     }
 

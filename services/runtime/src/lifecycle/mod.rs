@@ -21,7 +21,7 @@ use crate::{
     diagnostics::Diagnostics,
     grpc,
     health::Health,
-    peers::Peers,
+    peers::{self, Peers},
 };
 
 pub use process::Process;
@@ -58,13 +58,15 @@ impl Context {
     pub fn for_test(defaults: &[&str], overrides: &str) -> Self {
         let texts = [&[grpc::Config::DEFAULTS], defaults, &[overrides]].concat();
         let config = Config::load(&texts, None, Default::default()).expect("configuration");
+        let peers: peers::Config = config.read().expect("peers");
+        let grpc: grpc::Config = config.read().expect("grpc");
         let health = Health::new(tonic_health::server::HealthReporter::new());
         let node_id: Arc<str> = "test".into();
         let diagnostics = Diagnostics::new(node_id.clone(), &[], 0, health.clone());
         Self {
             role: Role::Chat,
             config,
-            peers: Peers::default(),
+            peers: Peers::remote(&peers, &grpc),
             health,
             diagnostics,
             node_id,

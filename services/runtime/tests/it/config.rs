@@ -4,6 +4,7 @@ use mingle_runtime::{
     config::{Config, Environment, Mode, Problems, Secret, Section},
     grpc,
     lifecycle::{DataConfig, ProcessConfig},
+    peers,
 };
 use serde::Deserialize;
 
@@ -132,4 +133,13 @@ fn production_is_declared_by_either_name() {
         assert_eq!(load(Environment::from_iter([(name, value)])).unwrap().mode(), Mode::Production);
     }
     assert!(load(Environment::from_iter([("MINGLE_ENV", "prod")])).is_err());
+}
+
+#[test]
+fn what_a_charge_waits_is_bounded() {
+    for (ms, is_good) in [("0", false), ("1", true), ("10000", true), ("10001", false)] {
+        let environment = Environment::from_iter([("MINGLE_PEERS__RATELIMIT_DEADLINE_MS", ms)]);
+        let read = load(environment).unwrap().read::<peers::Config>();
+        assert_eq!(read.is_ok(), is_good, "{ms}: {:?}", read.err());
+    }
 }
