@@ -287,7 +287,13 @@ impl Opened {
     /// Keeps `health` true about the servers, until `stop`.
     pub(crate) fn watch(&self, health: Health, stop: CancellationToken) {
         if let Some(redis) = self.redis.clone() {
-            tokio::spawn(vigil::watch(health, redis, self.bus.clone(), stop));
+            let gate = match &self.backends {
+                Some(Backends { database: Database::Postgres(postgres), .. }) => {
+                    Some(postgres.gate().clone())
+                }
+                _ => None,
+            };
+            tokio::spawn(vigil::watch(health, redis, (self.bus.clone(), gate), stop));
         }
     }
 

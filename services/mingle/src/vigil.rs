@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mingle_runtime::health::Health;
-use mingle_store::{bus::Merged, redis::Redis};
+use mingle_store::{bus::Merged, postgres::Gate, redis::Redis};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -31,12 +31,12 @@ impl Seen {
     }
 }
 
-/// Looks until `stop`. PostgreSQL is judged by the listening connection, which
-/// the server must keep alive by heartbeats.
+/// Looks until `stop`. PostgreSQL is judged by its gate, and by the listening
+/// connection, which the server must keep alive by heartbeats.
 pub(crate) async fn watch(
     health: Health,
     redis: Redis,
-    bus: Option<Arc<Merged>>,
+    (bus, gate): (Option<Arc<Merged>>, Option<Gate>),
     stop: CancellationToken,
 ) {
     let mut ticks = interval(EVERY);
@@ -51,7 +51,8 @@ pub(crate) async fn watch(
         let hears_redis = sources.is_none_or(|sources| sources.redis != Some(false));
         health.set_degraded(REDIS, commands.look(redis.is_connected() && hears_redis));
         let hears_rows = sources.is_none_or(|sources| sources.postgres != Some(false));
-        health.set_degraded(DATABASE, rows.look(hears_rows));
+        let answers = !gate.as_ref().is_some_and(Gate::is_away);
+        health.set_degraded(DATABASE, rows.look(hears_rows && answers));
     }
 }
 

@@ -18,7 +18,7 @@ use sqlx::{
 
 use crate::{
     Database, Result,
-    postgres::{Postgres, within},
+    postgres::{Gate, Postgres, within},
     sqlite::{Migrated, Migration},
 };
 
@@ -143,18 +143,16 @@ macro_rules! run {
             On::Sqlite(connection) => Ok($query.sqlite().$method(connection).await?.into()),
             On::PgPool(database) if database.is_pooled() => {
                 let (mut tx, terms) = (database.begin().await?, Terms::of(database));
-                let done =
-                    within(terms.answer, $query.postgres(terms).$method(&mut *tx)).await?.into();
-                within(terms.answer, tx.commit()).await?;
+                let done = terms.ask($query.postgres(&terms).$method(&mut *tx)).await?.into();
+                terms.ask(tx.commit()).await?;
                 Ok(done)
             }
             On::PgPool(database) => {
                 let (pool, terms) = (database.readers(), Terms::of(database));
-                within(terms.answer, $query.postgres(terms).$method(pool)).await.map(Into::into)
+                terms.ask($query.postgres(&terms).$method(pool)).await.map(Into::into)
             }
             On::Pg(connection, terms) => {
-                let done = $query.postgres(terms).$method(connection);
-                within(terms.answer, done).await.map(Into::into)
+                terms.ask($query.postgres(&terms).$method(connection)).await.map(Into::into)
             }
         }
     };
@@ -202,10 +200,12 @@ impl Query {
             }
             On::PgPool(database) => {
                 let terms = Terms::of(database);
-                bounded(terms.answer, self.postgres(terms).fetch(database.readers()))
+                let rows = self.postgres(&terms).fetch(database.readers());
+                bounded(terms, rows)
             }
             On::Pg(connection, terms) => {
-                bounded(terms.answer, self.postgres(terms).fetch(connection))
+                let rows = self.postgres(&terms).fetch(connection);
+                bounded(terms, rows)
             }
         }
     }
@@ -218,7 +218,7 @@ impl Query {
         })
     }
 
-    fn postgres(self, terms: Terms) -> Prepared<'static, Pg, PgArguments> {
+    fn postgres(self, terms: &Terms) -> Prepared<'static, Pg, PgArguments> {
         let prepared = sqlx::query(self.sql.postgres).persistent(terms.persistent);
         self.values.into_iter().fold(prepared, |prepared, value| match value {
             Value::Text(text) => prepared.bind(text),
@@ -235,16 +235,16 @@ fn gathered(rows: Result<Vec<Row>>) -> BoxStream<'static, Result<Row>> {
     }
 }
 
-/// The same rows, each within `bound` after the one before.
+/// The same rows, each asked for by itself.
 fn bounded<'c>(
-    bound: Duration,
+    terms: Terms,
     rows: BoxStream<'c, sqlx::Result<PgRow>>,
 ) -> BoxStream<'c, Result<Row>> {
-    let next = move |mut rows: BoxStream<'c, sqlx::Result<PgRow>>| async move {
-        let next = within(bound, async { rows.next().await.transpose() }).await.transpose()?;
-        Some((next.map(Into::into), rows))
+    let next = |(terms, mut rows): (Terms, BoxStream<'c, sqlx::Result<PgRow>>)| async move {
+        let next = terms.ask(async { rows.next().await.transpose() }).await.transpose()?;
+        Some((next.map(Into::into), (terms, rows)))
     };
-    futures::stream::unfold(rows, next).boxed()
+    futures::stream::unfold((terms, rows), next).boxed()
 }
 
 fn row<R: Into<Row>>(row: sqlx::Result<R>) -> Result<Row> {
@@ -252,17 +252,24 @@ fn row<R: Into<Row>>(row: sqlx::Result<R>) -> Result<Row> {
 }
 
 /// How PostgreSQL is asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     /// It answers within this time or not.
     answer: Duration,
+    /// Unless it is away.
+    gate: Gate,
     /// The session remembers the statement under a name.
     persistent: bool,
 }
 
 impl Terms {
     fn of(database: &Postgres) -> Self {
-        Self { answer: database.answer(), persistent: !database.is_pooled() }
+        let (answer, gate) = (database.answer(), database.gate().clone());
+        Self { answer, gate, persistent: !database.is_pooled() }
+    }
+
+    async fn ask<T>(&self, work: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+        self.gate.pass(within(self.answer, work)).await
     }
 }
 
@@ -299,7 +306,7 @@ impl<'c> From<&'c mut Tx> for On<'c> {
     fn from(tx: &'c mut Tx) -> Self {
         match tx {
             Tx::Sqlite(tx) => Self::Sqlite(tx),
-            Tx::Postgres(tx, terms) => Self::Pg(tx, *terms),
+            Tx::Postgres(tx, terms) => Self::Pg(tx, terms.clone()),
         }
     }
 }
@@ -318,7 +325,7 @@ impl Tx {
     pub async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => Ok(tx.commit().await?),
-            Self::Postgres(tx, terms) => within(terms.answer, tx.commit()).await,
+            Self::Postgres(tx, terms) => terms.ask(tx.commit()).await,
         }
     }
 }

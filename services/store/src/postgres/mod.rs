@@ -6,11 +6,12 @@
 //!
 //! | what happens | what a call gets |
 //! | --- | --- |
-//! | server away, refusing, starting, a standby, out of connections | `Unavailable` within [`Options::acquire`] |
+//! | server away, refusing, starting, a standby | the call that finds it: as below; those that wait: `Timeout` once it is known; then `Unavailable` at once, see [`Gate`] |
+//! | server out of connections | `Unavailable` within [`Options::acquire`] |
 //! | no connection free within [`Options::acquire`] | `Unavailable`; nothing was begun |
 //! | a connection breaks under a statement | `Unavailable`; after a COMMIT it is unknown whether it happened |
 //! | a statement runs for 9/10 of [`Options::answer`] | `Timeout`, cancelled by the server |
-//! | the server is frozen or out of reach | `Timeout` after [`Options::answer`]; what it has in its socket it executes when it wakes |
+//! | the server is frozen or out of reach | `Timeout` within three seconds, at most after [`Options::answer`]; what it has in its socket it executes when it wakes |
 //! | the host vanishes without a word and another takes its place | as away, until no connection has come back for acquire and answer together; then another pool |
 //! | a lock timeout | `Unavailable`; rolled back |
 //! | a unique constraint, a serialization failure, a deadlock | `Conflict`; rolled back |
@@ -22,11 +23,13 @@
 //! is the caller's knowledge.
 
 mod code;
+mod gate;
 mod migrate;
 mod options;
 mod pool;
 mod pools;
 
 pub(crate) use code::kind;
+pub use gate::Gate;
 pub use options::Options;
 pub use pool::{Postgres, within};

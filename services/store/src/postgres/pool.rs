@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, PgPool, Transaction,
+    AssertSqlSafe, Connection as _, PgPool, Transaction,
     pool::PoolConnectionMetadata,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    gate::{Gate, greet},
     options::{Options, Ways, check},
     pools::{Alive, Pools},
 };
@@ -32,6 +33,7 @@ pub struct Postgres {
     pub(super) options: Arc<Options>,
     pub(super) ways: Arc<Ways>,
     pools: Arc<Pools>,
+    gate: Gate,
 }
 
 impl Postgres {
@@ -58,7 +60,8 @@ impl Postgres {
         }
         let (options, ways) = (Arc::new(options), Arc::new(ways));
         let pools = Pools::start(&options, &ways);
-        Ok(Self { options, ways, pools })
+        let gate = Gate::start(ways.pooled.clone());
+        Ok(Self { options, ways, pools, gate })
     }
 
     /// The pool, for statements that only read, each in its own snapshot. They
@@ -89,6 +92,11 @@ impl Postgres {
     /// caller's own, with no bound on its statements.
     pub fn direct(&self) -> PgConnectOptions {
         self.ways.direct.clone()
+    }
+
+    /// Whether it is worth asking.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// How long a statement may take: the bound for [`within`].
@@ -128,11 +136,14 @@ impl Postgres {
         // know of, and the next statement would run in it, uncommitted.
         let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(sql)).await });
         let bound = self.options.acquire + self.options.answer;
-        match timeout(bound, begun).await {
-            Ok(Ok(begun)) => Ok(begun?),
-            Ok(Err(_)) => Err(Error::new(ErrorKind::Unavailable, "database transaction")),
-            Err(_) => Err(Error::new(ErrorKind::Timeout, "database transaction")),
-        }
+        let begun = async {
+            match timeout(bound, begun).await {
+                Ok(Ok(begun)) => Ok(begun?),
+                Ok(Err(_)) => Err(Error::new(ErrorKind::Unavailable, "database transaction")),
+                Err(_) => Err(Error::new(ErrorKind::Timeout, "database transaction")),
+            }
+        };
+        self.gate.pass(begun).await
     }
 }
 
@@ -145,21 +156,6 @@ pub async fn within<T>(bound: Duration, work: impl Future<Output = sqlx::Result<
     match timeout(bound, work).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(Error::new(ErrorKind::Timeout, "database answer")),
-    }
-}
-
-/// One connection, asked and closed.
-async fn greet(options: &PgConnectOptions, bound: Duration) -> Result<()> {
-    let greeting = async {
-        let mut session = options.connect().await?;
-        check(&mut session).await?;
-        // It has said what was asked: how it ends does not matter.
-        let _ = session.close().await;
-        Ok(())
-    };
-    match timeout(bound, greeting).await {
-        Ok(greeted) => greeted,
-        Err(_) => Err(Error::new(ErrorKind::Timeout, "database connection")),
     }
 }
 

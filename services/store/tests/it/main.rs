@@ -6,6 +6,7 @@ mod breaker;
 mod bus;
 mod commit;
 mod failover;
+mod gate;
 mod pooler;
 mod postgres;
 mod redis;

@@ -1,0 +1,92 @@
+//! Who asks a server that is away.
+
+use std::time::Duration;
+
+use mingle_store::{
+    ErrorKind,
+    postgres::{Options, Postgres, within},
+};
+use mingle_testkit::{self as kit, Fault, Proxy, eventually};
+use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
+use tokio::{
+    task::JoinSet,
+    time::{timeout, timeout_at},
+};
+
+const SOON: Duration = Duration::from_secs(60);
+/// Each call of a server away would last for this without a gate.
+const LONG: Duration = Duration::from_secs(300);
+
+async fn reached_by(url: &str) -> (Proxy, Postgres) {
+    let (_, place) = url.split_once('@').unwrap();
+    let (server, _) = place.split_once('/').unwrap();
+    let proxy = Proxy::to(server.parse().unwrap()).await;
+    let url = url.replace(server, &proxy.address().to_string());
+    let options = Options { max_connections: 4, acquire: LONG, answer: LONG, ..Options::new(url) };
+    let postgres = Postgres::connect(options).await.unwrap();
+    postgres.begin().await.unwrap();
+    (proxy, postgres)
+}
+
+async fn ask(postgres: &Postgres) -> mingle_store::Result<()> {
+    let mut tx = postgres.begin().await?;
+    let one = sqlx::query("select 1").execute(&mut *tx);
+    within(postgres.answer(), one).await?;
+    within(postgres.answer(), tx.commit()).await
+}
+
+#[tokio::test]
+async fn who_waits_for_a_server_that_went_away_is_told_and_the_next_at_once() {
+    let database = kit::Postgres::shared().await.database().await;
+    let (proxy, postgres) = reached_by(&database.url).await;
+    for fault in [Fault::Silent, Fault::Cut, Fault::NoAnswers] {
+        proxy.set(fault);
+        let mut callers = JoinSet::new();
+        for _ in 0..32 {
+            let postgres = postgres.clone();
+            callers.spawn(async move { postgres.begin().await.map(drop) });
+        }
+        for told in timeout(SOON, callers.join_all()).await.expect("all are told") {
+            let error = told.unwrap_err();
+            assert!(error.is_transient(), "{error:?}");
+        }
+        eventually(SOON, "it counts as away", async || postgres.gate().is_away()).await;
+        let connections = proxy.traffic().connections;
+        let end = tokio::time::Instant::now() + SOON;
+        for _ in 0..1_000 {
+            let told = timeout_at(end, ask(&postgres)).await.expect("at once");
+            assert_eq!(told.unwrap_err().kind(), ErrorKind::Unavailable, "{fault:?}");
+        }
+        let asked = proxy.traffic().connections - connections;
+        assert!(asked < 500, "the calls did not ask: {asked} connections");
+        proxy.set(Fault::None);
+        eventually(SOON, "it is back", async || ask(&postgres).await.is_ok()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_is_not_away() {
+    let server = kit::Postgres::start().await;
+    let database = server.database().await;
+    let options = Options { max_connections: 1, ..Options::new(&database.url) };
+    let postgres = Postgres::connect(options).await.unwrap();
+    let held = postgres.begin().await.unwrap();
+    let guest: PgConnectOptions = database.url.parse().unwrap();
+    let mut guests = Vec::new();
+    let refused = loop {
+        match guest.connect().await {
+            Ok(guest) => guests.push(guest),
+            Err(error) => break error,
+        }
+    };
+    assert!(refused.as_database_error().is_some_and(|e| e.code().as_deref() == Some("53300")));
+    // No place is free for longer than anybody trusts a server.
+    postgres.begin().await.unwrap_err();
+    assert!(server.server().log().matches("too many clients").count() > 1, "it was asked");
+    assert!(!postgres.gate().is_away());
+    drop(held);
+    ask(&postgres).await.unwrap();
+    for guest in guests {
+        guest.close().await.unwrap();
+    }
+}
