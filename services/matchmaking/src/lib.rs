@@ -20,7 +20,13 @@ pub use error::Error;
 use service::{
     Charges, Feed, Matcher, Rooms, RowClock, Service, Sweep, matcher::Parts, rooms::Limits,
 };
-use store::{Index, Tickets, memory::Memory, redis::RedisIndex, sql::SqlTickets};
+use store::{
+    Index, Tickets,
+    failover::FailoverIndex,
+    memory::Memory,
+    redis::RedisIndex,
+    sql::{SqlIndex, SqlTickets},
+};
 
 /// Binds the role: rows in the database, the index on Redis if there is one.
 /// In memory it is built from the rows before the first call is answered; on
@@ -43,7 +49,7 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
 pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<Matcher>, Config)> {
     let config: Config = ctx.config.read()?;
     let pools = config.pools();
-    let tickets: Arc<dyn Tickets> = Arc::new(SqlTickets::open(backends.database).await?);
+    let tickets: Arc<dyn Tickets> = Arc::new(SqlTickets::open(backends.database.clone()).await?);
     let feed = Feed::start(backends.bus, &ctx.tasks, ctx.stop.clone()).await?;
     let limits =
         Limits { call: Duration::from_millis(config.call_ms), max_rooms: config.max_rooms };
@@ -51,7 +57,11 @@ pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<
     clock.learn(&*tickets).await?;
     let rooms = Rooms::new(tickets.clone(), feed.clone(), clock.clone(), &limits, ctx);
     let index: Arc<dyn Index> = match backends.redis {
-        Some(redis) => Arc::new(RedisIndex::new(redis, &pools, clock.clone())),
+        Some(redis) => {
+            let redis = Arc::new(RedisIndex::new(redis, &pools, clock.clone()));
+            let rows = SqlIndex::new(backends.database, pools.clone(), clock.clone());
+            Arc::new(FailoverIndex::start(redis, Arc::new(rows), ctx.stop.clone()))
+        }
         None => Arc::new(Memory::new(&pools)),
     };
     let charges = Charges::new(ctx, config.limit);

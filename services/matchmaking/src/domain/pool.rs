@@ -135,6 +135,24 @@ impl Pool {
         self.compatible(one).binary_search(&other).is_ok()
     }
 
+    /// What every ticket of a bucket says; `None` for a bucket of another pool.
+    pub fn content(&self, bucket: Bucket) -> Option<Content> {
+        let (sides, _) = self.numbers.iter().find(|(_, known)| **known == bucket)?;
+        let mut content = Content::default();
+        for (attribute, side) in self.attributes.iter().zip(sides) {
+            if let Some(own) = attribute.values.get(usize::from(side.own)) {
+                content.attributes.insert(attribute.name.clone(), own.clone());
+            }
+            if side.wants != attribute.anything() {
+                let values = attribute.values.iter().enumerate();
+                let wanted = values.filter(|(at, _)| side.wants & (1 << at) != 0);
+                let wanted = wanted.map(|(_, value)| value.clone()).collect();
+                content.wants.insert(attribute.name.clone(), wanted);
+            }
+        }
+        Some(content)
+    }
+
     /// The bucket of `content`; `None` when it names attributes or values that
     /// the pool does not have (any more), or lacks a required one.
     pub fn bucket(&self, content: &Content) -> Option<Bucket> {

@@ -6,7 +6,8 @@
 //! leader that dies is followed when its lease is over; two who lead for a
 //! moment do the same work twice, of which every step is idempotent. When
 //! nobody can be found to lead, each process does for itself what needs the
-//! rows alone.
+//! rows alone. A process for which the index is away shares another lead, over
+//! the rows, with those who are as blind.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -30,6 +31,8 @@ use crate::{
 const DAY_MS: i64 = 86_400_000;
 /// Rows younger than this are left alone: their entry is on its way.
 const SETTLING_MS: i64 = 1_000;
+/// Proofs of life in the rows are taken over for so long.
+const PROOFS_MS: i64 = 3_000;
 /// Sweeps that a leader may miss before another leads.
 const MISSED: u32 = 3;
 
@@ -112,8 +115,9 @@ impl Sweep {
         }
         report("stats", self.matcher.recall().await);
         let lead = report("lease", self.matcher.index.lead(&self.holder, self.lease).await);
-        self.health.set_degraded("matchmaking-index", lead.is_none());
-        if std::mem::replace(&mut self.away, lead.is_none()) && lead.is_some() {
+        let away = lead.is_none() || self.matcher.index.is_degraded();
+        self.health.set_degraded("matchmaking-index", away);
+        if std::mem::replace(&mut self.away, away) && !away {
             self.back_at = Some(self.matcher.clock.now_ms());
         }
         match lead {
@@ -143,6 +147,7 @@ impl Sweep {
         if anew {
             self.compared.clear();
         }
+        report("proofs", self.adopt_proofs().await);
         let mut blind = false;
         for pool in self.pools() {
             let before = self.matcher.clock.now_ms() - SETTLING_MS;
@@ -216,6 +221,13 @@ impl Sweep {
             }
         }
         matcher.index.put(pool.name(), entries).await
+    }
+
+    /// Takes over the proofs of life of those that the index is away for.
+    async fn adopt_proofs(&self) -> Result<()> {
+        let now = self.matcher.clock.now_ms();
+        let proved = self.matcher.tickets.proved(now - PROOFS_MS, self.budget).await?;
+        if proved.is_empty() { Ok(()) } else { self.matcher.index.alive(&proved, now).await }
     }
 
     async fn leftovers(&self, pool: &Arc<Pool>) -> Result<()> {

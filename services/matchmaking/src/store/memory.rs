@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use mingle_store::Result;
+use mingle_store::{Result, failover::Probe};
 use parking_lot::Mutex;
 
 use super::{Index, Lead, Span};
@@ -23,6 +23,13 @@ impl Memory {
 
     fn with<T: Default>(&self, pool: &str, act: impl FnOnce(&mut Queue) -> T) -> T {
         self.queues.get(pool).map(|queue| act(&mut queue.lock())).unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Probe for Memory {
+    async fn probe(&self) -> Result<()> {
+        Ok(())
     }
 }
 

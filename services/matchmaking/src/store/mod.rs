@@ -2,6 +2,7 @@
 //! [`Index`], which proposes. A backend is a folder that implements one of the
 //! two; the conformance suite holds it to what is written here.
 
+pub mod failover;
 pub mod memory;
 pub mod redis;
 pub mod sql;
@@ -9,7 +10,7 @@ pub mod sql;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mingle_store::Result;
+use mingle_store::{Result, failover::Probe};
 
 use crate::domain::{Entry, Match, Position, Proposal, Ticket};
 
@@ -174,6 +175,10 @@ pub trait Tickets: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<(String, i64, i64)>>;
 
+    /// Waiting tickets whose owners were noted in the rows to be there since,
+    /// because no index took it; the newest are left out beyond `limit`.
+    async fn proved(&self, since_ms: i64, limit: u32) -> Result<Vec<String>>;
+
     /// Answers once the rows can be read: with the time now where processes
     /// share them whose clocks may differ, and `None` where one has them alone.
     async fn probe(&self) -> Result<Option<i64>>;
@@ -186,11 +191,16 @@ pub trait Tickets: Send + Sync + 'static {
 /// different users, oldest compatible first within the depth of one search,
 /// and has left the index. A pool it does not know is empty.
 #[async_trait]
-pub trait Index: Send + Sync + 'static {
+pub trait Index: Probe {
     /// Asks to lead the sweep for `ttl`, or to lead on. Of the processes that
     /// share an index one leads, mostly: whoever was paused may believe it
     /// still, so that all that a leader does must be right twice.
     async fn lead(&self, holder: &str, ttl: Duration) -> Result<Lead>;
+
+    /// True when another answered in its place whether this one leads.
+    fn is_degraded(&self) -> bool {
+        false
+    }
 
     /// Adds an entry, or takes over its newer facts, and proposes a partner.
     async fn enqueue(&self, pool: &str, entry: Entry, now_ms: i64) -> Result<Option<Proposal>>;

@@ -20,6 +20,7 @@ mod plans;
 mod queue;
 mod redis;
 mod restart;
+mod rows_index;
 mod through;
 mod tickets;
 mod watch;

@@ -288,6 +288,10 @@ impl Tickets for Through {
         self.rows.recent_waits(pool, since_ms, limit).await
     }
 
+    async fn proved(&self, since_ms: i64, limit: u32) -> Result<Vec<String>> {
+        self.rows.proved(since_ms, limit).await
+    }
+
     async fn probe(&self) -> Result<Option<i64>> {
         self.rows.probe().await
     }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use mingle_store::{
     Error, ErrorKind, Result,
     clock::Clock,
+    failover::Probe,
     redis::{Arg, Call, Generation, Redis},
 };
 use tokio::sync::watch;
@@ -86,6 +87,14 @@ impl RedisIndex {
         let [to, last, found @ ..] = answer.as_slice() else { return Err(entry::corrupt()) };
         let last = Some(last).filter(|it| !it.is_empty()).map(|it| entry::read_position(it));
         Ok((to.clone(), last.transpose()?, entry::proposals(&place.pool, found)?))
+    }
+}
+
+#[async_trait]
+impl Probe for RedisIndex {
+    async fn probe(&self) -> Result<()> {
+        let key = self.redis.key("mm", &format!("1:{}:probe", self.generation()?));
+        self.redis.run::<u64>(&scripts::LEN, &[key], &[]).await.map(drop)
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn liveness_text(liveness: Liveness) -> &'static str {
     }
 }
 
-fn liveness(text: &str) -> Result<Liveness> {
+pub(super) fn liveness(text: &str) -> Result<Liveness> {
     match text {
         "presence" => Ok(Liveness::Presence),
         "lease" => Ok(Liveness::Lease),

@@ -25,11 +25,21 @@ const MIGRATIONS: Migrations = Migrations {
             version: 2,
             sql: include_str!("../../../migrations/sqlite/0002_retention.sql"),
         },
+        Migration {
+            version: 3,
+            sql: include_str!("../../../migrations/sqlite/0003_without_index.sql"),
+        },
     ],
-    postgres: &[Migration {
-        version: 1,
-        sql: include_str!("../../../migrations/postgres/0001_tickets.sql"),
-    }],
+    postgres: &[
+        Migration {
+            version: 1,
+            sql: include_str!("../../../migrations/postgres/0001_tickets.sql"),
+        },
+        Migration {
+            version: 2,
+            sql: include_str!("../../../migrations/postgres/0002_without_index.sql"),
+        },
+    ],
 };
 const STANDING: Sql = sql!("standing");
 const PARTNERS: Sql = sql!("partners");
@@ -38,6 +48,7 @@ const OVERDUE: Sql = sql!("overdue");
 const ROOMLESS: Sql = sql!("roomless");
 const ENDED: Sql = sql!("ended");
 const UNTOLD: Sql = sql!("untold");
+const PROVED: Sql = sql!("proved");
 const PROBE: Sql = sql!("probe");
 const RECENT_WAITS: Sql = sql!("recent_waits");
 
@@ -200,6 +211,10 @@ impl Tickets for SqlTickets {
             Ok((row.get("match_id")?, row.get("ended_at")?, row.get("waited")?))
         };
         found.iter().rev().map(wait).collect()
+    }
+
+    async fn proved(&self, since_ms: i64, limit: u32) -> Result<Vec<String>> {
+        ids(&PROVED.bind(since_ms).bind(limit).all(&self.database).await?)
     }
 
     async fn probe(&self) -> Result<Option<i64>> {

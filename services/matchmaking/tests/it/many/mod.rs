@@ -8,6 +8,7 @@ mod lead;
 mod outcomes;
 mod owners;
 mod rivals;
+mod without;
 
 use std::{sync::Arc, time::Duration};
 
@@ -75,6 +76,16 @@ impl Site {
 
     /// The same, on a machine whose clock differs.
     pub(crate) async fn instance_by(&self, overrides: &str, clock: Arc<dyn Clock>) -> Instance {
+        self.instance_over(&self.redis.url(), overrides, clock).await
+    }
+
+    /// The same, with its own way to Redis.
+    pub(crate) async fn instance_over(
+        &self,
+        redis: &str,
+        overrides: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Instance {
         let threads =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = threads.unwrap();
@@ -83,7 +94,7 @@ impl Site {
         ctx.peers.set(Role::Chat, Transport::local(chat));
         let presence = Routes::new(PresenceServiceServer::new(self.presence.clone()));
         ctx.peers.set(Role::Presence, Transport::local(presence));
-        let (url, options) = (self.database.url.clone(), redis::Options::new(self.redis.url()));
+        let (url, options) = (self.database.url.clone(), redis::Options::new(redis));
         let own = ctx.clone();
         let bound = runtime.spawn(async move {
             let stop = CancellationToken::new();

@@ -10,6 +10,7 @@ use mingle_matchmaking::{
 use mingle_store::{
     Result,
     clock::{Clock as _, ManualClock},
+    failover::Probe,
 };
 use mingle_testkit::Redis as Server;
 
@@ -23,6 +24,13 @@ impl Timed {
     fn at(&self, now_ms: i64) -> &RedisIndex {
         self.clock.advance(now_ms - self.clock.now_ms());
         &self.index
+    }
+}
+
+#[async_trait]
+impl Probe for Timed {
+    async fn probe(&self) -> Result<()> {
+        self.index.probe().await
     }
 }
 
