@@ -247,7 +247,8 @@ impl Sweep {
     async fn look_for_owners(&self, pool: &Pool) -> Result<bool> {
         let now = self.matcher.clock.now_ms();
         let spared = |back_at| (back_at..back_at + pool.rules().lease_ms).contains(&now);
-        if self.back_at.is_some_and(spared) {
+        // It may come back in the middle of a sweep.
+        if self.away || self.back_at.is_some_and(spared) {
             return Ok(true);
         }
         let silent = self.matcher.index.silent(pool.name(), now, self.budget as usize).await?;
