@@ -46,7 +46,8 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .fallback(page::serve)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(limit);
-    let mut router = throttle::guard(router, &gateway);
+    let mark = middleware::map_response_with_state(gateway.clone(), status::mark);
+    let mut router = throttle::guard(router, &gateway).layer(mark);
     if telemetry::is_exporting() {
         router = router.layer(middleware::from_fn(trace::trace));
     }

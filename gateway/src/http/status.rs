@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
+use mingle_runtime::grpc::degraded::{self, DEGRADED};
 use serde::Serialize;
 
 use super::body::Reply;
@@ -55,6 +56,14 @@ pub(super) async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
     };
     let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Reply(health)).into_response()
+}
+
+/// Marks what is answered while the process is degraded.
+pub(super) async fn mark(State(gateway): State<Arc<Gateway>>, mut response: Response) -> Response {
+    if let Some(mark) = degraded::mark(&gateway.ctx.health.degraded().borrow()) {
+        response.headers_mut().insert(DEGRADED, mark);
+    }
+    response
 }
 
 /// `GET /livez`: the process answers.

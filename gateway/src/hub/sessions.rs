@@ -20,7 +20,6 @@ use mingle_proto::{
 use mingle_runtime::{
     Context, Role,
     grpc::Transport,
-    health::Health,
     status::{Kind, short},
 };
 use parking_lot::Mutex;
@@ -43,7 +42,6 @@ const ATTEMPTS: usize = 8;
 const MAX_UNHEARD: usize = 10_000;
 /// Of them, those that are told again with one renewal.
 const MAX_AT_ONCE: usize = 100;
-const DEGRADED: &str = "presence";
 
 /// A socket that holds a session, or is about to.
 struct Held {
@@ -59,7 +57,6 @@ pub(crate) struct Sessions {
     sockets: Arc<Sockets>,
     held: DashMap<Arc<str>, Vec<Held>>,
     unheard: Mutex<Vec<pr::DisconnectRequest>>,
-    health: Health,
     /// Something is held that presence may not know of.
     unregistered: AtomicBool,
 }
@@ -80,7 +77,6 @@ impl Sessions {
             sockets,
             held: DashMap::new(),
             unheard: Mutex::default(),
-            health: ctx.health.clone(),
             unregistered: AtomicBool::new(true),
         }
     }
@@ -237,7 +233,6 @@ impl Sessions {
                 () = ctx.stop.cancelled() => return,
             }
             let outcome = self.renew().await;
-            self.health.set_degraded(DEGRADED, outcome.is_err());
             match outcome {
                 Ok(Some(every)) if every != tick.period() => {
                     tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);

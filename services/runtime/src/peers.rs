@@ -12,6 +12,7 @@ use crate::{
         self, Transport,
         remote::{Address, Remote},
     },
+    health::Health,
 };
 
 /// Nobody waits longer for a count that can be done without.
@@ -85,16 +86,18 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Knows the ways to roles in other processes. Must be called where tasks
+    /// Knows the ways to roles in other processes; `health` shows those that
+    /// answer degraded. Must be called where tasks
     /// can be spawned.
-    pub(crate) fn remote(config: &Config, grpc: &grpc::Config) -> Self {
+    pub(crate) fn remote(config: &Config, grpc: &grpc::Config, health: &Health) -> Self {
         let ratelimit_deadline = Duration::from_millis(config.ratelimit_deadline_ms);
         let peers = Self { ways: Arc::default(), ratelimit_deadline };
         for role in Role::ALL {
             let addresses = config.addresses(role);
             if !addresses.is_empty() {
                 let remote = Remote::new(role.name(), addresses);
-                peers.set(role, Transport::remote(remote, &grpc.internal_token));
+                let way = Transport::remote(remote, &grpc.internal_token);
+                peers.set(role, way.watched(role.name(), health.clone()));
             }
         }
         peers

@@ -1,6 +1,6 @@
 //! The gRPC stacks: what surrounds each call, on either side.
 //!
-//! Server, outermost first: [`trace`] → metrics → [`shed`] → [`deadline`] →
+//! Server, outermost first: [`trace`] → metrics → [`degraded`] → [`shed`] → [`deadline`] →
 //! [`auth`] → service, with [`age`] around streams. Client: trace → deadline →
 //! token, then the way to the role: the server stack of this process, or
 //! [`remote`].
@@ -9,6 +9,7 @@ pub mod age;
 pub mod auth;
 mod config;
 pub mod deadline;
+pub mod degraded;
 pub mod methods;
 pub mod remote;
 pub mod server;

@@ -1,7 +1,8 @@
 //! The server stack, the same for callers in this process and from outside.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, future::Future, sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::{Layer, Service, ServiceExt as _, util::BoxCloneSyncService};
@@ -11,10 +12,11 @@ use super::{
     age::Age,
     auth::Auth,
     deadline::Deadline,
+    degraded::Mark,
     shed::{Bounds, Shed},
     trace::Trace,
 };
-use crate::config::Secret;
+use crate::{config::Secret, health::Health};
 
 /// The layers around every service of a process.
 #[derive(Clone)]
@@ -25,6 +27,7 @@ pub struct Stack {
     max_stream_age: Duration,
     token: Arc<Secret>,
     drain: CancellationToken,
+    degraded: Option<watch::Receiver<BTreeSet<String>>>,
 }
 
 /// A service with the stack around it.
@@ -40,7 +43,13 @@ impl Stack {
             max_stream_age: Duration::from_millis(config.max_stream_age_ms),
             token: Arc::new(config.internal_token.clone()),
             drain,
+            degraded: None,
         }
+    }
+
+    /// The same stack; replies are marked while `health` is degraded.
+    pub fn marked(self, health: &Health) -> Self {
+        Self { degraded: Some(health.degraded()), ..self }
     }
 
     /// The same stack for a role that drains by itself.
@@ -73,7 +82,8 @@ where
         let drain = self.drain.clone();
         let age = Age { inner: deadline, max: self.max_stream_age, drain };
         let shed = Shed { inner: age, bounds: self.bounds.clone() };
-        BoxCloneSyncService::new(Trace(shed))
+        let mark = Mark { inner: shed, states: self.degraded.clone() };
+        BoxCloneSyncService::new(Trace(mark))
     }
 }
 

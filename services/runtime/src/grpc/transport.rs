@@ -15,12 +15,15 @@ use tonic::service::Routes;
 use tower::{Service, util::BoxCloneSyncService};
 
 use super::{
-    Config, Request, Response, Stack, auth, methods,
+    Config, Request, Response, Stack, auth,
+    degraded::Standing,
+    methods,
     remote::{AFFINITY, Remote},
     server, trace,
 };
 use crate::{
     config::{Secret, Section as _},
+    health::Health,
     status::{self, Kind},
     telemetry,
 };
@@ -41,6 +44,7 @@ pub struct Transport {
     way: BoxCloneSyncService<Request, Response, Infallible>,
     bearer: Option<HeaderValue>,
     affinity: Option<HeaderValue>,
+    standing: Option<Standing>,
 }
 
 impl Transport {
@@ -50,6 +54,7 @@ impl Transport {
             way: server::guard(stack, routes),
             bearer: auth::bearer(stack.token()),
             affinity: None,
+            standing: None,
         }
     }
 
@@ -63,7 +68,17 @@ impl Transport {
 
     /// To services in other processes; see [`Remote`]. Presents `token`.
     pub fn remote(remote: Remote, token: &Secret) -> Self {
-        Self { way: BoxCloneSyncService::new(remote), bearer: auth::bearer(token), affinity: None }
+        Self {
+            way: BoxCloneSyncService::new(remote),
+            bearer: auth::bearer(token),
+            affinity: None,
+            standing: None,
+        }
+    }
+
+    /// The same way; `health` shows as degraded what the role answers as such.
+    pub(crate) fn watched(self, role: &'static str, health: Health) -> Self {
+        Self { standing: Some(Standing::new(role, health)), ..self }
     }
 
     /// The same way for calls about one thing, such as a room: of several
@@ -85,6 +100,7 @@ impl Transport {
             way: BoxCloneSyncService::new(tower::service_fn(refuse)),
             bearer: None,
             affinity: None,
+            standing: None,
         }
     }
 }
@@ -117,8 +133,15 @@ impl Transport {
         if let Some(affinity) = &self.affinity {
             request.headers_mut().insert(AFFINITY, affinity.clone());
         }
+        let path = request.uri().path().to_owned();
+        let standing = self.standing.clone();
+        let observe = move |response| match standing {
+            Some(standing) => standing.observe(&path, response),
+            None => response,
+        };
         if methods::is_streaming(request.uri().path()) {
-            return self.way.call(request);
+            let call = self.way.call(request);
+            return Box::pin(async move { call.await.map(observe) });
         }
         let asked = super::deadline::timeout(request.headers());
         if asked.is_none() {
@@ -127,10 +150,11 @@ impl Transport {
         let patience = asked.unwrap_or(DEFAULT_DEADLINE) + SLACK;
         let call = self.way.call(request);
         Box::pin(async move {
-            tokio::time::timeout(patience, call).await.unwrap_or_else(|_| {
+            let answer = tokio::time::timeout(patience, call).await.unwrap_or_else(|_| {
                 let message = "no answer by the deadline; the outcome is unknown";
                 Ok(status::refuse(Kind::Timeout, Reason::Deadline, message).into_http())
-            })
+            });
+            answer.map(observe)
         })
     }
 }

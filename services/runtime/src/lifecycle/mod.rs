@@ -66,7 +66,7 @@ impl Context {
         Self {
             role: Role::Chat,
             config,
-            peers: Peers::remote(&peers, &grpc),
+            peers: Peers::remote(&peers, &grpc, &health),
             health,
             diagnostics,
             node_id,

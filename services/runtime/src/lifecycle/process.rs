@@ -86,7 +86,7 @@ impl Process {
         let node_id: Arc<str> = node_id.into();
         let diagnostics = Diagnostics::new(node_id.clone(), roles, started_ms, health.clone());
         let closing = CancellationToken::new();
-        let peers = Peers::remote(&peers, &grpc);
+        let peers = Peers::remote(&peers, &grpc, &health);
         let context = |role: &Role| Context {
             role: *role,
             config: config.clone(),
@@ -99,7 +99,7 @@ impl Process {
         };
         let contexts = roles.iter().map(|role| (*role, context(role))).collect();
         Ok(Self {
-            stack: Stack::new(&grpc, closing.clone()),
+            stack: Stack::new(&grpc, closing.clone()).marked(&health),
             reporter,
             mode: config.mode(),
             roles: contexts,

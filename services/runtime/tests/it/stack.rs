@@ -9,7 +9,7 @@ use mingle_proto::{
 };
 use mingle_runtime::{
     Context,
-    grpc::{Config, Stack, Transport},
+    grpc::{Config, Stack, Transport, degraded::DEGRADED},
     status::{Described, Kind, refuse},
 };
 use tokio::sync::Semaphore;
@@ -161,4 +161,26 @@ async fn an_absent_role_is_unavailable() {
     let status = client.count(pb::CountRequest {}).await.unwrap_err();
     let described = Described::from(&status);
     assert_eq!((described.kind, described.reason.as_str()), (Kind::Unavailable, "UNAVAILABLE"));
+}
+
+#[tokio::test]
+async fn replies_are_marked_while_the_process_is_degraded() {
+    let context = Context::for_test(&[], "");
+    let mut fixture = Fixture::new("");
+    fixture.stack = fixture.stack.clone().marked(&context.health);
+    fixture.permits.add_permits(10);
+    let mark = async || {
+        let reply = fixture.client().count(pb::CountRequest {}).await.unwrap();
+        reply.metadata().get(DEGRADED).map(|mark| mark.to_str().unwrap().to_owned())
+    };
+    assert_eq!(mark().await, None);
+    context.health.set_degraded("redis", true);
+    context.health.set_degraded("index", true);
+    assert_eq!(mark().await.as_deref(), Some("index,redis"));
+    // A refusal too.
+    let refused = fixture.client().get(pb::GetRequest::default()).await.unwrap_err();
+    assert_eq!(refused.metadata().get(DEGRADED).unwrap(), "index,redis");
+    context.health.set_degraded("redis", false);
+    context.health.set_degraded("index", false);
+    assert_eq!(mark().await, None);
 }
