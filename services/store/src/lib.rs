@@ -12,6 +12,7 @@
 //! - [`breaker`], [`failover`]: a primary, a secondary, and the decision
 //!   between them.
 
+mod backoff;
 pub mod breaker;
 pub mod bus;
 pub mod clock;

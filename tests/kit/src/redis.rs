@@ -72,6 +72,12 @@ impl Redis {
         }
     }
 
+    /// The port of 127.0.0.1, the same after every restart.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The process behind it.
     #[must_use]
     pub fn server(&self) -> &Server {
@@ -130,16 +136,27 @@ impl Redis {
         self.run().await;
     }
 
-    async fn run(&self) {
+    /// Starts the process after [`Redis::kill`] and waits for nothing: it may
+    /// still read its data.
+    pub fn begin(&self) {
         self.server.start("redis-server".as_ref(), &self.arguments);
+    }
+
+    async fn run(&self) {
+        self.begin();
         eventually(READY, "redis-server to answer", async || {
             self.try_cli(&["PING"]).is_some_and(|answer| answer == "PONG")
         })
         .await;
     }
 
-    /// `None` when the server cannot be reached.
-    fn try_cli(&self, command: &[&str]) -> Option<String> {
+    /// The same as [`Redis::cli`]; `None` when the server cannot be reached.
+    ///
+    /// # Panics
+    ///
+    /// When `redis-cli` is not installed.
+    #[must_use]
+    pub fn try_cli(&self, command: &[&str]) -> Option<String> {
         let mut cli = Command::new("redis-cli");
         cli.args(["-h", "127.0.0.1", "-p"]).arg(self.port.to_string()).args(command);
         if let Some(password) = &self.password {

@@ -14,7 +14,7 @@ use super::{
     manager::Manager,
     options::Options,
     script::{Arg, Call, Script, Stamp},
-    slot::Slot,
+    slot::{FIRST, Slot},
 };
 use crate::{Error, ErrorKind, Result, clock::Clock};
 
@@ -47,13 +47,13 @@ struct Shared {
 }
 
 impl Redis {
-    /// Begins to connect and returns; that the server is away is no error, the
-    /// connections are there when it comes. After `stop` lost connections are
+    /// Begins to connect, and returns when there is a connection, when the first
+    /// attempt at one has failed, or after a second; that the server is away is
+    /// no error, the connections are there when it comes. After `stop` lost connections are
     /// not replaced; those that are there serve on.
     ///
     /// **Errors**: Unsupported with [`OptionsError`](super::OptionsError) as
     /// source when the URL or a file cannot be used.
-    #[expect(clippy::unused_async, reason = "must be called where tasks can be spawned")]
     pub async fn start(options: Options, stop: CancellationToken) -> Result<Self> {
         // Whoever came first has installed one, and there is but one to install.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -71,6 +71,9 @@ impl Redis {
         for slot in slots {
             tokio::spawn(slot.keep(pool.clone(), stop.clone()));
         }
+        let first = Instant::now() + FIRST;
+        // Without one the process begins all the same.
+        let _ = tokio::join!(commands.link(first), values.link(first));
         let _keepers = stop.drop_guard();
         let shared = Shared { client, prefix, commands, values, fence, _keepers };
         Ok(Self { shared: Arc::new(shared), timeout, clock: None })
@@ -183,6 +186,11 @@ impl Redis {
     /// True when commands have a connection.
     pub fn is_connected(&self) -> bool {
         self.shared.commands.is_live()
+    }
+
+    /// Waits until commands have a connection. Cancel safe.
+    pub async fn connected(&self) {
+        self.shared.commands.live().await;
     }
 
     /// For connections of one's own: subscriptions and blocking commands.

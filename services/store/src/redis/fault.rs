@@ -1,6 +1,6 @@
 //! What a server's refusals mean for a caller.
 
-use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
+use redis::{ErrorKind as Kind, RedisError, ServerError, ServerErrorKind as Server};
 
 use crate::{Error, ErrorKind};
 
@@ -11,8 +11,9 @@ pub(super) enum Verdict {
     Answers,
     /// It said nothing in time.
     Silent,
-    /// It is closed, or leads to a server that does not take our writes any
-    /// more: the next connection may lead to one that does.
+    /// It is closed, or leads to a server that is not what it was: one that
+    /// follows another, or reads its data anew. The next connection may lead to
+    /// one that serves, and is compared with the fence.
     Lost,
 }
 
@@ -20,8 +21,8 @@ pub(super) fn verdict(error: &RedisError) -> Verdict {
     if error.is_timeout() {
         return Verdict::Silent;
     }
-    match code(error).as_deref() {
-        Some("READONLY" | "NOAUTH" | "WRONGPASS") => Verdict::Lost,
+    match said(error).as_ref().map(ServerError::code) {
+        Some("READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH" | "WRONGPASS") => Verdict::Lost,
         Some(_) => Verdict::Answers,
         // Other errors of I/O than a timeout leave nothing to go on with.
         None if error.is_unrecoverable_error() || error.is_io_error() => Verdict::Lost,
@@ -29,10 +30,17 @@ pub(super) fn verdict(error: &RedisError) -> Verdict {
     }
 }
 
-/// The word that a server's error begins with.
-fn code(error: &RedisError) -> Option<String> {
+/// What the server said, of a pipeline the first refusal. An error is a word in
+/// capitals and a text.
+fn said(error: &RedisError) -> Option<ServerError> {
     let errors = error.clone().into_server_errors()?;
-    errors.first().map(|(_, error)| error.code().to_owned())
+    errors.first().map(|(_, error)| error.clone())
+}
+
+/// The same for a refusal that passes.
+pub(super) fn refusal_of_server(error: &RedisError) -> Option<String> {
+    let said = said(error)?;
+    (refusal(&said).0 == ErrorKind::Unavailable).then(|| said.code().to_owned())
 }
 
 /// True when the script must be sent with its text.
@@ -44,8 +52,8 @@ pub(super) fn error(error: RedisError) -> Error {
     if error.is_timeout() {
         return Error::with_source(ErrorKind::Timeout, "redis call", error);
     }
-    if let Some(code) = code(&error) {
-        let (kind, what) = refusal(&code);
+    if let Some(said) = said(&error) {
+        let (kind, what) = refusal(&said);
         return Error::with_source(kind, what, error);
     }
     let (kind, what) = match error.kind() {
@@ -56,13 +64,18 @@ pub(super) fn error(error: RedisError) -> Error {
     Error::with_source(kind, what, error)
 }
 
-fn refusal(code: &str) -> (ErrorKind, &'static str) {
-    match code {
+fn refusal(said: &ServerError) -> (ErrorKind, &'static str) {
+    match said.code() {
         "LATE" => (ErrorKind::Unavailable, "redis script: late, it did nothing"),
         "WRONGTYPE" => (ErrorKind::Corrupt, "redis value"),
         "LOADING" | "READONLY" | "OOM" | "MASTERDOWN" | "TRYAGAIN" | "BUSY" | "MISCONF"
-        | "NOREPLICAS" | "CLUSTERDOWN" | "NOAUTH" | "WRONGPASS" | "UNBLOCKED" => {
+        | "NOREPLICAS" | "CLUSTERDOWN" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "UNBLOCKED" => {
             (ErrorKind::Unavailable, "redis server refuses")
+        }
+        // "max number of clients reached", and what hosted servers say of the
+        // requests of a day.
+        "ERR" if said.details().is_some_and(|detail| detail.starts_with("max ")) => {
+            (ErrorKind::Unavailable, "redis server is at its limit")
         }
         _ => (ErrorKind::Unsupported, "redis server error"),
     }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use redis::{RedisResult, aio::MultiplexedConnection};
+use redis::{Pipeline, RedisResult, aio::MultiplexedConnection};
+use tokio::sync::watch;
+use tracing::info;
 
 use super::client::key;
 
@@ -31,20 +33,60 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Compares on a connection whose INFO answered `info`.
-pub(super) async fn compare(
-    connection: &mut MultiplexedConnection,
-    prefix: &str,
-    info: &str,
-) -> RedisResult<Generation> {
-    let mut cmd = redis::cmd("EVAL");
-    cmd.arg(COMPARE).arg(1).arg(key(prefix, "fence", None));
-    cmd.arg(run_id(info)).arg(Generation::random());
-    cmd.query_async(connection).await.map(Generation)
+/// The generation that this process goes by.
+pub(super) struct Fence {
+    key: String,
+    /// `host:port`, for the log.
+    server: String,
+    held: watch::Sender<Option<Generation>>,
 }
 
-/// A server that does not tell its run id can only be told by the key's
-/// absence: then all are the same.
-fn run_id(info: &str) -> &str {
+impl Fence {
+    pub(super) fn new(prefix: &str, server: String) -> Self {
+        Self { key: key(prefix, "fence", None), server, held: watch::Sender::new(None) }
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Option<Generation>> {
+        self.held.subscribe()
+    }
+
+    /// Compares on a connection to the server of this run id. It writes: a
+    /// server that refuses writes refuses this.
+    pub(super) async fn compare(
+        &self,
+        connection: &mut MultiplexedConnection,
+        run_id: &str,
+    ) -> RedisResult<()> {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(COMPARE).arg(1).arg(&self.key).arg(run_id).arg(Generation::random());
+        let generation = cmd.query_async(connection).await?;
+        self.hold(generation);
+        Ok(())
+    }
+
+    /// A write, and the generation that is there: `None` when the data was
+    /// taken away.
+    pub(super) fn pulse(&self, pipe: &mut Pipeline) {
+        pipe.cmd("HSET").arg(&self.key).arg("pulse").arg(1).ignore();
+        pipe.cmd("HGET").arg(&self.key).arg("generation");
+    }
+
+    /// Goes by what is there.
+    pub(super) fn hold(&self, generation: String) {
+        let generation = Generation(generation);
+        self.held.send_if_modified(|held| {
+            let new = held.as_ref() != Some(&generation);
+            if new {
+                info!(server = self.server, %generation, "redis data of this generation");
+                *held = Some(generation);
+            }
+            new
+        });
+    }
+}
+
+/// What INFO told. A server that does not tell its run id can only be told by
+/// the key's absence: then all are the same.
+pub(super) fn run_id(info: &str) -> &str {
     info.lines().find_map(|line| line.strip_prefix("run_id:")).map_or("unknown", str::trim)
 }

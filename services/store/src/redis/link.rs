@@ -1,14 +1,19 @@
 //! One connection, and what is known about it.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use parking_lot::Mutex;
-use redis::{FromRedisValue, RedisResult, Value, aio::MultiplexedConnection};
+use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use super::fence::Fence;
 
 /// Silences in a row after which a server is taken for frozen.
 const SILENCES: u32 = 3;
@@ -25,6 +30,9 @@ pub(super) struct Link {
     served: AtomicBool,
     clock: Mutex<Offset>,
     begin: Instant,
+    fence: Arc<Fence>,
+    /// Of the server's process.
+    run_id: String,
 }
 
 /// How far the server's clock is ahead of the time since the link's begin: at
@@ -56,8 +64,14 @@ impl Offset {
 }
 
 impl Link {
-    /// A connection whose server's clock showed `time` between `sent` and now.
-    pub(super) fn new(connection: MultiplexedConnection, sent: Instant, time: (i64, i64)) -> Self {
+    /// A connection to the server of this run id, whose clock showed `time`
+    /// between `sent` and now.
+    pub(super) fn new(
+        connection: MultiplexedConnection,
+        (sent, time): (Instant, (i64, i64)),
+        fence: Arc<Fence>,
+        run_id: &str,
+    ) -> Self {
         let received = us(sent.elapsed());
         Self {
             connection,
@@ -66,6 +80,8 @@ impl Link {
             served: AtomicBool::new(false),
             clock: Mutex::new(Offset::measured(microseconds(time), 0, received)),
             begin: sent,
+            fence,
+            run_id: run_id.to_owned(),
         }
     }
 
@@ -83,17 +99,34 @@ impl Link {
         (us(deadline.saturating_duration_since(self.begin)) + low).div_euclid(1_000)
     }
 
-    /// Asks the server for its time.
+    /// Compares the server with what its data was written by, see the fence.
+    pub(super) async fn compare(&self, timeout: Duration) -> RedisResult<()> {
+        self.fence.compare(&mut self.patient(timeout), &self.run_id).await
+    }
+
+    /// Asks the server for its time, writes, and looks whether its data is
+    /// still the same: one that was emptied under us begins a new generation.
     pub(super) async fn beat(&self, timeout: Duration) -> RedisResult<()> {
         let sent = Instant::now();
         let mut connection = self.patient(timeout);
-        let answer: Value = redis::cmd("TIME").query_async(&mut connection).await?;
-        let server = microseconds(FromRedisValue::from_redis_value(answer)?);
+        let mut pipe = redis::pipe();
+        pipe.cmd("TIME");
+        self.fence.pulse(&mut pipe);
+        let (time, generation): (_, Option<String>) = pipe.query_async(&mut connection).await?;
+        let server = microseconds(time);
         let sent = us(sent.saturating_duration_since(self.begin));
         let measured = Offset::measured(server, sent, us(self.begin.elapsed()));
-        let mut clock = self.clock.lock();
-        *clock = clock.or(measured);
-        Ok(())
+        {
+            let mut clock = self.clock.lock();
+            *clock = clock.or(measured);
+        }
+        match generation {
+            Some(generation) => {
+                self.fence.hold(generation);
+                Ok(())
+            }
+            None => self.compare(timeout).await,
+        }
     }
 
     /// It answered.

@@ -13,44 +13,26 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
-    fence::{self, Generation},
+    fence::{Fence, Generation, run_id},
     link::Link,
     slot::Slot,
 };
+use crate::backoff::Backoff;
 
 /// What connecting may take: name, TCP, TLS, AUTH, fence.
 const CONNECT: Duration = Duration::from_secs(2);
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-const LAST_BACKOFF: Duration = Duration::from_secs(1);
-
-/// Waits between attempts: doubling from 50 ms to 1 s, each between the half
-/// and the whole of it.
-pub(super) struct Backoff(Duration);
-
-impl Backoff {
-    pub(super) fn new() -> Self {
-        Self(FIRST_BACKOFF)
-    }
-
-    pub(super) fn next(&mut self) -> Duration {
-        let whole = self.0;
-        self.0 = LAST_BACKOFF.min(whole * 2);
-        whole.mul_f64(rand::random_range(0.5..=1.0))
-    }
-}
 
 /// Makes connections that have passed the fence.
 pub(super) struct Manager {
     connections: RedisConnectionManager,
     /// `host:port`, for the log.
     server: String,
-    prefix: String,
     timeout: Duration,
     slots: Vec<Arc<Slot>>,
-    fence: watch::Sender<Option<Generation>>,
+    fence: Arc<Fence>,
     /// What the log was told last, so that each trouble is told once.
     told: Mutex<Option<String>>,
     stop: CancellationToken,
@@ -65,20 +47,20 @@ impl Manager {
         stop: CancellationToken,
     ) -> RedisResult<Self> {
         let info = client.get_connection_info().clone();
+        let server = info.addr().to_string();
         Ok(Self {
-            server: info.addr().to_string(),
+            fence: Arc::new(Fence::new(prefix, server.clone())),
+            server,
             connections: RedisConnectionManager::new(info)?,
-            prefix: prefix.to_owned(),
             timeout,
             slots,
-            fence: watch::Sender::new(None),
             told: Mutex::new(None),
             stop,
         })
     }
 
     pub(super) fn fence(&self) -> watch::Receiver<Option<Generation>> {
-        self.fence.subscribe()
+        self.fence.watch()
     }
 
     /// A pool that holds one connection for each slot, and no more.
@@ -104,16 +86,8 @@ impl Manager {
         let mut hello = redis::pipe();
         hello.cmd("TIME").cmd("INFO").arg("server");
         let (time, info): ((i64, i64), String) = hello.query_async(&mut connection).await?;
-        let link = Link::new(connection.clone(), sent, time);
-        let generation = fence::compare(&mut connection, &self.prefix, &info).await?;
-        self.fence.send_if_modified(|held| {
-            let new = held.as_ref() != Some(&generation);
-            if new {
-                info!(server = self.server, %generation, "redis data of this generation");
-                *held = Some(generation);
-            }
-            new
-        });
+        let link = Link::new(connection, (sent, time), self.fence.clone(), run_id(&info));
+        link.compare(CONNECT).await?;
         Ok(link)
     }
 

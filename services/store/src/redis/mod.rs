@@ -7,8 +7,10 @@
 //! publishes it, callers clone it without waiting. Whoever sees it closed, or
 //! silent three times in a row, empties the slot; until the keeper has leased
 //! another, which takes at most a second from when the server can be reached,
-//! calls fail at once. Each idle connection is asked for the server's time
-//! once a second, which finds a frozen server without traffic.
+//! calls fail at once. Each connection is asked for the server's time and
+//! written to once a second, which finds a frozen server without traffic, and one
+//! that takes no writes (OOM, MISCONF, READONLY, NOREPLICAS, BUSY, NOPERM): it is
+//! away, for reads too, until it takes one, and asked at most once a second.
 //!
 //! Only after a connection was *closed* do callers wait for the first attempt
 //! at another, until half the timeout after the loss: a killed connection
@@ -43,7 +45,8 @@
 //! A server that restarted, was restored, or was promoted must not be believed
 //! as before. `<prefix>mingle:{fence}` holds `{run_id, generation}`; every new
 //! connection compares it with INFO before it is published, and a difference
-//! starts a new generation, told by [`Redis::fence`]. The key has no TTL: it
+//! starts a new generation, told by [`Redis::fence`]. Data that is emptied under a
+//! server that lives on is noticed by the next beat. The key has no TTL: it
 //! lives exactly as long as the data beside it.
 
 mod client;

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bb8_redis::bb8::Pool;
+use parking_lot::Mutex;
 use redis::RedisError;
 use tokio::{
     sync::watch,
@@ -15,12 +16,16 @@ use tracing::{info, warn};
 use super::{
     fault::{self, Verdict},
     link::Link,
-    manager::{Backoff, Manager},
+    manager::Manager,
 };
-use crate::Result;
+use crate::{Result, backoff::Backoff};
 
-/// Between two questions of the server's time on an idle connection.
+/// Between two beats: the server's time is asked for, and something written.
 const BEAT: Duration = Duration::from_secs(1);
+/// How long callers wait for the very first attempt.
+pub(super) const FIRST: Duration = Duration::from_secs(1);
+/// The same refusal is told again after this time.
+const TOLD: Duration = Duration::from_secs(60);
 
 enum State {
     Live(Arc<Link>),
@@ -39,15 +44,28 @@ pub(super) struct Slot {
     state: watch::Sender<State>,
     /// What a call and a beat wait for an answer.
     timeout: Duration,
+    /// What the server refused last, and when that was told.
+    told: Mutex<Option<(String, Instant)>>,
 }
 
 impl Slot {
+    /// Empty. Until the first attempt at a connection has failed, or a second
+    /// has passed, callers wait for it.
     pub(super) fn new(name: &'static str, timeout: Duration) -> Self {
-        Self { name, state: watch::Sender::new(State::Away { mending: None }), timeout }
+        let mending = Some(Instant::now() + FIRST);
+        let state = watch::Sender::new(State::Away { mending });
+        Self { name, state, timeout, told: Mutex::default() }
     }
 
     pub(super) fn is_live(&self) -> bool {
         matches!(*self.state.borrow(), State::Live(_))
+    }
+
+    /// Waits until there is a connection. Cancel safe.
+    pub(super) async fn live(&self) {
+        let mut changes = self.state.subscribe();
+        // It ends with the slot, which is borrowed here.
+        let _ = changes.wait_for(|state| matches!(state, State::Live(_))).await;
     }
 
     /// The connection, and what is left of `patience`: all of it when nothing
@@ -93,7 +111,10 @@ impl Slot {
         match outcome {
             Ok(_) => link.heard(),
             Err(error) => match fault::verdict(error) {
-                Verdict::Answers => link.heard(),
+                Verdict::Answers => {
+                    link.heard();
+                    self.tell(error);
+                }
                 // The other half of the timeout is for the call itself.
                 Verdict::Lost => self.empty(link, error, Some(Instant::now() + self.timeout / 2)),
                 // Impatience of one caller says nothing about the server.
@@ -103,6 +124,28 @@ impl Slot {
                 Verdict::Silent if link.silent() => self.empty(link, error, None),
                 Verdict::Silent => {}
             },
+        }
+    }
+
+    /// Takes note of a beat: what refuses one takes no writes (no memory, no
+    /// disk, no leave, a script that does not end), and is away until it does.
+    fn judge_beat(&self, link: &Arc<Link>, outcome: &Result<(), RedisError>) {
+        match outcome {
+            Err(error) if fault::verdict(error) == Verdict::Answers => {
+                self.empty(link, error, None);
+            }
+            outcome => self.judge(link, self.timeout, outcome),
+        }
+    }
+
+    /// One line for what the server refuses, however often it does.
+    fn tell(&self, error: &RedisError) {
+        let Some(refusal) = fault::refusal_of_server(error) else { return };
+        let mut told = self.told.lock();
+        let known = told.as_ref().is_some_and(|(last, at)| *last == refusal && at.elapsed() < TOLD);
+        if !known {
+            warn!(slot = self.name, %error, "redis refuses");
+            *told = Some((refusal, Instant::now()));
         }
     }
 
@@ -167,7 +210,7 @@ impl Slot {
             }
             let outcome = link.beat(self.timeout).await;
             silent = outcome.as_ref().is_err_and(RedisError::is_timeout);
-            self.judge(link, self.timeout, &outcome);
+            self.judge_beat(link, &outcome);
             if link.broken.is_cancelled() {
                 return;
             }

@@ -1,33 +1,26 @@
 //! The connection that listens, and the next one when it is lost.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
-use rand::Rng as _;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use tokio::time::{sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     CHANNEL,
     frame::{Piece, unpack},
 };
-use crate::{Error, ErrorKind, Result, bus::ear::Ear};
-
-/// Between two attempts to connect, at random between half of it and all.
-const PAUSE: Duration = Duration::from_secs(1);
+use crate::{Error, ErrorKind, Result, backoff::Backoff, bus::ear::Ear};
 
 /// Listens until `stop`, on one connection after the other.
 pub(super) async fn run(direct: PgConnectOptions, ear: Arc<Ear>, stop: CancellationToken) {
     let listening = async {
+        let mut backoff = Backoff::new();
         loop {
-            let was = ear.hearing();
+            let begin = Instant::now();
             let Err(error) = listen(&direct, &ear).await;
             ear.shut(&error);
-            // One that was heard until now is tried again at once.
-            if ear.hearing() == was {
-                let share = rand::rng().random_range(0.5..1.0);
-                sleep(PAUSE.mul_f64(share)).await;
-            }
+            sleep(backoff.after(begin.elapsed())).await;
         }
     };
     tokio::select! {

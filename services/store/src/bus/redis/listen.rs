@@ -1,27 +1,24 @@
 //! The connection that listens, and the next one when it is lost.
 
-use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Arc};
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
-use rand::Rng as _;
 use redis::{
     Msg, RedisResult,
     aio::{PubSub, PubSubSink},
 };
-use tokio::time::{sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     BEAT, TAG, TOPIC, lost, silent,
     wanted::{Difference, Wanted},
 };
-use crate::{Result, bus::ear::Ear, redis::Redis};
+use crate::{Result, backoff::Backoff, bus::ear::Ear, redis::Redis};
 
 /// Topics in one SUBSCRIBE.
 const BATCH: usize = 1_000;
-/// Between two attempts to connect, at random between half of it and all.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a round trip asked for and got.
 type Asked = BoxFuture<'static, RedisResult<Vec<String>>>;
@@ -41,19 +38,19 @@ impl Listener {
         Self { redis, ear, wanted, beat, prefix }
     }
 
-    /// Listens until `stop`, on one connection after the other.
+    /// Listens until `stop`, on one connection after the other. Where nothing
+    /// can be said there is nothing to hear: a server that lets listen and takes
+    /// no commands would be heard and lost again and again.
     pub(super) async fn run(self, stop: CancellationToken) {
         let listening = async {
+            let mut backoff = Backoff::new();
             loop {
-                let was = self.ear.hearing();
+                self.redis.connected().await;
+                let begin = Instant::now();
                 let Err(error) = self.listen().await;
                 self.wanted.end();
                 self.ear.shut(&error);
-                // One that was heard until now is tried again at once.
-                if self.ear.hearing() == was {
-                    let share = rand::rng().random_range(0.5..1.0);
-                    sleep(PAUSE.mul_f64(share)).await;
-                }
+                sleep(backoff.after(begin.elapsed())).await;
             }
         };
         tokio::select! {

@@ -6,6 +6,7 @@ mod fence;
 mod log;
 mod refusals;
 mod tls;
+mod unwilling;
 
 use std::time::Duration;
 

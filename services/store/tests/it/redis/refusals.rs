@@ -4,7 +4,6 @@ use std::{
     error::Error as _,
     path::{Path, PathBuf},
     slice::from_ref,
-    sync::Arc,
 };
 
 use mingle_store::{
@@ -38,46 +37,6 @@ async fn faults_of_data_and_of_callers_are_not_transient() {
     pipe.add_command(get).add_command(push);
     assert_eq!(kind(redis.pipeline::<()>(&pipe).await), ErrorKind::Corrupt);
     assert_eq!(executed(&server, "info"), 2, "no connection was given up");
-}
-
-#[tokio::test]
-async fn a_server_without_memory_or_time_is_unavailable() {
-    let server = Server::start().await;
-    let redis = connect(&server).await;
-    let set = redis::cmd("SET").arg("k").arg("v").to_owned();
-    assert_eq!(server.cli(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
-    assert_eq!(kind(redis.query::<()>(&set).await), ErrorKind::Unavailable);
-    assert_eq!(kind(redis.run::<i64>(&PUSH, &["l".into()], &[]).await), ErrorKind::Unavailable);
-    assert_eq!(server.cli(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
-    redis.query::<()>(&set).await.unwrap();
-
-    assert_eq!(server.cli(&["CONFIG", "SET", "busy-reply-threshold", "1"]), "OK");
-    let (server, stuck) = (Arc::new(server), "while true do end");
-    let asks = server.clone();
-    let stuck = tokio::task::spawn_blocking(move || asks.cli(&["EVAL", stuck, "0"]));
-    eventually(SOON, "BUSY", async || {
-        redis.query::<()>(&set).await.is_err_and(|error| {
-            let source = error.source().map(ToString::to_string).unwrap_or_default();
-            error.kind() == ErrorKind::Unavailable && source.contains("BUSY")
-        })
-    })
-    .await;
-    assert_eq!(server.cli(&["SCRIPT", "KILL"]), "OK");
-    assert!(stuck.await.unwrap().contains("Script killed"));
-    redis.query::<()>(&set).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_replica_is_left_until_it_takes_writes() {
-    let server = Server::start().await;
-    let redis = connect(&server).await;
-    let set = redis::cmd("SET").arg("k").arg("v").to_owned();
-    assert_eq!(server.cli(&["REPLICAOF", "127.0.0.1", "1"]), "OK");
-    assert_eq!(kind(redis.query::<()>(&set).await), ErrorKind::Unavailable);
-    eventually(SOON, "its refusal", async || !redis.is_connected()).await;
-    assert_eq!(server.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
-    connected(&redis).await;
-    redis.query::<()>(&set).await.unwrap();
 }
 
 #[tokio::test]
