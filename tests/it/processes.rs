@@ -9,6 +9,7 @@ mod limits;
 mod matchmaking_killed;
 mod put_back;
 mod redis_away;
+mod redis_unwilling;
 mod route_limits;
 mod speaker;
 mod unannounced;

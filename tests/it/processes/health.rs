@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 use super::plan;
 use crate::{http, world::SOON};
 
-async fn describe(at: SocketAddr) -> DescribeResponse {
+pub(super) async fn describe(at: SocketAddr) -> DescribeResponse {
     let channel = Channel::from_shared(format!("http://{at}")).unwrap().connect_lazy();
     let mut client = DiagnosticsServiceClient::new(channel);
     client.describe(DescribeRequest {}).await.unwrap().into_inner()
