@@ -104,6 +104,7 @@ class App {
       return;
     }
     if (error.reason === "RATE_LIMITED") return this.#start.fail(`Too many people sign in from your network. Try again ${soon(error.retryAfterMs)}.`);
+    if (error.code === "UNAVAILABLE" && error.retryAfterMs > 0) return this.#start.fail(`Nobody can sign in at the moment. Try again ${soon(error.retryAfterMs)}.`);
     this.#start.fail(["TypeError", "TimeoutError"].includes(error.name) ? "The server cannot be reached. Check your connection and try again." : `You could not sign in: ${error.message}`);
   }
 

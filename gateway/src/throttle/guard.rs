@@ -82,7 +82,7 @@ pub(crate) fn guard(router: Router<Arc<Gateway>>, gateway: &Arc<Gateway>) -> Rou
 async fn explain(response: Response) -> Response {
     let fault = match response.extensions().get() {
         None => return response,
-        Some(Refusal::Denied(verdict)) => denied(verdict),
+        Some(Refusal::Denied(verdict) | Refusal::Closed(verdict)) => denied(verdict),
         Some(Refusal::Broken(_)) => Fault::new(Kind::Internal, Reason::Internal, "internal error"),
     };
     let mut explained = fault.into_response();
@@ -91,7 +91,12 @@ async fn explain(response: Response) -> Response {
 }
 
 fn denied(verdict: &Verdict) -> Fault {
-    let message = "too many requests: wait for retryAfterMs";
     let retry_after = Some(verdict.retry_after.min(LONGEST));
-    Fault { retry_after, ..Fault::new(Kind::Exhausted, Reason::RateLimited, message) }
+    let (kind, reason, message) = if verdict.closed {
+        let message = "requests of this kind cannot be counted now: wait for retryAfterMs";
+        (Kind::Unavailable, Reason::Unavailable, message)
+    } else {
+        (Kind::Exhausted, Reason::RateLimited, "too many requests: wait for retryAfterMs")
+    };
+    Fault { retry_after, ..Fault::new(kind, reason, message) }
 }

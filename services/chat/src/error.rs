@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mingle_client::ratelimit::Denied;
 use mingle_proto::errors::v1::Reason;
 use mingle_runtime::status::{Coded, Kind, render};
 use mingle_store::ErrorKind;
@@ -29,6 +30,12 @@ pub enum Error {
         /// When they may say more.
         retry_after: Duration,
     },
+    /// Nobody can count the limit, and it is closed then.
+    #[error("the limit cannot be counted now")]
+    Uncounted {
+        /// When to ask again.
+        retry_after: Duration,
+    },
     /// The limit cannot be charged as it is asked.
     #[error("the limit cannot be charged")]
     Limit(#[source] Box<tonic::Status>),
@@ -46,6 +53,7 @@ impl Coded for Error {
             Self::Invalid(_) => Kind::Invalid,
             Self::Refused(refusal) => coded(*refusal).0,
             Self::TooManyRooms | Self::RateLimited { .. } => Kind::Exhausted,
+            Self::Uncounted { .. } => Kind::Unavailable,
             Self::Store(error) => match error.kind() {
                 ErrorKind::Unavailable => Kind::Unavailable,
                 ErrorKind::Timeout => Kind::Timeout,
@@ -65,6 +73,7 @@ impl Coded for Error {
             Self::Refused(refusal) => coded(*refusal).1,
             Self::TooManyRooms => Reason::TooManyRooms,
             Self::RateLimited { .. } => Reason::RateLimited,
+            Self::Uncounted { .. } => Reason::Unavailable,
             Self::Store(error) => match error.kind() {
                 ErrorKind::Unavailable => Reason::Unavailable,
                 ErrorKind::Timeout => Reason::Deadline,
@@ -76,7 +85,7 @@ impl Coded for Error {
 
     fn retry_after(&self) -> Duration {
         match self {
-            Self::RateLimited { retry_after } => *retry_after,
+            Self::RateLimited { retry_after } | Self::Uncounted { retry_after } => *retry_after,
             _ => RETRY,
         }
     }
@@ -119,5 +128,15 @@ fn coded(refusal: Refusal) -> (Kind, Reason) {
 impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
         render(&error)
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Limited { retry_after } => Self::RateLimited { retry_after },
+            Denied::Closed { retry_after } => Self::Uncounted { retry_after },
+            Denied::Broken(status) => Self::Limit(status),
+        }
     }
 }

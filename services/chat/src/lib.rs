@@ -19,7 +19,7 @@ pub use config::Config;
 
 use crate::{
     fanout::{Board, Bounds, Hub, Settings},
-    service::{Charges, Chat, Sweep, sweep},
+    service::{Chat, Sweep, charges, sweep},
     store::{Options, SqlStore, Store},
 };
 
@@ -30,7 +30,7 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     let Backends { database, bus, clock, .. } = backends;
     let board = Board::start(bus, clock.clone(), &ctx.tasks);
     let options = Options { append_batch: config.append_batch, max_members: config.max_members };
-    let charges = Charges::new(&ctx, config.limit);
+    let charges = charges(&ctx, config.limit);
     let store = SqlStore::open(database, clock.clone(), Arc::new(board.clone()), options).await?;
     let store: Arc<dyn Store> = Arc::new(store);
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mingle_client::ratelimit::Denied;
 use mingle_proto::errors::v1::Reason;
 use mingle_runtime::status::{Coded, Kind, render};
 use mingle_store::ErrorKind;
@@ -33,6 +34,12 @@ pub enum Error {
         /// When they may join again.
         retry_after: Duration,
     },
+    /// Nobody can count the limit, and it is closed then.
+    #[error("the limit cannot be counted now")]
+    Uncounted {
+        /// When to ask again.
+        retry_after: Duration,
+    },
     /// The limit cannot be charged as it is asked.
     #[error("the limit cannot be charged")]
     Limit(#[source] Box<Status>),
@@ -49,6 +56,7 @@ impl Coded for Error {
             Self::AlreadyWaiting(_) => Kind::Exists,
             Self::TooManyTickets | Self::RateLimited { .. } => Kind::Exhausted,
             Self::Limit(_) => Kind::Internal,
+            Self::Uncounted { .. } => Kind::Unavailable,
             Self::Store(error) => match error.kind() {
                 ErrorKind::Unavailable => Kind::Unavailable,
                 ErrorKind::Timeout => Kind::Timeout,
@@ -65,6 +73,7 @@ impl Coded for Error {
             Self::TooManyTickets => Reason::Overloaded,
             Self::RateLimited { .. } => Reason::RateLimited,
             Self::Limit(_) => Reason::Internal,
+            Self::Uncounted { .. } => Reason::Unavailable,
             Self::Store(error) => match error.kind() {
                 ErrorKind::Unavailable => Reason::Unavailable,
                 ErrorKind::Timeout => Reason::Deadline,
@@ -85,7 +94,7 @@ impl Coded for Error {
 
     fn retry_after(&self) -> Duration {
         match self {
-            Self::RateLimited { retry_after } => *retry_after,
+            Self::RateLimited { retry_after } | Self::Uncounted { retry_after } => *retry_after,
             _ => RETRY,
         }
     }
@@ -100,5 +109,15 @@ impl From<Refusal> for Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         render(&error)
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Limited { retry_after } => Self::RateLimited { retry_after },
+            Denied::Closed { retry_after } => Self::Uncounted { retry_after },
+            Denied::Broken(status) => Self::Limit(status),
+        }
     }
 }

@@ -18,7 +18,7 @@ pub use config::Config;
 pub use error::Error;
 
 use service::{
-    Charges, Feed, Matcher, Rooms, RowClock, Service, Sweep, matcher::Parts, rooms::Limits,
+    Feed, Matcher, Rooms, RowClock, Service, Sweep, charges, matcher::Parts, rooms::Limits,
 };
 use store::{
     Index, Tickets,
@@ -64,7 +64,7 @@ pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<
         }
         None => Arc::new(Memory::new(&pools)),
     };
-    let charges = Charges::new(ctx, config.limit);
+    let charges = charges(ctx, config.limit);
     let parts = Parts { tickets, index, rooms, feed, clock, charges };
     let matcher = Matcher::new(pools, parts, config.max_matches, ctx);
     Ok((matcher, config))

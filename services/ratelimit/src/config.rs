@@ -28,6 +28,8 @@ pub struct Config {
     pub max_subjects: usize,
     /// Charges of one subject that memory remembers.
     pub max_charges: usize,
+    /// Subjects that a process on Redis counts by itself.
+    pub max_subjects_alone: usize,
     /// The limits by name.
     pub limits: BTreeMap<String, LimitConfig>,
 }
@@ -97,6 +99,7 @@ impl LimitConfig {
                 Outage::Closed => domain::Outage::Closed,
             },
             shadow: self.shadow,
+            parts: 1,
         })
     }
 
@@ -138,6 +141,11 @@ impl Config {
         }
     }
 
+    /// What a process on Redis may hold for when it is away.
+    pub fn bounds_alone(&self) -> Bounds {
+        Bounds { max_subjects: self.max_subjects_alone, ..self.bounds() }
+    }
+
     pub(crate) fn remember_us(&self) -> u64 {
         self.remember_ms * 1_000
     }
@@ -154,6 +162,8 @@ impl Section for Config {
         problems.require(remembered, "ratelimit.remember_ms", "must be 1 to 86400000");
         problems.require(self.max_subjects > 0, "ratelimit.max_subjects", "must be at least 1");
         problems.require(self.max_charges > 0, "ratelimit.max_charges", "must be at least 1");
+        let alone = self.max_subjects_alone > 0;
+        problems.require(alone, "ratelimit.max_subjects_alone", "must be at least 1");
         let few = self.limits.len() <= MAX_LIMITS;
         problems.require(few, "ratelimit.limits", "must be at most 256");
         for (name, limit) in &self.limits {

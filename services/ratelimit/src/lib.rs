@@ -13,11 +13,14 @@ use anyhow::Context as _;
 use mingle_proto::ratelimit::v1::rate_limit_service_server::{
     RateLimitServiceServer, SERVICE_NAME,
 };
+use mingle_runtime::health::Health;
 use mingle_runtime::{Bound, Context, Role};
-use mingle_store::{clock::Clock, redis::Redis};
+use mingle_store::{breaker::Breaker, clock::Clock, redis::Redis};
+use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 use service::Service;
+use store::{Failover, Instance, memory::Memory, redis::RedisStore};
 
 /// What a start waits for the first connection to Redis.
 const FIRST: Duration = Duration::from_secs(1);
@@ -35,12 +38,18 @@ pub async fn bind(
         Some(redis) => {
             let redis = redis.with_timeout(Duration::from_millis(config.timeout_ms));
             connected(&redis).await;
-            let remember_us = config.remember_us();
-            Arc::new(store::redis::RedisStore::new(redis, limits.clone(), remember_us))
+            let together = RedisStore::new(redis, limits.clone(), config.remember_us());
+            let id = ctx.node_id.to_string();
+            let (limits, bounds) = (limits.clone(), config.bounds_alone());
+            let instance = Instance { id, clock, limits, bounds };
+            let failover = Failover::start(together, instance, &ctx.tasks, ctx.stop.clone());
+            let (breaker, health) = (failover.breaker().clone(), ctx.health.clone());
+            ctx.tasks.spawn(tell(breaker, health, ctx.stop.clone()));
+            Arc::new(failover)
         }
-        None => Arc::new(store::memory::Memory::new(clock, limits.clone(), config.bounds())),
+        None => Arc::new(Memory::new(clock, limits.clone(), config.bounds())),
     };
-    let service = Service::new(store, limits, ctx.health.clone());
+    let service = Service::new(store, limits, ctx.tasks.clone());
     ctx.health.set_service(SERVICE_NAME, true).await;
     let server = RateLimitServiceServer::new(service);
     Ok(Bound::grpc(Role::Ratelimit, tonic::service::Routes::new(server)))
@@ -57,5 +66,17 @@ async fn connected(redis: &Redis) {
     };
     if tokio::time::timeout(FIRST, connected).await.is_err() {
         tracing::warn!("started without redis");
+    }
+}
+
+/// Keeps the health of the process true about the breaker.
+async fn tell(breaker: Arc<Breaker>, health: Health, stop: CancellationToken) {
+    let mut changes = breaker.changes();
+    loop {
+        health.set_degraded("ratelimit", *changes.borrow_and_update());
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
     }
 }

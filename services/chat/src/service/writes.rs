@@ -1,10 +1,11 @@
 //! What changes a room.
 
+use mingle_client::ratelimit::{Charge, Denied};
 use mingle_proto::chat::v1 as proto;
 use mingle_runtime::telemetry;
 use proto::{ReadSignal, Signal, signal};
 
-use super::{Answer, Chat, charge::Charge};
+use super::{Answer, Chat, charge};
 use crate::{
     domain::{Answer as Told, Intent, NewMessage, Refusal, View, Written},
     error::Error,
@@ -58,7 +59,7 @@ impl Chat {
         let charge = self.charge(&room_id, message).await?;
         let written = self.write(room_id.clone(), intent).await;
         if let Some(charge) = charge {
-            self.charges.settle(charge, &written).await;
+            self.charges.settle(charge, charge::work(&written)).await;
         }
         let written = written?;
         let Told::Sent(first) = written.answer else { return Err(Error::Unexpected) };
@@ -75,15 +76,15 @@ impl Chat {
 
     /// What to charge for is charged; `None` when it was said before.
     async fn charge(&self, room_id: &str, message: &NewMessage) -> Answer<Option<Charge>> {
-        match self.charges.charge(room_id, message).await {
-            Ok(charge) => Ok(Some(charge)),
-            Err(denied @ Error::RateLimited { .. }) => {
-                let NewMessage { sender, client_msg_id, .. } = message;
-                let said = self.store.is_said(room_id, sender, client_msg_id).await?;
-                if said { Ok(None) } else { Err(denied) }
-            }
-            Err(error) => Err(error),
-        }
+        let denied = match self.charges.charge(&message.sender, &charge::id(room_id, message)).await
+        {
+            Ok(charge) => return Ok(Some(charge)),
+            Err(denied @ Denied::Broken(_)) => return Err(denied.into()),
+            Err(denied) => denied,
+        };
+        let NewMessage { sender, client_msg_id, .. } = message;
+        let said = self.store.is_said(room_id, sender, client_msg_id).await?;
+        if said { Ok(None) } else { Err(denied.into()) }
     }
 
     pub(super) async fn answer_edit(

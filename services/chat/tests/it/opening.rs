@@ -12,7 +12,7 @@ use mingle_chat::{
     Config,
     domain::{Bookmark, Kind, Membership, Position, Verdict, View, Wish},
     fanout::{Board, Bounds, Hub, Settings},
-    service::{Charges, Chat},
+    service::{Chat, charges},
     store::{Nobody, Options, Page, Replay, Store},
 };
 use mingle_proto::chat::v1::{
@@ -153,7 +153,7 @@ async fn what_is_said_while_the_head_is_read_follows_it() {
     let stage = Stage::new().await;
     let ctx = Context::for_test(&[Config::DEFAULTS], "");
     let terms = ctx.config.read::<Config>().unwrap().limit;
-    let charges = Charges::new(&ctx, terms);
+    let charges = charges(&ctx, terms);
     let board = Board::start(stage.bus.clone(), stage.clock.clone(), &ctx.tasks);
     let store = stage.store_with(stage.clock.clone(), Arc::new(board.clone()), OPTIONS).await;
     let stale = Arc::new(Stale { store: store.clone(), interruption: Interruption::default() });

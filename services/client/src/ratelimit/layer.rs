@@ -13,7 +13,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use tonic::{
-    Status,
+    Code, Status,
     body::Body,
     client::GrpcService,
     codegen::{Body as ResponseBody, Bytes, StdError},
@@ -34,9 +34,10 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// where it finds none the request goes on uncharged.
 ///
 /// Answers 429 without a body, or RESOURCE_EXHAUSTED RATE_LIMITED to gRPC, with
-/// `Retry-After`; 500 or INTERNAL when the service refuses the call itself,
-/// such as a limit that it does not know. Every answer of a charged request has
-/// `RateLimit-Policy` and `RateLimit`; one that does not come from the inner
+/// `Retry-After`; 503 or UNAVAILABLE, with `Retry-After` too, when nobody can
+/// count and the limit is closed then; 500 or INTERNAL when the service refuses
+/// the call itself, such as a limit that it does not know. Every answer of a
+/// request that was counted has `RateLimit-Policy` and `RateLimit`; one that does not come from the inner
 /// service has its [`Refusal`] among the extensions, for a body of one's own.
 #[derive(Clone)]
 pub struct RateLimitLayer<T, K> {
@@ -68,6 +69,8 @@ impl<S, T: Clone, K: Clone> Layer<S> for RateLimitLayer<T, K> {
 pub enum Refusal {
     /// The limit denies the request.
     Denied(Verdict),
+    /// Nobody can count, and the limit is closed then.
+    Closed(Verdict),
     /// The service refused to charge the limit.
     Broken(Status),
 }
@@ -137,18 +140,25 @@ fn is_grpc(parts: &Parts) -> bool {
 }
 
 fn denied<R: Default>(parts: &Parts, verdict: Verdict) -> http::Response<R> {
+    let (refusal, status, code, reason, message) = if verdict.closed {
+        let message = "the limit cannot be counted now";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        (Refusal::Closed(verdict), status, Code::Unavailable, "UNAVAILABLE", message)
+    } else {
+        let (status, code) = (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted);
+        (Refusal::Denied(verdict), status, code, "RATE_LIMITED", "too many requests")
+    };
     let mut response = if is_grpc(parts) {
         let mut details = ErrorDetails::new();
-        details.set_error_info("RATE_LIMITED", "mingle", HashMap::new());
+        details.set_error_info(reason, "mingle", HashMap::new());
         if verdict.retry_after != Duration::MAX {
             details.set_retry_info(Some(verdict.retry_after));
         }
-        let message = "too many requests";
-        Status::with_error_details(tonic::Code::ResourceExhausted, message, details).into_http()
+        Status::with_error_details(code, message, details).into_http()
     } else {
-        with_status(StatusCode::TOO_MANY_REQUESTS)
+        with_status(status)
     };
-    response.extensions_mut().insert(Refusal::Denied(verdict));
+    response.extensions_mut().insert(refusal);
     response
 }
 
@@ -172,8 +182,11 @@ fn tell(headers: &mut HeaderMap, policy: &Policy, verdict: &Verdict) {
     let (name, quota) = (&policy.limit, verdict.quota);
     let (window, reset) = (seconds(policy.window), seconds(verdict.reset_after));
     let remaining = verdict.remaining;
-    set(headers, RATE_LIMIT_POLICY, &format!("\"{name}\";q={quota};w={window}"));
-    set(headers, RATE_LIMIT, &format!("\"{name}\";r={remaining};t={reset}"));
+    // What nobody counts has no number.
+    if !verdict.closed {
+        set(headers, RATE_LIMIT_POLICY, &format!("\"{name}\";q={quota};w={window}"));
+        set(headers, RATE_LIMIT, &format!("\"{name}\";r={remaining};t={reset}"));
+    }
     if !verdict.allowed && verdict.retry_after != Duration::MAX {
         set(headers, header::RETRY_AFTER, &seconds(verdict.retry_after).to_string());
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mingle_proto::ratelimit::v1::{
-    Charge, CheckRequest, CheckResponse, RefundRequest,
+    Charge, CheckRequest, CheckResponse, LimitState, OutagePolicy, RefundRequest,
     rate_limit_service_client::RateLimitServiceClient,
 };
 use tonic::{
@@ -29,6 +29,18 @@ pub const DEADLINE: Duration = Duration::from_millis(20);
 /// When to come again while nobody counts and everything is denied.
 const CLOSED: Duration = Duration::from_secs(1);
 
+/// Who decided about a charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The count that all share.
+    Shared,
+    /// The outage policy of the service, which nobody can count with.
+    Service,
+    /// The outage policy of this process, which the service did not answer. Such
+    /// a charge goes back by [`Limiter::forget`].
+    Process,
+}
+
 /// What a limit says to a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -43,8 +55,18 @@ pub struct Verdict {
     pub retry_after: Duration,
     /// After this long the limit is as if unused.
     pub reset_after: Duration,
-    /// The outage policy decided: the service did not answer.
-    pub degraded: bool,
+    /// Who decided.
+    pub source: Source,
+    /// Denied by an outage policy that is `closed`: it is not that too much was
+    /// asked for.
+    pub closed: bool,
+}
+
+impl Verdict {
+    /// True when an outage policy decided.
+    pub fn is_degraded(&self) -> bool {
+        self.source != Source::Shared
+    }
 }
 
 /// Charges limits of the service at `client`. Clones share what is counted
@@ -174,7 +196,7 @@ where
     }
 
     /// Gives back what was counted here alone, for work that was not done: the
-    /// way back of a charge whose verdict is degraded.
+    /// way back of a charge that [`Source::Process`] allowed.
     pub fn forget(&self, policy: &Policy, subject: &str, cost: u64) {
         self.shared.local.give_back(&policy.limit, subject, cost.max(1));
     }
@@ -195,7 +217,8 @@ where
             remaining: policy.quota,
             retry_after: Duration::ZERO,
             reset_after: Duration::ZERO,
-            degraded: true,
+            source: Source::Process,
+            closed: false,
         };
         match policy.outage {
             Outage::Open => open,
@@ -204,6 +227,7 @@ where
                 remaining: 0,
                 retry_after: CLOSED,
                 reset_after: CLOSED,
+                closed: true,
                 ..open
             },
             Outage::Local => {
@@ -217,7 +241,7 @@ where
                     remaining: counted.remaining,
                     retry_after: counted.retry_after,
                     reset_after: counted.reset_after,
-                    degraded: true,
+                    ..open
                 }
             }
         }
@@ -240,6 +264,10 @@ fn is_outage(status: &Status) -> bool {
     )
 }
 
+fn closes(state: &LimitState) -> bool {
+    !state.allowed && !state.shadow && state.decided_by() == OutagePolicy::Closed
+}
+
 fn verdict(policy: &Policy, response: &CheckResponse) -> Verdict {
     let state = response.states.first();
     let millis = |ms: u64| if ms == u64::MAX { Duration::MAX } else { Duration::from_millis(ms) };
@@ -249,6 +277,7 @@ fn verdict(policy: &Policy, response: &CheckResponse) -> Verdict {
         remaining: state.map_or(0, |state| state.remaining),
         retry_after: millis(response.retry_after_ms),
         reset_after: millis(state.map_or(0, |state| state.reset_after_ms)),
-        degraded: response.degraded,
+        source: if response.degraded { Source::Service } else { Source::Shared },
+        closed: !response.allowed && response.states.iter().any(closes),
     }
 }

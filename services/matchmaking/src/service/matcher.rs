@@ -2,13 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use mingle_client::ratelimit::{Charge, Denied};
 use mingle_store::{Result, clock::Clock as _};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{Charges, Feed, Rooms, RowClock, charge::Charge, past::Past, proofs::Proofs};
+use super::{Charges, Feed, Rooms, RowClock, charge, past::Past, proofs::Proofs};
 use crate::{
     domain::{
         Entry, Liveness, Pool, Position, Proposal, Snapshot, State, Ticket, pool::Pools,
@@ -89,7 +90,7 @@ impl Matcher {
         let charge = self.charge(&join, &ticket).await?;
         let created = self.record(&join, &ticket).await;
         if let Some(charge) = charge {
-            self.charges.settle(charge, &created).await;
+            self.charges.settle(charge, charge::work(&created)).await;
         }
         let ticket = match created? {
             Created::New { overdue } => {
@@ -109,14 +110,15 @@ impl Matcher {
 
     /// Charges for `ticket`; `None` when the user has one already.
     async fn charge(&self, join: &Join, ticket: &Ticket) -> Result<Option<Charge>, Error> {
-        let denied = match self.charges.charge(&ticket.user_id, &ticket.ticket_id).await {
+        let id = join.request_id.as_deref().unwrap_or(&ticket.ticket_id);
+        let denied = match self.charges.charge(&ticket.user_id, id).await {
             Ok(charge) => return Ok(Some(charge)),
-            Err(denied @ Error::RateLimited { .. }) => denied,
-            Err(error) => return Err(error),
+            Err(denied @ Denied::Broken(_)) => return Err(denied.into()),
+            Err(denied) => denied,
         };
         let active = self.tickets.active(&ticket.pool, &ticket.user_id, ticket.created_at).await?;
         let stays = |it: &Ticket| !(it.is_settled() && join.told.contains(&it.ticket_id));
-        if active.is_some_and(|it| stays(&it)) { Ok(None) } else { Err(denied) }
+        if active.is_some_and(|it| stays(&it)) { Ok(None) } else { Err(denied.into()) }
     }
 
     async fn record(&self, join: &Join, ticket: &Ticket) -> Result<Created> {

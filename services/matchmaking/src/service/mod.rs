@@ -18,7 +18,7 @@ pub mod rpc;
 pub mod sweep;
 mod watch;
 
-pub use charge::Charges;
+pub use charge::{Charges, charges};
 pub use clock::RowClock;
 pub use feed::Feed;
 pub use matcher::Matcher;

@@ -23,6 +23,9 @@ const MAX_WANTED: usize = 16;
 /// Attributes that a token may carry, for all pools together.
 const MAX_TRUSTED: usize = 32;
 
+/// As ratelimit bounds the ids of its charges.
+const MAX_REQUEST_ID: usize = 256;
+
 /// Told outcomes that one wish names.
 const MAX_TOLD: usize = 16;
 
@@ -41,6 +44,8 @@ pub struct Join {
     pub liveness: Liveness,
     /// Outcomes they were told already.
     pub told: Vec<String>,
+    /// Tells attempts at this wish from other wishes.
+    pub request_id: Option<String>,
 }
 
 /// Validates a wish to wait.
@@ -59,10 +64,16 @@ pub fn join(request: CreateTicketRequest, pools: &Pools) -> Result<Join, Refusal
     };
     few("told_ticket_ids", request.told_ticket_ids.len(), MAX_TOLD)?;
     let told = request.told_ticket_ids;
+    let request_id = request.request_id;
+    if request_id.len() > MAX_REQUEST_ID {
+        let why = format!("has more than {MAX_REQUEST_ID} bytes");
+        return Err(Refusal::new("request_id", Reason::TooLong, why));
+    }
+    let request_id = (!request_id.is_empty()).then_some(request_id);
     let content = Content { attributes, wants };
     let unplaced = || Refusal::new("attributes", Reason::UnknownValue, "do not fit the pool");
     let bucket = pool.bucket(&content).ok_or_else(unplaced)?;
-    Ok(Join { actor, pool, content, bucket, liveness, told })
+    Ok(Join { actor, pool, content, bucket, liveness, told, request_id })
 }
 
 fn attributes(

@@ -110,11 +110,36 @@ async fn without_ratelimit_this_process_counts() {
 async fn without_ratelimit_the_terms_may_admit_nobody_or_everybody() {
     let terms = "outage = 'closed'".to_owned();
     let world = World::open(Around { terms, ..Around::default() }).await;
-    denied(world.create(wish()).await);
+    let closed = fault(world.create(wish()).await);
+    assert_eq!((closed.0, &*closed.1), ("UNAVAILABLE", "UNAVAILABLE"), "not too many");
     let terms = "quota = 1\noutage = 'open'".to_owned();
     let world = World::open(Around { terms, ..Around::default() }).await;
     for _ in 0..3 {
         let ticket = world.create(wish()).await.unwrap();
         world.cancel("ann", &ticket.ticket_id).await.unwrap();
     }
+}
+
+/// An attempt whose answer was lost is made again, also after its ticket.
+#[tokio::test]
+async fn attempts_at_one_wish_are_one_charge() {
+    let ratelimit = Ratelimit::of(LIMIT, QUOTA);
+    let world = limited(&ratelimit).await;
+    let wish = |id: &str| mingle_proto::matchmaking::v1::CreateTicketRequest {
+        request_id: id.to_owned(),
+        ..wish()
+    };
+    for (id, charges) in [("one", 1), ("two", 2)] {
+        let ticket = world.create(wish(id)).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(world.create(wish(id)).await.unwrap().ticket_id, ticket.ticket_id);
+            assert_eq!(ratelimit.charges("ann"), charges, "it stands for the ticket");
+        }
+        world.cancel("ann", &ticket.ticket_id).await.unwrap();
+    }
+    let again = world.create(wish("two")).await.unwrap();
+    assert_eq!(ratelimit.charges("ann"), 2, "the second attempt made the ticket");
+    world.cancel("ann", &again.ticket_id).await.unwrap();
+    let long = fault(world.create(wish(&"x".repeat(257))).await);
+    assert_eq!(long, ("INVALID_ARGUMENT", "TOO_LONG".to_owned(), "request_id".to_owned()));
 }

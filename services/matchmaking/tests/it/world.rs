@@ -207,6 +207,7 @@ pub(crate) fn request(user: &str, gender: &str, wants: &[&str]) -> CreateTicketR
     let values = wants.iter().map(|&value| value.to_owned()).collect();
     CreateTicketRequest {
         told_ticket_ids: Vec::new(),
+        request_id: String::new(),
         actor: user.to_owned(),
         pool: POOL.to_owned(),
         attributes: [("gender".to_owned(), gender.to_owned())].into(),

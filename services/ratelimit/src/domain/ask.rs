@@ -75,9 +75,17 @@ pub struct Answer {
     /// One per limit in the order asked; after a charge, that of after. None
     /// when the id was reused.
     pub standings: Vec<Standing>,
+    /// Nobody could count it together with others: the limits' outage policies
+    /// decided, in one of so many processes.
+    pub alone_of: Option<u64>,
 }
 
 impl Answer {
+    /// Counted together.
+    pub fn new(verdict: Verdict, standings: Vec<Standing>) -> Self {
+        Self { verdict, standings, alone_of: None }
+    }
+
     /// The longest wait that a limit imposes; 0 when allowed.
     pub fn retry_us(&self, ask: &Ask) -> u64 {
         let imposed = ask.limits.iter().zip(&self.standings).filter(|(limit, _)| !limit.shadow);

@@ -47,6 +47,9 @@ pub struct Limit {
     pub outage: Outage,
     /// Counted and reported, never denied.
     pub shadow: bool,
+    /// Processes that each count a part of it, for want of a common count; 1
+    /// when it is counted as a whole.
+    pub parts: u64,
 }
 
 /// The limits by name.
@@ -87,6 +90,17 @@ pub struct Mark {
 }
 
 impl Limit {
+    /// The same as one of so many processes counts it by itself.
+    #[must_use]
+    pub fn part_of(&self, parts: u64) -> Self {
+        Self { parts: parts.max(1), ..self.clone() }
+    }
+
+    /// The quota, or this process's part of it: rounded down, and at least 1.
+    pub fn share(&self) -> u64 {
+        (self.quota / self.parts).max(1)
+    }
+
     /// The time by which this limit counts in steps: the grain of a window,
     /// the interval of a pace.
     pub fn step_us(&self) -> u64 {
@@ -94,16 +108,16 @@ impl Limit {
             Algorithm::SlidingWindow if self.quota <= EXACT => 1,
             Algorithm::SlidingWindow => self.window_us.div_ceil(PARTS).max(1),
             // Rounded up: rather slower than the quota says than faster.
-            Algorithm::Gcra => self.window_us.div_ceil(self.quota.max(1)).max(1),
+            Algorithm::Gcra => self.window_us.div_ceil(self.share()).max(1),
         }
     }
 
     fn window(&self) -> Window {
-        Window { quota: self.quota, window_us: self.window_us, grain_us: self.step_us() }
+        Window { quota: self.share(), window_us: self.window_us, grain_us: self.step_us() }
     }
 
     fn rate(&self) -> Rate {
-        Rate { interval_us: self.step_us(), burst: self.burst }
+        Rate { interval_us: self.step_us(), burst: (self.burst / self.parts).max(1) }
     }
 
     /// Where `state` stands at `now_us` with `cost`; nothing changes. Cost 0 is

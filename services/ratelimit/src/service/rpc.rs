@@ -1,14 +1,17 @@
 //! The RPCs.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::{future::Future, sync::Arc};
 
 use futures::future::join_all;
-use mingle_proto::ratelimit::v1::{self, rate_limit_service_server::RateLimitService};
-use mingle_runtime::health::Health;
-use tonic::{Request, Response, Status};
+use mingle_proto::{
+    errors::v1::Reason,
+    ratelimit::v1::{self, rate_limit_service_server::RateLimitService},
+};
+use mingle_runtime::status::{Kind, refuse};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, metadata::MetadataValue};
+use tracing::Instrument as _;
 
 use crate::{
     domain::{Answer, Ask, Limits, Verdict},
@@ -17,38 +20,50 @@ use crate::{
     wire,
 };
 
+/// Calls of several steps at the same time, with those whose caller has left.
+const MAX_STEPS: usize = 1024;
+/// Says in the metadata of a reply which outage policies decided it.
+const DEGRADED: &str = "mingle-degraded";
+
 /// How often someone may do something.
 #[derive(Clone)]
 pub(crate) struct Service {
     store: Arc<dyn Store>,
     limits: Arc<Limits>,
-    health: Health,
-    away: Arc<AtomicBool>,
+    steps: Arc<Semaphore>,
+    tasks: TaskTracker,
 }
 
 impl Service {
     /// A service over its store.
-    pub(crate) fn new(store: Arc<dyn Store>, limits: Limits, health: Health) -> Self {
-        Self { store, limits: Arc::new(limits), health, away: Arc::default() }
+    pub(crate) fn new(store: Arc<dyn Store>, limits: Limits, tasks: TaskTracker) -> Self {
+        let steps = Arc::new(Semaphore::new(MAX_STEPS));
+        Self { store, limits: Arc::new(limits), steps, tasks }
     }
 
-    /// Notes whether the store answers; tells each change once.
-    fn note<T>(&self, result: mingle_store::Result<T>) -> Result<T, Error> {
-        let away = result.as_ref().is_err_and(mingle_store::Error::is_transient);
-        if self.away.swap(away, Ordering::Relaxed) != away {
-            self.health.set_degraded("ratelimit", away);
-            match &result {
-                Err(error) => tracing::warn!(%error, "limits are not counted"),
-                Ok(_) => tracing::info!("limits are counted again"),
-            }
-        }
-        Ok(result?)
+    /// Runs what has several steps to its end, also when the caller leaves
+    /// between them. At the bound it is refused.
+    async fn whole<T, F>(&self, steps: F) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let overloaded =
+            |_| refuse(Kind::Exhausted, Reason::Overloaded, "too many calls of several steps");
+        let place = self.steps.clone().try_acquire_owned().map_err(overloaded)?;
+        let steps = steps.in_current_span();
+        let run = self.tasks.spawn(async move {
+            let result = steps.await;
+            drop(place);
+            result
+        });
+        Ok(run.await.unwrap_or_else(|_| Err(unanswered()))?)
     }
 
     async fn charge(&self, asks: &[Ask]) -> Vec<Result<Answer, Error>> {
         let answers = self.store.check(asks).await;
         let answers = answers.into_iter().zip(asks).map(|(answer, ask)| {
-            let answer = self.note(answer)?;
+            let answer = answer?;
             if answer.verdict == Verdict::Reused {
                 return Err(Error::Reused);
             }
@@ -56,6 +71,17 @@ impl Service {
             Ok(answer)
         });
         answers.collect()
+    }
+
+    /// Charges all of `asks` or, in the end, none.
+    async fn charge_all(self, asks: Arc<[Ask]>) -> Result<(bool, Vec<Answer>), Error> {
+        let answers = self.charge(&asks).await;
+        let allowed =
+            answers.iter().all(|answer| answer.as_ref().is_ok_and(|it| it.verdict.is_allowed()));
+        let undone = if allowed { Ok(()) } else { self.undo(&asks, &answers).await };
+        let answers = answers.into_iter().collect::<Result<_, _>>()?;
+        undone?;
+        Ok((allowed, answers))
     }
 
     /// Gives back what was charged of `asks`, or may have been.
@@ -66,8 +92,20 @@ impl Service {
         };
         let undone = asks.iter().zip(answers).filter(|(_, answer)| charged(answer));
         let undone = undone.map(|(ask, _)| self.store.refund(&ask.subject, &ask.charge_id, false));
-        join_all(undone).await.into_iter().try_for_each(|undone| self.note(undone).map(|_| ()))
+        for undone in join_all(undone).await {
+            undone?;
+        }
+        Ok(())
     }
+}
+
+/// A reply, with the mark of a degraded one.
+fn reply<T>(message: T, is_degraded: bool) -> Response<T> {
+    let mut response = Response::new(message);
+    if is_degraded {
+        response.metadata_mut().insert(DEGRADED, MetadataValue::from_static("ratelimit"));
+    }
+    response
 }
 
 /// Counts the decision of each limit.
@@ -90,7 +128,9 @@ impl RateLimitService for Service {
         let mut answers = self.charge(&asks).await;
         // A store answers each ask.
         let answer = answers.pop().unwrap_or_else(|| Err(unanswered()))?;
-        Ok(Response::new(wire::result(&asks[0], &answer)))
+        let result = wire::result(&asks[0], &answer);
+        let is_degraded = result.degraded;
+        Ok(reply(result, is_degraded))
     }
 
     async fn check_many(
@@ -98,32 +138,34 @@ impl RateLimitService for Service {
         request: Request<v1::CheckManyRequest>,
     ) -> Reply<v1::CheckManyResponse> {
         let asks = wire::asks(request.into_inner(), &self.limits).map_err(Error::from)?;
-        let answers = self.charge(&asks).await;
-        let allowed =
-            answers.iter().all(|answer| answer.as_ref().is_ok_and(|it| it.verdict.is_allowed()));
-        let undone = if allowed { Ok(()) } else { self.undo(&asks, &answers).await };
-        let answers: Vec<Answer> = answers.into_iter().collect::<Result<_, _>>()?;
-        undone?;
+        let asks: Arc<[Ask]> = asks.into();
+        let charging = self.clone().charge_all(asks.clone());
+        let (allowed, answers) = self.whole(charging).await?;
         let mut results: Vec<_> =
             asks.iter().zip(&answers).map(|(ask, answer)| wire::result(ask, answer)).collect();
         if !allowed {
             results.iter_mut().for_each(|result| result.charge_id.clear());
         }
-        Ok(Response::new(v1::CheckManyResponse { allowed, results }))
+        let is_degraded = results.iter().any(|result| result.degraded);
+        Ok(reply(v1::CheckManyResponse { allowed, results }, is_degraded))
     }
 
     async fn peek(&self, request: Request<v1::PeekRequest>) -> Reply<v1::PeekResponse> {
         let ask = wire::peek(request.into_inner(), &self.limits).map_err(Error::from)?;
-        let answer = self.note(self.store.peek(&ask).await)?;
-        Ok(Response::new(wire::peeked(&ask, &answer)))
+        let answer = self.store.peek(&ask).await.map_err(Error::from)?;
+        let peeked = wire::peeked(&ask, &answer);
+        let is_degraded = peeked.degraded;
+        Ok(reply(peeked, is_degraded))
     }
 
     async fn refund(&self, request: Request<v1::RefundRequest>) -> Reply<v1::RefundResponse> {
         let request = request.into_inner();
         let unless_repeated = request.unless_repeated;
         let (subject, charge_id) = wire::refund(request).map_err(Error::from)?;
-        let refunded = self.store.refund(&subject, &charge_id, unless_repeated).await;
-        let refunded = self.note(refunded)?;
+        let store = self.store.clone();
+        let refunding =
+            async move { Ok(store.refund(&subject, &charge_id, unless_repeated).await?) };
+        let refunded = self.whole(refunding).await?;
         Ok(Response::new(v1::RefundResponse { refunded }))
     }
 

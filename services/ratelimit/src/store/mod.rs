@@ -1,7 +1,12 @@
 //! Where limits are counted: one method is one atomic intent.
 
+mod alone;
+mod failover;
 pub mod memory;
+mod owed;
 pub mod redis;
+
+pub use failover::{Failover, Instance};
 
 use async_trait::async_trait;
 use mingle_store::Result;
@@ -17,7 +22,7 @@ use crate::domain::{Answer, Ask};
 /// is charged once, for as long as the charge is remembered.
 ///
 /// **Errors**: transient ones of the backend, after which the outcome is
-/// unknown: ask again with the same id, or give it back.
+/// unknown: ask again with the same id, or give it back. [`Failover`] has none.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Charges each ask, all of its limits or none, with an answer for each in

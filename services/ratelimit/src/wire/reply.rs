@@ -1,8 +1,10 @@
 //! The domain as replies.
 
+use std::sync::Arc;
+
 use mingle_proto::ratelimit::v1;
 
-use crate::domain::{Algorithm, Answer, Ask, Limit, NEVER, Outage};
+use crate::domain::{Algorithm, Answer, Ask, Limit, NEVER, Outage, Standing};
 
 /// What became of a charge.
 pub(crate) fn result(ask: &Ask, answer: &Answer) -> v1::CheckResponse {
@@ -12,14 +14,14 @@ pub(crate) fn result(ask: &Ask, answer: &Answer) -> v1::CheckResponse {
         charge_id: if allowed { ask.charge_id.clone() } else { String::new() },
         states: states(ask, answer),
         retry_after_ms: millis(answer.retry_us(ask)),
-        degraded: false,
+        degraded: answer.alone_of.is_some(),
     }
 }
 
 /// What would become of it.
 pub(crate) fn peeked(ask: &Ask, answer: &Answer) -> v1::PeekResponse {
     let allowed = answer.verdict.is_allowed();
-    v1::PeekResponse { allowed, states: states(ask, answer), degraded: false }
+    v1::PeekResponse { allowed, states: states(ask, answer), degraded: answer.alone_of.is_some() }
 }
 
 /// A limit as it is configured.
@@ -28,33 +30,45 @@ pub(crate) fn configured(limit: &Limit) -> v1::Limit {
         Algorithm::SlidingWindow => v1::Algorithm::SlidingWindow,
         Algorithm::Gcra => v1::Algorithm::Gcra,
     };
-    let outage_policy = match limit.outage {
-        Outage::Local => v1::OutagePolicy::Local,
-        Outage::Open => v1::OutagePolicy::Open,
-        Outage::Closed => v1::OutagePolicy::Closed,
-    };
     v1::Limit {
         name: limit.name.to_string(),
         algorithm: algorithm.into(),
         quota: limit.quota,
         window_ms: millis(limit.window_us),
         burst: if limit.algorithm == Algorithm::Gcra { limit.burst } else { 0 },
-        outage_policy: outage_policy.into(),
+        outage_policy: policy(limit.outage).into(),
         shadow: limit.shadow,
     }
 }
 
+fn policy(outage: Outage) -> v1::OutagePolicy {
+    match outage {
+        Outage::Local => v1::OutagePolicy::Local,
+        Outage::Open => v1::OutagePolicy::Open,
+        Outage::Closed => v1::OutagePolicy::Closed,
+    }
+}
+
 fn states(ask: &Ask, answer: &Answer) -> Vec<v1::LimitState> {
-    let state =
-        |(limit, standing): (&std::sync::Arc<Limit>, &crate::domain::Standing)| v1::LimitState {
+    let state = |(limit, standing): (&Arc<Limit>, &Standing)| {
+        let (quota, decided_by) = match answer.alone_of {
+            None => (limit.quota, v1::OutagePolicy::Unspecified),
+            Some(parts) if limit.outage == Outage::Local => {
+                (limit.part_of(parts).share(), v1::OutagePolicy::Local)
+            }
+            Some(_) => (limit.quota, policy(limit.outage)),
+        };
+        v1::LimitState {
             limit: limit.name.to_string(),
             allowed: standing.allowed,
-            quota: limit.quota,
+            quota,
             remaining: standing.remaining,
             retry_after_ms: millis(standing.retry_us),
             reset_after_ms: millis(standing.reset_us),
             shadow: limit.shadow,
-        };
+            decided_by: decided_by.into(),
+        }
+    };
     ask.limits.iter().zip(&answer.standings).map(state).collect()
 }
 

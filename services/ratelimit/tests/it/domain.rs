@@ -20,6 +20,7 @@ fn limit() -> impl Strategy<Value = Limit> {
             burst: burst.min(quota),
             outage: Outage::Local,
             shadow: false,
+            parts: 1,
         },
     )
 }
@@ -133,6 +134,7 @@ fn a_refund_after_a_refund_gives_no_more_than_was_taken() {
         burst: 20,
         outage: Outage::Local,
         shadow: false,
+        parts: 1,
     };
     let (state, large) = limit.charge(None, 1_000, 10);
     let (mut state, small) = limit.charge(Some(state), 1_000, 1);

@@ -10,6 +10,7 @@ mod conformance;
 mod domain;
 mod grpc;
 mod model;
+mod outage;
 mod redis;
 mod store;
 mod through;

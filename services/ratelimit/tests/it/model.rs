@@ -57,6 +57,7 @@ fn limit(name: &'static str) -> impl Strategy<Value = Limit> {
             burst: burst.min(quota),
             outage: Outage::Local,
             shadow,
+            parts: 1,
         },
     )
 }

@@ -14,7 +14,7 @@ use mingle_testkit::Redis as Server;
 use crate::{
     conformance::suite,
     through,
-    world::{MINUTE, START, World, ask, config, connect},
+    world::{self, MINUTE, START, World, ask, config, connect},
 };
 
 async fn memory() -> World {
@@ -37,6 +37,31 @@ async fn redis() -> World {
 }
 
 suite!(redis);
+
+/// Redis, with the process itself for when it is away.
+async fn failover() -> World {
+    let clock = Arc::new(ManualClock::at(START));
+    let server = Server::start().await;
+    let redis = connect(&server).await.with_clock(clock.clone());
+    let store = Arc::new(world::failover(redis, clock.clone(), "one"));
+    World { store, clock, limits: config().limits(), _server: Some(server) }
+}
+
+suite!(failover);
+
+/// The same while it is away: the one process there is has the whole quota.
+async fn alone() -> World {
+    let clock = Arc::new(ManualClock::at(START));
+    let server = Server::start().await;
+    let redis = connect(&server).await.with_clock(clock.clone());
+    let store = world::failover(redis, clock.clone(), "one");
+    server.kill();
+    let mut open = store.breaker().changes();
+    open.wait_for(|open| *open).await.unwrap();
+    World { store: Arc::new(store), clock, limits: config().limits(), _server: Some(server) }
+}
+
+suite!(alone);
 
 /// Not a backend of its own: the role over memory, by its RPCs.
 async fn grpc() -> World {

@@ -24,7 +24,10 @@ pub(crate) async fn serve(
     clock: Arc<ManualClock>,
     redis: Option<Redis>,
 ) -> (RateLimitServiceClient<Transport>, Context) {
-    let context = Context::for_test(&[Config::DEFAULTS], LIMITS);
+    let context = Context::for_test(
+        &[Config::DEFAULTS],
+        &format!("[ratelimit]\ntimeout_ms = 10000\n{LIMITS}"),
+    );
     let routes = bind(context.clone(), clock, redis).await.unwrap().into_routes().unwrap();
     (RateLimitServiceClient::new(Transport::local(routes)), context)
 }
@@ -58,7 +61,7 @@ fn answer(ask: &Ask, allowed: bool, states: &[v1::LimitState]) -> Answer {
     };
     let standings = states.iter().zip(&ask.limits).map(standing).collect();
     let verdict = if allowed { Verdict::Allowed } else { Verdict::Denied };
-    Answer { verdict, standings }
+    Answer::new(verdict, standings)
 }
 
 fn failed(status: Status) -> Error {
@@ -87,7 +90,7 @@ impl Through {
                 Ok(answer)
             }
             Err(status) if status.code() == Code::AlreadyExists => {
-                Ok(Answer { verdict: Verdict::Reused, standings: Vec::new() })
+                Ok(Answer::new(Verdict::Reused, Vec::new()))
             }
             Err(status) => Err(failed(status)),
         }

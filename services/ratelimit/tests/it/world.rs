@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mingle_ratelimit::{
     Config,
     domain::{Answer, Ask, Limits},
-    store::Store,
+    store::{Failover, Instance, Store, redis::RedisStore},
 };
 use mingle_runtime::{Context, config::Section as _};
 use mingle_store::{
@@ -13,7 +13,7 @@ use mingle_store::{
     redis::{Options, Redis},
 };
 use mingle_testkit::{Redis as Server, eventually};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) const START: i64 = 1_700_000_000_000;
 pub(crate) const MINUTE: i64 = 60_000;
@@ -49,6 +49,18 @@ quota = 10
 window = "1m"
 burst = 4
 
+[ratelimit.limits.shut]
+algorithm = "sliding_window"
+quota = 5
+window = "1m"
+outage = "closed"
+
+[ratelimit.limits.free]
+algorithm = "sliding_window"
+quota = 5
+window = "1m"
+outage = "open"
+
 [ratelimit.limits.even]
 algorithm = "gcra"
 quota = 60
@@ -62,6 +74,14 @@ pub(crate) struct World {
     pub(crate) limits: Limits,
     /// What the store is kept in, where that is a server of its own.
     pub(crate) _server: Option<Server>,
+}
+
+/// An instance that counts on `redis` while it can.
+pub(crate) fn failover(redis: Redis, clock: Arc<ManualClock>, id: &str) -> Failover {
+    let (limits, bounds) = (config().limits(), config().bounds());
+    let together = RedisStore::new(redis, limits.clone(), bounds.remember_us);
+    let instance = Instance { id: id.to_owned(), clock, limits, bounds };
+    Failover::start(together, instance, &TaskTracker::new(), CancellationToken::new())
 }
 
 /// The configuration that every world has.

@@ -118,6 +118,27 @@ async fn recovers_by_a_probe_and_not_by_a_users_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_lost_heartbeats_open_and_one_does_not() {
+    let fixture = Fixture::new();
+    let mut changes = fixture.failover.breaker().changes();
+    pass(Duration::from_millis(500)).await;
+    fixture.primary.set(AWAY);
+    pass(Duration::from_secs(1)).await;
+    assert!(!*changes.borrow_and_update(), "one may be late");
+    fixture.primary.set(WELL);
+    pass(Duration::from_secs(1)).await;
+    fixture.primary.set(AWAY);
+    pass(Duration::from_secs(1)).await;
+    assert!(!changes.has_changed().unwrap(), "not in a row");
+    pass(Duration::from_secs(1)).await;
+    assert!(*changes.borrow_and_update() && fixture.failover.breaker().is_open());
+    assert_eq!(fixture.primary.calls.load(Ordering::SeqCst), 0, "no call was needed");
+    fixture.primary.set(WELL);
+    pass(Duration::from_secs(1)).await;
+    assert!(!*changes.borrow_and_update());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_is_an_answer() {
     let fixture = Fixture::new();
     fixture.primary.set(REFUSING);

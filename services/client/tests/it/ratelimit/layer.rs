@@ -63,10 +63,15 @@ async fn http_is_told_by_headers() {
     assert_eq!(text(&headers, "ratelimit"), "\"api\";r=0;t=30");
     assert_eq!(text(&headers, "retry-after"), "2");
 
+    fake.say(Says::Closed(1_500));
+    let (status, headers, served) = get(&fake, Some("ann")).await;
+    assert_eq!((status, served), (StatusCode::SERVICE_UNAVAILABLE, 0), "not too many");
+    assert_eq!((text(&headers, "ratelimit"), text(&headers, "retry-after")), ("", "2"));
+
     let (status, headers, served) = get(&fake, None).await;
     assert_eq!((status, served), (StatusCode::OK, 1), "nobody to charge");
     assert_eq!(text(&headers, "ratelimit"), "");
-    assert_eq!(fake.asked(), 2);
+    assert_eq!(fake.asked(), 3);
 
     fake.say(Says::Fails(Code::InvalidArgument));
     let (status, _, served) = get(&fake, Some("ann")).await;
@@ -90,6 +95,12 @@ async fn grpc_is_told_by_status_and_details() {
     assert_eq!(details.error_info().unwrap().reason, "RATE_LIMITED");
     assert_eq!(details.retry_info().unwrap().retry_delay.unwrap().as_millis(), 1_500);
     assert_eq!(status.metadata().get("ratelimit").unwrap(), "\"api\";r=0;t=30");
+    fake.say(Says::Closed(1_500));
+    let status = client.list_limits(ListLimitsRequest {}).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    let details = status.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "UNAVAILABLE");
+    assert_eq!(details.retry_info().unwrap().retry_delay.unwrap().as_millis(), 1_500);
     fake.say(Says::Left(7));
     let status = client.list_limits(ListLimitsRequest {}).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented, "the service itself answers");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mingle_client::ratelimit::{Limiter, Outage, Policy, Verdict};
+use mingle_client::ratelimit::{Limiter, Outage, Policy, Source, Verdict};
 use tonic::Code;
 
 use super::service::{Fake, Says};
@@ -24,7 +24,8 @@ async fn answers_are_told_as_they_are() {
         remaining: 50,
         retry_after: Duration::ZERO,
         reset_after: Duration::from_millis(29_001),
-        degraded: false,
+        source: Source::Shared,
+        closed: false,
     };
     assert_eq!(limiter.check(&policy, "ann", 3, "id").await.unwrap(), expected);
     let asked = fake.last.lock().take().unwrap();
@@ -34,7 +35,7 @@ async fn answers_are_told_as_they_are() {
 
     fake.say(Says::Denied(1_500));
     let denied = limiter.check(&policy, "ann", 1, "id").await.unwrap();
-    assert!(!denied.allowed && !denied.degraded);
+    assert!(!denied.allowed && !denied.is_degraded());
     assert_eq!(denied.retry_after, Duration::from_millis(1_500));
     fake.say(Says::Denied(u64::MAX));
     let never = limiter.check(&policy, "ann", 1, "id").await.unwrap();
@@ -61,16 +62,18 @@ async fn an_outage_is_decided_by_the_policy() {
             limiter.check(&policy(quota, outage), "ann", 1, "id").await.unwrap()
         };
         let open = check(3, Outage::Open).await;
-        assert!(open.allowed && open.degraded, "{says:?}");
+        assert!(open.allowed && open.is_degraded(), "{says:?}");
         let closed = check(3, Outage::Closed).await;
-        assert!(!closed.allowed && closed.degraded && closed.retry_after > Duration::ZERO);
+        assert!(!closed.allowed && closed.is_degraded() && closed.retry_after > Duration::ZERO);
+        assert!(closed.closed && !open.closed);
         for remaining in [2, 1, 0] {
             let local = check(3, Outage::Local).await;
-            assert!(local.allowed && local.degraded, "{says:?}");
+            assert!(local.allowed && local.is_degraded(), "{says:?}");
             assert_eq!(local.remaining, remaining);
         }
         let local = check(3, Outage::Local).await;
-        assert!(!local.allowed && local.degraded && local.retry_after <= MINUTE);
+        assert!(!local.allowed && local.is_degraded() && local.retry_after <= MINUTE);
+        assert!(!local.closed, "too much is too much");
         assert_eq!(fake.asked(), 6, "the service is asked first, each time");
         assert!(limiter.refund(&policy(3, Outage::Local), "ann", 1, "id").await.is_err());
     }
@@ -107,11 +110,11 @@ async fn an_outage_does_not_begin_with_a_fresh_quota() {
     let policy = policy(3, Outage::Local);
     let check = async |subject| limiter.check(&policy, subject, 1, "id").await.unwrap();
     for _ in 0..3 {
-        assert!(!check("ann").await.degraded);
+        assert!(!check("ann").await.is_degraded());
     }
     fake.say(Says::Fails(Code::Unavailable));
     let blink = check("ann").await;
-    assert!(blink.degraded && !blink.allowed, "{blink:?}");
+    assert!(blink.is_degraded() && !blink.allowed, "{blink:?}");
     assert!(check("bob").await.allowed);
     // What is given back is no longer counted, here either.
     fake.say(Says::Left(1));

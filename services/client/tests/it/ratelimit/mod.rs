@@ -1,5 +1,6 @@
 //! The limiter and its layer, against a service that says what the test wants.
 
+mod charges;
 mod layer;
 mod limiter;
 mod service;

@@ -7,7 +7,7 @@ use std::sync::{
 
 use mingle_proto::ratelimit::v1::{
     CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, LimitState,
-    ListLimitsRequest, ListLimitsResponse, PeekRequest, PeekResponse, RefundRequest,
+    ListLimitsRequest, ListLimitsResponse, OutagePolicy, PeekRequest, PeekResponse, RefundRequest,
     RefundResponse,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
 };
@@ -21,6 +21,8 @@ pub(crate) enum Says {
     Left(u64),
     /// Denied; come again after so many ms.
     Denied(u64),
+    /// Its own outage policy denied it.
+    Closed(u64),
     /// A status.
     Fails(Code),
     /// Nothing, ever.
@@ -32,11 +34,21 @@ pub(crate) struct Fake {
     pub(crate) says: Arc<Mutex<Says>>,
     pub(crate) asked: Arc<AtomicUsize>,
     pub(crate) last: Arc<Mutex<Option<CheckRequest>>>,
+    /// Refunds that were asked for, and those that were answered.
+    pub(crate) refunds: Arc<(AtomicUsize, AtomicUsize)>,
+    /// Held by a test, refunds wait.
+    pub(crate) gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Fake {
     pub(crate) fn new(says: Says) -> Self {
-        Self { says: Arc::new(Mutex::new(says)), asked: Arc::default(), last: Arc::default() }
+        Self {
+            says: Arc::new(Mutex::new(says)),
+            asked: Arc::default(),
+            last: Arc::default(),
+            refunds: Arc::default(),
+            gate: Arc::default(),
+        }
     }
 
     pub(crate) fn say(&self, says: Says) {
@@ -71,9 +83,12 @@ impl RateLimitService for Fake {
         assert!(request.metadata().contains_key("grpc-timeout"));
         let request = request.into_inner();
         *self.last.lock() = Some(request.clone());
-        let (allowed, remaining, retry_after_ms) = match self.answer().await? {
+        let says = self.answer().await?;
+        let degraded = matches!(says, Says::Closed(_));
+        let decided_by = if degraded { OutagePolicy::Closed } else { OutagePolicy::Unspecified };
+        let (allowed, remaining, retry_after_ms) = match says {
             Says::Left(left) => (true, left, 0),
-            Says::Denied(ms) => (false, 0, ms),
+            Says::Denied(ms) | Says::Closed(ms) => (false, 0, ms),
             other => panic!("{other:?}"),
         };
         let limit = request.charge.unwrap().limits.remove(0);
@@ -85,15 +100,18 @@ impl RateLimitService for Fake {
             retry_after_ms,
             reset_after_ms: 29_001,
             shadow: false,
+            decided_by: decided_by.into(),
         };
         let charge_id = request.request_id;
         let states = vec![state];
-        let degraded = false;
         Ok(Response::new(CheckResponse { allowed, charge_id, states, retry_after_ms, degraded }))
     }
 
     async fn refund(&self, _: Request<RefundRequest>) -> Result<Response<RefundResponse>, Status> {
         self.answer().await?;
+        self.refunds.0.fetch_add(1, Ordering::Relaxed);
+        let _open = self.gate.lock().await;
+        self.refunds.1.fetch_add(1, Ordering::Relaxed);
         Ok(Response::new(RefundResponse { refunded: true }))
     }
 

@@ -9,3 +9,4 @@ mod store;
 mod subject;
 
 pub use store::{Bounds, Memory};
+pub(crate) use subject::Back;

@@ -8,9 +8,9 @@ use std::{
 
 use async_trait::async_trait;
 use mingle_store::{Result, clock::Clock};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
-use super::subject::{Memo, Subject};
+use super::subject::{Back, Memo, Subject};
 use crate::{
     domain::{Answer, Ask, Limits, Verdict},
     store::Store,
@@ -34,7 +34,7 @@ pub struct Bounds {
 /// Limits in the memory of this process.
 pub struct Memory {
     clock: Arc<dyn Clock>,
-    limits: Limits,
+    limits: RwLock<Arc<Limits>>,
     bounds: Bounds,
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
@@ -82,11 +82,22 @@ impl Memory {
     pub fn new(clock: Arc<dyn Clock>, limits: Limits, bounds: Bounds) -> Self {
         Self {
             clock,
-            limits,
+            limits: RwLock::new(Arc::new(limits)),
             bounds,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// The limits as they are counted.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        self.limits.read().clone()
+    }
+
+    /// Counts by these limits from now on: of the same names, algorithms and
+    /// windows.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        *self.limits.write() = Arc::new(limits);
     }
 
     /// Subjects that are held.
@@ -104,32 +115,76 @@ impl Memory {
         u64::try_from(self.clock.now_ms()).unwrap_or(0) * 1_000
     }
 
-    fn charge(&self, ask: &Ask) -> Answer {
-        let now_us = self.now_us();
-        let memo = Memo {
-            now_us,
+    fn memo(&self) -> Memo {
+        Memo {
+            now_us: self.now_us(),
             remember_us: self.bounds.remember_us,
             max_charges: self.bounds.max_charges,
-        };
+        }
+    }
+
+    /// Charges an ask.
+    pub(crate) fn charge(&self, ask: &Ask) -> Answer {
+        self.change(ask, |subject, memo| {
+            let answer = subject.check(ask, memo);
+            let has_changed = answer.verdict == Verdict::Allowed;
+            (answer, has_changed)
+        })
+    }
+
+    /// Takes note of an ask that was charged elsewhere.
+    pub(crate) fn note(&self, ask: &Ask) {
+        self.change(ask, |subject, memo| (subject.note(ask, memo), true));
+    }
+
+    /// Takes note that a charge which is known here was found made already.
+    pub(crate) fn mark_repeated(&self, ask: &Ask) {
+        self.change(ask, |subject, memo| (subject.mark_repeated(ask, memo), false));
+    }
+
+    /// Changes a subject, and keeps it if that has changed it.
+    fn change<T>(&self, ask: &Ask, change: impl FnOnce(&mut Subject, Memo) -> (T, bool)) -> T {
+        let memo = self.memo();
+        let limits = self.limits();
         let mut shard = self.shard(&ask.subject).lock();
         if let Some((_, subject)) = shard.subjects.get_mut(ask.subject.as_str()) {
-            let answer = subject.check(ask, memo);
-            if answer.verdict == Verdict::Allowed
-                && let Some((name, mut subject)) = shard.take(&ask.subject)
-            {
-                let ends_us = subject.tidy(&self.limits, now_us);
+            let (changed, has_changed) = change(subject, memo);
+            if has_changed && let Some((name, mut subject)) = shard.take(&ask.subject) {
+                let ends_us = subject.tidy(&limits, memo.now_us);
                 shard.keep(name, subject, ends_us);
             }
-            return answer;
+            return changed;
         }
         let mut subject = Subject::default();
-        let answer = subject.check(ask, memo);
-        if answer.verdict == Verdict::Allowed {
-            shard.make_room(now_us, (self.bounds.max_subjects / SHARDS).max(1));
-            let ends_us = subject.tidy(&self.limits, now_us);
+        let (changed, has_changed) = change(&mut subject, memo);
+        if has_changed {
+            shard.make_room(memo.now_us, (self.bounds.max_subjects / SHARDS).max(1));
+            let ends_us = subject.tidy(&limits, memo.now_us);
             shard.keep(ask.subject.as_str().into(), subject, ends_us);
         }
-        answer
+        changed
+    }
+
+    /// What [`charge`](Self::charge) would answer.
+    pub(crate) fn judge(&self, ask: &Ask) -> Answer {
+        let now_us = self.now_us();
+        let shard = self.shard(&ask.subject).lock();
+        let unused = Subject::default();
+        let known = shard.subjects.get(ask.subject.as_str()).map(|(_, subject)| subject);
+        let standings = known.unwrap_or(&unused).judge(ask, now_us, ask.cost);
+        Answer::new(ask.verdict(&standings), standings)
+    }
+
+    /// Gives a charge back.
+    pub(crate) fn give_back(&self, subject: &str, charge: (&str, bool)) -> Back {
+        let now_us = self.now_us();
+        let limits = self.limits();
+        let mut shard = self.shard(subject).lock();
+        let Some((name, mut subject)) = shard.take(subject) else { return Back::Nothing };
+        let given = subject.refund(charge, &limits, now_us);
+        let ends_us = subject.tidy(&limits, now_us);
+        shard.keep(name, subject, ends_us);
+        given
     }
 }
 
@@ -140,21 +195,10 @@ impl Store for Memory {
     }
 
     async fn peek(&self, ask: &Ask) -> Result<Answer> {
-        let now_us = self.now_us();
-        let shard = self.shard(&ask.subject).lock();
-        let unused = Subject::default();
-        let known = shard.subjects.get(ask.subject.as_str()).map(|(_, subject)| subject);
-        let standings = known.unwrap_or(&unused).judge(ask, now_us, ask.cost);
-        Ok(Answer { verdict: ask.verdict(&standings), standings })
+        Ok(self.judge(ask))
     }
 
     async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool> {
-        let now_us = self.now_us();
-        let mut shard = self.shard(subject).lock();
-        let Some((name, mut subject)) = shard.take(subject) else { return Ok(false) };
-        let given = subject.refund((charge_id, unless_repeated), &self.limits, now_us);
-        let ends_us = subject.tidy(&self.limits, now_us);
-        shard.keep(name, subject, ends_us);
-        Ok(given)
+        Ok(self.give_back(subject, (charge_id, unless_repeated)) == Back::Given)
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 
 /// Limits of many processes over one server.
 pub struct RedisStore {
-    redis: Redis,
+    pub(super) redis: Redis,
     limits: Limits,
     remember_us: u64,
 }
@@ -73,7 +73,7 @@ fn answer(numbers: &[i64], limits: usize) -> Result<Answer> {
         0 => Verdict::Denied,
         1 => Verdict::Allowed,
         2 => Verdict::Repeated,
-        3 => return Ok(Answer { verdict: Verdict::Reused, standings: Vec::new() }),
+        3 => return Ok(Answer::new(Verdict::Reused, Vec::new())),
         _ => return Err(bad()),
     };
     let standing = |numbers: &[i64]| {
@@ -87,7 +87,7 @@ fn answer(numbers: &[i64], limits: usize) -> Result<Answer> {
         })
     };
     let standings: Vec<_> = rest.chunks(3).map(standing).collect::<Result<_>>()?;
-    if standings.len() == limits { Ok(Answer { verdict, standings }) } else { Err(bad()) }
+    if standings.len() == limits { Ok(Answer::new(verdict, standings)) } else { Err(bad()) }
 }
 
 /// What a stored charge says, before its marks: the text itself, the cost and

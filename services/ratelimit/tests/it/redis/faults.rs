@@ -2,19 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mingle_proto::ratelimit::v1::CheckRequest;
 use mingle_ratelimit::{
     domain::Verdict,
     store::{Store as _, redis::RedisStore},
 };
-use mingle_store::{ErrorKind, clock::ManualClock};
+use mingle_store::ErrorKind;
 use mingle_testkit::{Redis as Server, eventually};
-use tonic::Code;
 
-use crate::{
-    through,
-    world::{SOON, START, ask, config, connect, connect_within, connected},
-};
+use crate::world::{SOON, ask, config, connect, connect_within, connected};
 
 const REMEMBER_US: u64 = 900_000_000;
 /// Short, since these tests wait for it to pass.
@@ -111,34 +106,4 @@ async fn counts_outlive_a_restart_and_begin_anew_on_an_empty_server() {
     connected(&redis).await;
     assert!(!store.refund("ann", "a", false).await.unwrap(), "nothing of it is there");
     assert_eq!(take("b").await.standings[0].remaining, 8);
-}
-
-/// While nobody can count callers are told so at once, and the process says it.
-#[tokio::test]
-async fn without_a_server_calls_are_unavailable_and_the_process_is_degraded() {
-    let server = Server::start().await;
-    let redis = connect(&server).await;
-    let clock = Arc::new(ManualClock::at(START));
-    let (mut client, context) = through::serve(clock, Some(redis.clone())).await;
-    let limits = config().limits();
-    let mut check = async |id: &str| {
-        let charge = through::charge(&ask(&limits, "ann", id, 1, &["ten"]));
-        let request = CheckRequest { charge: Some(charge), request_id: id.to_owned() };
-        client.check(request).await
-    };
-    // The role itself waits little: what a busy machine makes of that is not
-    // tested here.
-    eventually(SOON, "an answer", async || check("a").await.is_ok()).await;
-    let mut degraded = context.health.degraded();
-    assert!(!degraded.borrow_and_update().contains("ratelimit"));
-    server.kill();
-    eventually(SOON, "the refusal", async || {
-        check("b").await.is_err_and(|status| status.code() == Code::Unavailable)
-    })
-    .await;
-    assert!(degraded.borrow_and_update().contains("ratelimit"));
-    server.restart().await;
-    connected(&redis).await;
-    eventually(SOON, "an answer", async || check("c").await.is_ok()).await;
-    assert!(!degraded.borrow_and_update().contains("ratelimit"));
 }

@@ -1,0 +1,160 @@
+//! Counting together while that can be done, and alone meanwhile.
+//!
+//! | what fails | what follows |
+//! | --- | --- |
+//! | a call to Redis ends in an error, whichever | this process decides that call; the reply is degraded |
+//! | most of 20 calls or more within a second, or two heartbeats in a row | the breaker opens: Redis is not asked at all until a probe succeeds, one each second |
+//! | a charge times out on Redis, and is then charged alone | Redis runs it in time or never (LATE): it may stand in both counts, and ends with its windows |
+//! | the same charge comes again on the other side | known here, if this process made it: allowed, charged once. Known to Redis alone: charged here once more |
+//! | a charge is given back on the other side | here at once; on Redis with the next probe that succeeds, for the last 1,024 |
+//! | Redis restarts empty, or the outage ends | what was admitted meanwhile is not in the new count: in a window that holds the change at most quota + instances × share are admitted, twice the quota |
+//! | this process restarts during the outage | it knows of no other instance and of no charge: it admits the whole quota once |
+//! | an instance dies during the outage | the others keep their shares |
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use mingle_store::{
+    Result,
+    breaker::{Breaker, Policy},
+    clock::Clock,
+    failover::{Probe, watch},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Store,
+    alone::Alone,
+    memory::{Back, Bounds},
+    owed::Owed,
+    redis::RedisStore,
+};
+use crate::domain::{Answer, Ask, Limits};
+
+/// Enough failures to be no accident, also where few call.
+const POLICY: Policy = Policy {
+    min_failures: 20,
+    failure_share: 0.5,
+    window: Duration::from_secs(1),
+    cooldown: Duration::from_secs(1),
+};
+
+/// What one instance counts with when it counts alone.
+pub struct Instance {
+    /// Tells it from the others.
+    pub id: String,
+    /// Its time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub limits: Limits,
+    /// What it may hold in memory.
+    pub bounds: Bounds,
+}
+
+/// Limits of many processes over Redis, or over nothing.
+///
+/// **Errors**: none; whoever cannot be counted together is decided about alone,
+/// which the answer says.
+///
+/// **Degraded**: see the module.
+pub struct Failover {
+    sides: Arc<Sides>,
+    breaker: Arc<Breaker>,
+}
+
+struct Sides {
+    id: String,
+    together: RedisStore,
+    alone: Alone,
+    owed: Owed,
+}
+
+impl Failover {
+    /// Counts by `together` while it can. Until `stop` this instance says on it
+    /// that it lives.
+    pub fn start(
+        together: RedisStore,
+        instance: Instance,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let Instance { id, clock, limits, bounds } = instance;
+        let alone = Alone::new(clock, limits, bounds);
+        let sides = Arc::new(Sides { id, together, alone, owed: Owed::default() });
+        let breaker = Arc::new(Breaker::new("ratelimit", POLICY));
+        let (watched, watching) = (sides.clone(), breaker.clone());
+        tasks.spawn(async move {
+            watch(watched.clone(), watching, stop).await;
+            // Those who stay have larger shares at once, and not in a while.
+            let _ = watched.together.beat(&watched.id, true).await;
+        });
+        Self { sides, breaker }
+    }
+
+    /// Open while nobody counts together.
+    pub fn breaker(&self) -> &Arc<Breaker> {
+        &self.breaker
+    }
+
+    /// The answer of Redis, or what this process decides in its place.
+    fn settle(&self, ask: &Ask, answer: Result<Answer>, charges: bool) -> Answer {
+        self.breaker.record(answer.is_err());
+        match answer {
+            Ok(answer) => {
+                if charges {
+                    self.sides.alone.note(ask, &answer);
+                }
+                answer
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a limit is not counted together");
+                self.sides.alone.decide(ask, charges)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Probe for Sides {
+    async fn probe(&self) -> Result<()> {
+        self.together.prove(&self.id).await?;
+        self.alone.share(self.together.beat(&self.id, false).await?);
+        self.owed.pay(&self.together).await
+    }
+}
+
+#[async_trait]
+impl Store for Failover {
+    async fn check(&self, asks: &[Ask]) -> Vec<Result<Answer>> {
+        if self.breaker.is_open() {
+            return self.sides.alone.check(asks).await;
+        }
+        let answers = self.sides.together.check(asks).await;
+        let settle = |(ask, answer)| Ok(self.settle(ask, answer, true));
+        asks.iter().zip(answers).map(settle).collect()
+    }
+
+    async fn peek(&self, ask: &Ask) -> Result<Answer> {
+        if self.breaker.is_open() {
+            return self.sides.alone.peek(ask).await;
+        }
+        let answer = self.sides.together.peek(ask).await;
+        Ok(self.settle(ask, answer, false))
+    }
+
+    async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool> {
+        let Sides { together, alone, owed, .. } = &*self.sides;
+        let here = alone.give_back(subject, (charge_id, unless_repeated));
+        if !self.breaker.is_open() {
+            let given = together.refund(subject, charge_id, unless_repeated).await;
+            self.breaker.record(given.is_err());
+            if let Ok(given) = given {
+                return Ok(given || here == Back::Given);
+            }
+        }
+        if here != Back::Kept {
+            owed.add(subject, charge_id);
+        }
+        Ok(here == Back::Given)
+    }
+}

@@ -1,0 +1,6 @@
+//! Redis away: each process decides alone, and all count together again by
+//! themselves.
+
+mod replies;
+mod sides;
+mod steps;
