@@ -11,6 +11,13 @@ use crate::throttle::Classes;
 /// Secrets shorter than this can be guessed (RFC 7518 asks for the hash's size).
 const MIN_SECRET: usize = 32;
 
+/// What waits to be accepted, in seconds of accepting.
+const BACKLOG_SECONDS: u32 = 4;
+/// Room for a browser's first connections, however slowly they are accepted.
+const LEAST_BACKLOG: u32 = 16;
+/// Of the kernel, whose own bound (`net.core.somaxconn`) may be lower.
+const MOST_BACKLOG: u32 = 65_535;
+
 /// How the gateway listens, whom it believes, and its bounds.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +54,9 @@ pub struct Config {
 #[expect(missing_docs, reason = "config.default.toml documents each")]
 pub struct Limits {
     pub max_connections: usize,
+    pub accepts_per_second: u32,
+    pub hellos_at_once: usize,
+    pub replays_at_once: usize,
     pub hello_timeout_ms: u32,
     pub frame_bytes: usize,
     pub outbound_bytes: usize,
@@ -62,6 +72,13 @@ impl Limits {
     /// Time for the first frame.
     pub fn hello_timeout(&self) -> Duration {
         Duration::from_millis(self.hello_timeout_ms.into())
+    }
+
+    /// Connections that wait in the kernel until they are accepted. Whoever
+    /// waits longer than they last has given up, and to accept that costs as
+    /// much as to serve.
+    pub(crate) fn backlog(&self) -> u32 {
+        self.accepts_per_second.saturating_mul(BACKLOG_SECONDS).clamp(LEAST_BACKLOG, MOST_BACKLOG)
     }
 
     /// The pause between pings, with and without a waiting ticket.
@@ -99,6 +116,9 @@ impl Section for Config {
             problems.require(value >= least, &key, &format!("must be at least {least}"));
         };
         at_least(limits.max_connections, 1, "max_connections");
+        at_least(limits.accepts_per_second as usize, 1, "accepts_per_second");
+        at_least(limits.hellos_at_once, 1, "hellos_at_once");
+        at_least(limits.replays_at_once, 1, "replays_at_once");
         at_least(limits.hello_timeout_ms as usize, 100, "hello_timeout_ms");
         at_least(limits.frame_bytes, 1024, "frame_bytes");
         at_least(limits.outbound_bytes, limits.frame_bytes, "outbound_bytes");

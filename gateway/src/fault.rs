@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use mingle_proto::{errors::v1::Reason, gateway::v1 as pb};
 use mingle_runtime::status::{Described, Kind, short};
+use rand::Rng as _;
 use tonic::Status;
+
+/// When to try again what would work soon.
+const SOON: Duration = Duration::from_millis(500);
 
 /// A request's failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +58,24 @@ impl Fault {
 
     /// The same, to be tried again soon.
     pub(crate) fn retry(self) -> Self {
-        Self { retry_after: Some(Duration::from_millis(500)), ..self }
+        self.retry_after(SOON)
+    }
+
+    /// The same, to be tried again after this long, or up to twice as long: of
+    /// those who are told at the same time not all come back together.
+    pub(crate) fn retry_after(self, least: Duration) -> Self {
+        Self { retry_after: Some(spread(least)), ..self }
     }
 
     fn retry_after_ms(&self) -> u32 {
         let ms = self.retry_after.map_or(0, |after| after.as_millis());
         u32::try_from(ms).unwrap_or(u32::MAX)
     }
+}
+
+/// A wait of `least` to twice that.
+fn spread(least: Duration) -> Duration {
+    least + rand::rng().random_range(Duration::ZERO..=least)
 }
 
 impl From<Fault> for pb::Error {
@@ -80,6 +95,9 @@ impl From<Status> for Fault {
         let Described { kind, reason, field, message, retry_after } = Described::from(&status);
         // The words of the message name the field too.
         let spelled = camel_case(&field);
+        // A limit says to the moment when there is room again.
+        let is_exact = reason == short(Reason::RateLimited);
+        let retry_after = if is_exact { retry_after } else { retry_after.map(spread) };
         let message = if field.is_empty() { message } else { message.replace(&field, &spelled) };
         Self { kind, reason, field: spelled, message, retry_after }
     }

@@ -1,6 +1,6 @@
 //! What every connection of this process shares.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use mingle_proto::{
@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     hub::{people::People, rooms::Rooms, sessions::Sessions, sockets::Sockets, tickets::Tickets},
     throttle::Throttle,
+    turns::Turns,
 };
 
 /// The gateway of this process.
@@ -31,6 +32,12 @@ pub(crate) struct Gateway {
     pub resumes: Resumes,
     /// Charges those who ask.
     pub(crate) throttle: Throttle,
+    /// Time over which sockets are closed when the process goes away.
+    pub(crate) spread: Duration,
+    /// Hellos that are worked on.
+    pub(crate) hellos: Turns,
+    /// Pages of missed events that are read.
+    pub(crate) replays: Turns,
     /// Every socket.
     pub sockets: Arc<Sockets>,
     /// The rooms they follow.

@@ -8,6 +8,7 @@
 //! - `outbox`: what waits for one socket.
 //! - `auth`: tokens, resume tokens, origins.
 //! - `throttle`: how often one may ask.
+//! - `pace`, `turns`: how fast, and how much at once.
 //! - `drain`: how a gateway goes away without anybody losing a message.
 
 mod auth;
@@ -19,14 +20,16 @@ mod http;
 mod hub;
 mod listen;
 mod outbox;
+mod pace;
 mod throttle;
 mod translate;
+mod turns;
 mod ws;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use mingle_runtime::{Bound, Context, Front, Role};
+use mingle_runtime::{Bound, Context, Front, Role, lifecycle::ProcessConfig};
 
 use self::{
     auth::{resume::Resumes, token::Tokens},
@@ -35,6 +38,7 @@ use self::{
         link, people::People, rooms::Rooms, sessions::Sessions, sockets::Sockets, tickets::Tickets,
     },
     throttle::Throttle,
+    turns::Turns,
 };
 
 pub use config::{Config, Limits};
@@ -46,6 +50,7 @@ pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// Binds the role: configuration, hubs, background tasks, listener.
 pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     let config: Config = ctx.config.read().context("gateway")?;
+    let process: ProcessConfig = ctx.config.read().context("process")?;
     let sockets = Arc::new(Sockets::default());
     let sessions = Arc::new(Sessions::new(&ctx, now(), sockets.clone()));
     let (wishes, room_wishes) = link::channel();
@@ -59,6 +64,9 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
         tokens: Tokens::new(&config.jwt_secret, &config.jwt_audience, &config.jwt_issuer),
         resumes: Resumes::new(&config.session_secret),
         throttle: Throttle::new(&ctx.peers, &config),
+        spread: drain::spread(Duration::from_millis(process.grace_ms)),
+        hellos: Turns::new(config.limits.hellos_at_once, "mingle_gateway_hellos"),
+        replays: Turns::new(config.limits.replays_at_once, "mingle_gateway_replays"),
         sockets,
         rooms: rooms.clone(),
         tickets: tickets.clone(),
@@ -81,12 +89,13 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
 
     let bounds = listen::Bounds {
         connections: gateway.config.limits.max_connections,
+        per_second: gateway.config.limits.accepts_per_second,
         stalled: gateway.config.limits.dead_after(),
         head: gateway.config.limits.hello_timeout(),
     };
-    let listen = gateway.config.listen;
+    let (listen, backlog) = (gateway.config.listen, gateway.config.limits.backlog());
     let ending = (ctx.stop.clone(), ctx.tasks.clone());
     let router = http::router(gateway);
     let serve = move |listener| Box::pin(listen::serve(listener, router, bounds, ending)) as _;
-    Ok(Bound::front(Role::Gateway, Front { listen, serve: Box::new(serve) }))
+    Ok(Bound::front(Role::Gateway, Front { listen, backlog, serve: Box::new(serve) }))
 }

@@ -1,5 +1,6 @@
-//! Accepts connections: bounded in number, and in the time that a head may
-//! take to arrive, so that half-open ones cost little and end.
+//! Accepts connections: bounded in number, in how many come in a second, and in
+//! the time that a head may take to arrive, so that half-open ones cost little
+//! and end, and everybody at once comes one after the other.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -17,6 +18,8 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
+use crate::pace::Pace;
+
 /// Read buffer of a connection while it speaks HTTP.
 const MAX_HEAD: usize = 16 * 1024;
 /// After a failed accept: the process is out of files, others must end first.
@@ -30,6 +33,8 @@ const LAST_REQUEST: Duration = Duration::from_secs(3);
 pub(crate) struct Bounds {
     /// Connections, sockets included; more wait in the backlog.
     pub connections: usize,
+    /// Of them, those accepted in a second; more wait likewise.
+    pub(crate) per_second: u32,
     /// A peer that takes nothing for this long is gone.
     pub(crate) stalled: Duration,
     /// Time for the head of a request.
@@ -52,9 +57,10 @@ pub(crate) async fn serve(
     (stop, tasks): (CancellationToken, TaskTracker),
 ) {
     let room = Arc::new(Semaphore::new(bounds.connections));
+    let mut pace = Pace::per_second(bounds.per_second);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &room, &mut pace) => accepted,
             () = stop.cancelled() => return,
         };
         match accepted {
@@ -70,13 +76,18 @@ pub(crate) async fn serve(
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
+    pace: &mut Pace,
 ) -> Option<(TcpStream, (Peer, Place))> {
     let permit = room.clone().acquire_owned().await.ok()?;
+    if pace.turn().await {
+        metrics::counter!("mingle_gateway_accepts_delayed_total").increment(1);
+    }
     let (stream, peer) = listener
         .accept()
         .await
         .inspect_err(|error| tracing::warn!(%error, "cannot accept a connection"))
         .ok()?;
+    metrics::counter!("mingle_gateway_accepts_total").increment(1);
     Some((stream, (Peer(peer.ip()), Place(Arc::new(permit)))))
 }
 

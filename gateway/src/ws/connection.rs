@@ -20,6 +20,7 @@ use super::{
     session::Session,
 };
 use crate::{
+    drain,
     fault::Fault,
     gateway::Gateway,
     hub::{sockets::Registered, tickets::Wish},
@@ -90,7 +91,7 @@ impl Connection {
         let registered = gateway.sockets.register(outbox.clone());
         if gateway.ctx.stop.is_cancelled() {
             // Its upgrade was on its way when the others were closed.
-            outbox.close(Closing { close: Close::Draining, retry_after_ms: 1000 });
+            outbox.close(drain::goodbye());
         }
         let now = Instant::now();
         Self {
@@ -122,8 +123,10 @@ impl Connection {
             }
         };
         if let End::Close(closing) = end {
-            // A peer that reads no more does not hold us.
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.say_goodbye(closing)).await;
+            // A peer that reads no more does not hold us, nor the whole process.
+            let is_ours = closing.close == Close::Draining;
+            let most = if is_ours { self.gateway.spread } else { CLOSE_TIMEOUT };
+            let _ = tokio::time::timeout(most.min(CLOSE_TIMEOUT), self.say_goodbye(closing)).await;
         }
         Box::pin(self.end_session()).await;
     }
@@ -305,6 +308,8 @@ impl Connection {
         self.refused += 1;
         let close = match fault.reason.as_str() {
             "TOO_MANY_CONNECTIONS" => return Some(closing(Close::TooManyConnections)),
+            // What it was told to wait, it need not wait here.
+            "OVERLOADED" => return Some(closing(Close::Overloaded)),
             "TOKEN_EXPIRED" => Close::TokenExpired,
             _ if fault.kind.is_transient() => Close::Overloaded,
             _ => Close::Unauthenticated,

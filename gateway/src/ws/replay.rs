@@ -4,6 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use mingle_proto::{chat::v1 as chat, gateway::v1::server_frame};
 use mingle_runtime::status::Kind;
+use rand::Rng as _;
 
 use super::session::Session;
 use crate::{
@@ -14,7 +15,8 @@ use crate::{
     translate,
 };
 
-/// Between two tries to read a log that cannot be read now.
+/// Between two tries to read a log that cannot be read now, the first ones;
+/// then up to twice as long each time.
 const RETRY: Duration = Duration::from_millis(250);
 const MAX_RETRY: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,10 @@ pub(super) struct Replay {
     pub(super) after: Position,
     /// The room is closed: its end is the end of the stay.
     is_closed: bool,
+    /// Read already: what comes after the position.
+    known: Option<chat::ReplayResponse>,
+    /// Failures to read on, in a row.
+    failures: u32,
     /// The log had nothing more although its head is further on.
     is_behind: bool,
 }
@@ -59,7 +65,12 @@ enum Next {
 impl Replay {
     /// Goes on after `after`.
     pub(super) fn new(followed: Arc<Followed>, after: Position, is_closed: bool) -> Self {
-        Self { followed, after, is_closed, is_behind: false }
+        Self { followed, after, is_closed, known: None, failures: 0, is_behind: false }
+    }
+
+    /// The same with the first page, read after the stay began.
+    pub(super) fn knowing(self, page: chat::ReplayResponse) -> Self {
+        Self { known: Some(page), ..self }
     }
 
     /// Hands the socket every event after its position, page by page as it
@@ -77,12 +88,19 @@ impl Replay {
             return Next::Done;
         }
         session.outbox.drained().await;
-        let page = page(gateway, session, self.followed.id(), (&self.after, 0)).await;
+        let page = match self.known.take() {
+            Some(page) => Ok(page),
+            None => {
+                let _turn = gateway.replays.turn().await;
+                page(gateway, session, self.followed.id(), (&self.after, 0)).await
+            }
+        };
         if !session.is_current(&self.followed) {
             return Next::Done;
         }
         match page {
             Ok(page) if page.recovered => {
+                self.failures = 0;
                 let (has_more, is_empty) = (page.has_more, page.events.is_empty());
                 self.hand_over(session, page.events);
                 if has_more { Next::ReadOn } else { self.catch_up(session, is_empty).await }
@@ -100,11 +118,19 @@ impl Replay {
                 Next::Done
             }
             Err(fault) => {
-                let pause = fault.retry_after.unwrap_or_default().clamp(RETRY, MAX_RETRY);
-                tokio::time::sleep(pause).await;
+                tokio::time::sleep(self.pause(&fault)).await;
                 Next::ReadOn
             }
         }
+    }
+
+    /// What is waited after a failure: what was told, and more after each, so
+    /// that many sockets do not ask together what cannot be answered.
+    fn pause(&mut self, fault: &Fault) -> Duration {
+        let most = RETRY.saturating_mul(1 << self.failures.min(8)).min(MAX_RETRY);
+        self.failures += 1;
+        let told = fault.retry_after.unwrap_or_default().clamp(RETRY, MAX_RETRY);
+        told.max(rand::rng().random_range(Duration::ZERO..=most))
     }
 
     /// The log was read to its end: ends the stay of a closed room, and makes

@@ -28,6 +28,11 @@ use crate::{
 /// unavailable.
 const ROOMS_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// How long a hello waits for its turn.
+const TURN: Duration = Duration::from_secs(2);
+/// When to come back, at the least, who had none.
+const BUSY: Duration = Duration::from_secs(2);
+
 /// Greets: verifies, takes the session, follows the rooms of a resume.
 pub(crate) async fn greet(
     gateway: Arc<Gateway>,
@@ -35,6 +40,12 @@ pub(crate) async fn greet(
     (socket, address): (u64, Address),
     hello: pb::Hello,
 ) -> Result<Reply, Fault> {
+    let Ok(Some(_turn)) = tokio::time::timeout(TURN, gateway.hellos.turn()).await else {
+        metrics::counter!("mingle_gateway_hellos_refused_total").increment(1);
+        let message = "the gateway greets as many as it may";
+        let fault = Fault::new(Kind::Exhausted, Reason::Overloaded, message);
+        return Err(fault.retry_after(BUSY));
+    };
     let claims = match gateway.tokens.verify(&hello.token) {
         Ok(claims) => claims,
         Err(fault) => return Err(gateway.throttle.refused(address, fault).await),

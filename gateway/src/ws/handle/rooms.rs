@@ -7,12 +7,14 @@ use mingle_proto::{
     gateway::v1::{self as pb, server_frame},
 };
 use mingle_runtime::status::Kind;
+use prost::Message as _;
 use tokio::time::Instant;
 
 use super::{Reply, ok};
 use crate::{
     fault::Fault,
     gateway::Gateway,
+    hub::rooms::Followed,
     outbox::Position,
     translate,
     ws::{
@@ -20,6 +22,12 @@ use crate::{
         session::Session,
     },
 };
+
+/// Events that the proof of a position brings along. Who was away for a moment
+/// missed no more, and what they missed is read once.
+const PROOF: u32 = 8;
+/// What is held of it until it can be written, in bytes.
+const HELD: usize = 8 * 1024;
 
 /// Joins and follows a room; with `after`, reads what was missed first.
 pub(crate) async fn join(
@@ -46,8 +54,10 @@ pub(crate) async fn resume(
     let resumed = async {
         check(gateway, session, &room.room_id)?;
         let read = read(gateway, session, &room.room_id).await?;
-        // Of open rooms everybody may know; only members may read them.
-        page(gateway, session, &read.room_id, (&Position::default(), 1)).await?;
+        if room.after.is_none() {
+            // Of open rooms everybody may know; only members may read them.
+            page(gateway, session, &read.room_id, (&Position::default(), 1)).await?;
+        }
         follow(gateway, session, read, room.after).await
     };
     let reason = match tokio::time::timeout_at(deadline, resumed).await {
@@ -81,37 +91,74 @@ async fn follow(
             // Followed already, and nothing to read again.
             return Ok((at(reply, cursor), None));
         }
-        return begin(gateway, session, (room, head.clone()), at(reply, head)).await;
+        let stay = enter(gateway, session, &room, head.seq).await?;
+        return Ok((at(reply, head.clone()), begin(gateway, session, (&room, stay), head)));
     };
     let after = Position { seq: after.seq, id: after.id };
-    let proof = page(gateway, session, &room.room_id, (&after, 1)).await?;
+    // Followed before the log is read: nothing falls between the two.
+    let stay = enter(gateway, session, &room, after.seq).await?;
+    let proof = page(gateway, session, &room.room_id, (&after, PROOF)).await?;
     let reply = at(reply, head.clone());
     if proof.recovered {
-        return begin(gateway, session, (room, after), reply).await;
+        let known = is_whole(&proof).then_some(proof);
+        return Ok((reply, begin_knowing(gateway, session, (&room, stay), (after, known))));
     }
     let reply = pb::Room { recovered: false, reason: proof.reason, ..reply };
-    begin(gateway, session, (room, head), reply).await
+    Ok((reply, begin(gateway, session, (&room, stay), head)))
+}
+
+/// True when a page is all that was missed, and small enough to be held until
+/// it is written.
+fn is_whole(page: &chat::ReplayResponse) -> bool {
+    !page.has_more && page.encoded_len() <= HELD
+}
+
+/// Enters a room of which something may come after `after`; else nothing does
+/// any more.
+async fn enter(
+    gateway: &Gateway,
+    session: &Session,
+    room: &chat::Room,
+    after: u64,
+) -> Result<Option<Followed>, Fault> {
+    let head = room.head.as_ref().map_or(0, |head| head.seq);
+    if room.closed && after >= head {
+        return Ok(None);
+    }
+    let (user, outbox) = (session.user.clone(), session.outbox.clone());
+    gateway.rooms.enter(&room.room_id, user, outbox).await.map(Some)
 }
 
 /// Begins a stay after a place in the log, which is read on from there.
-async fn begin(
+fn begin(
     gateway: &Arc<Gateway>,
     session: &Arc<Session>,
-    (room, after): (chat::Room, Position),
-    reply: pb::Room,
-) -> Result<(pb::Room, Option<Job>), Fault> {
+    stay: (&chat::Room, Option<Followed>),
+    after: Position,
+) -> Option<Job> {
+    begin_knowing(gateway, session, stay, (after, None))
+}
+
+/// The same when what comes after the place was read already.
+fn begin_knowing(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    (room, stay): (&chat::Room, Option<Followed>),
+    (after, known): (Position, Option<chat::ReplayResponse>),
+) -> Option<Job> {
     let head = room.head.as_ref().map_or(0, |head| head.seq);
-    if room.closed && after.seq >= head {
+    let Some(followed) = stay.filter(|_| !room.closed || after.seq < head).map(Arc::new) else {
         // Nothing comes any more.
         session.leave(&room.room_id);
-        return Ok((reply, None));
-    }
-    let (user, outbox) = (session.user.clone(), session.outbox.clone());
-    let followed = Arc::new(gateway.rooms.enter(&room.room_id, user, outbox).await?);
+        return None;
+    };
     session.keep(followed.clone(), after.clone(), head);
     let replay = Replay::new(followed, after, room.closed);
-    let job: Job = Box::pin(replay.run(gateway.clone(), session.clone()));
-    Ok((reply, Some(job)))
+    let replay = match known {
+        Some(page) => replay.knowing(page),
+        None => replay,
+    };
+    Some(Box::pin(replay.run(gateway.clone(), session.clone())))
 }
 
 /// Makes the user a member, or reads a closed room that they were in.

@@ -40,8 +40,8 @@ pub enum Retry {
     WithNewToken,
     /// Connect and resume, with back-off: nothing is lost.
     WithResume,
-    /// Connect and resume after the delay that `draining` told; without one,
-    /// with back-off.
+    /// Connect and resume after the delay that `draining` or the refusal of the
+    /// hello told; without one, with back-off.
     AfterDelay,
 }
 

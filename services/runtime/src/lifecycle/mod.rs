@@ -106,6 +106,8 @@ type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct Front {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Connections that may wait until they are accepted.
+    pub backlog: u32,
     /// Serves until the role's `stop`, then returns.
     pub serve: Box<dyn FnOnce(TcpListener) -> Serving + Send>,
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use mingle_proto::runtime::v1::diagnostics_service_server::{
     DiagnosticsServiceServer, SERVICE_NAME as DIAGNOSTICS,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::task::TaskTracker;
 use tonic::{
     service::Routes,
@@ -18,13 +18,17 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use super::Process;
 use crate::{grpc, probes};
 
+/// Callers that may wait until they are accepted, where a listener says nothing
+/// else: other processes, which keep few connections each.
+const BACKLOG: u32 = 1024;
+
 /// Binds every listener and serves on `servers`. Returns names and addresses.
 pub(super) async fn listen(
     process: &mut Process,
     servers: &TaskTracker,
 ) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
     let mut listening = Vec::new();
-    let (listener, address) = bind(process.probes.listen, "probes").await?;
+    let (listener, address) = bind(process.probes.listen, BACKLOG, "probes")?;
     listening.push(("probes", address));
     let router = probes::router(process.health.clone());
     let closing = process.closing.clone().cancelled_owned();
@@ -32,7 +36,7 @@ pub(super) async fn listen(
         report("probes", axum::serve(listener, router).with_graceful_shutdown(closing).await);
     });
 
-    let (listener, address) = bind(process.grpc.listen, "grpc").await?;
+    let (listener, address) = bind(process.grpc.listen, BACKLOG, "grpc")?;
     listening.push(("grpc", address));
     let routes = routes(process).await?;
     let closing = process.closing.clone().cancelled_owned();
@@ -50,7 +54,7 @@ pub(super) async fn listen(
             continue;
         };
         let name = bound.role.name();
-        let (listener, address) = bind(front.listen, name).await?;
+        let (listener, address) = bind(front.listen, front.backlog, name)?;
         listening.push((name, address));
         context.tasks.spawn((front.serve)(listener));
     }
@@ -93,13 +97,25 @@ fn reflection(names: &[&str]) -> anyhow::Result<ServerReflectionServer<impl Serv
     builder.build_v1().context("reflection")
 }
 
-async fn bind(address: SocketAddr, name: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await.with_context(|| {
+fn bind(
+    address: SocketAddr,
+    backlog: u32,
+    name: &str,
+) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = open(address, backlog).with_context(|| {
         let section = name.to_uppercase();
         format!("cannot listen on {address}; MINGLE_{section}__LISTEN sets another address")
     })?;
     let address = listener.local_addr().with_context(|| format!("no address ({name})"))?;
     Ok((listener, address))
+}
+
+fn open(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A successor listens where connections of its predecessor still end.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(backlog)
 }
 
 fn report<E: std::fmt::Display>(name: &str, result: Result<(), E>) {
