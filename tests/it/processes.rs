@@ -10,6 +10,7 @@ mod matchmaking_killed;
 mod put_back;
 mod redis_away;
 mod redis_unwilling;
+mod rolling;
 mod route_limits;
 mod speaker;
 mod unannounced;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{Builder, Envoy, Mingle, Postgres, Redis, TestDatabase, clock, free_port};
+use crate::{Builder, Envoy, Finished, Mingle, Postgres, Redis, TestDatabase, clock, free_port};
 
 /// Each role with how many processes it has.
 const SHAPE: &[(&str, usize)] =
@@ -205,11 +205,29 @@ impl Deployment {
         self.start().await;
     }
 
+    /// Asks a process to end and waits until it has; [`Deployment::start`]
+    /// starts its successor at the same address.
+    ///
+    /// # Panics
+    ///
+    /// When it is still there after `deadline`.
+    pub async fn stop(&mut self, role: &str, nth: usize, deadline: Duration) -> Finished {
+        let process = self.process(role, nth);
+        let status = process.sigterm(deadline).await;
+        let log = process.log();
+        self.forget(role, nth);
+        Finished { status, log }
+    }
+
     /// Kills a process, which learns nothing of it.
     pub fn kill9(&mut self, role: &str, nth: usize) {
         self.process(role, nth).kill9();
-        let of_role = self.processes.iter_mut().filter(|(place, _)| place.role == role);
-        if let Some((_, process)) = of_role.into_iter().nth(nth) {
+        self.forget(role, nth);
+    }
+
+    fn forget(&mut self, role: &str, nth: usize) {
+        let mut of_role = self.processes.iter_mut().filter(|(place, _)| place.role == role);
+        if let Some((_, process)) = of_role.nth(nth) {
             *process = None;
         }
     }

@@ -1,0 +1,147 @@
+//! A new version is rolled out: every gateway and every chat ends by SIGTERM
+//! and starts again, one after the other, while pairs talk over them.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use mingle_testkit::{Deployment, eventually};
+use serde_json::json;
+use tokio::{
+    sync::{Barrier, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    chat_killed::assert_as_in,
+    plan,
+    speaker::{Speaker, Tally},
+    urls,
+};
+use crate::{
+    http,
+    ledger::Ledger,
+    world::{SOON, token},
+};
+
+const PAIRS: usize = 20;
+/// Between two messages of one user.
+const PAUSE: Duration = Duration::from_millis(300);
+const ROUNDS: usize = 2;
+/// Those that end and start again in each round, in this order.
+const ROLLED: [(&str, usize); 4] = [("gateway", 0), ("gateway", 1), ("chat", 0), ("chat", 1)];
+/// The processes' own, as configured by default, and what a busy machine adds.
+const GRACE: Duration = Duration::from_secs(15);
+/// Messages before anything ends: what is usual.
+const BASE: usize = 800;
+/// Messages between two ends.
+const BETWEEN: usize = 300;
+
+const TRANSACTIONS: &str =
+    "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()";
+
+/// What was done, by the clients and by PostgreSQL, up to a moment.
+struct Mark {
+    said: usize,
+    transactions: i64,
+}
+
+impl Mark {
+    async fn now(tally: &Tally, ledger: &Ledger) -> Self {
+        let said = tally.acknowledged.load(Relaxed);
+        Self { said, transactions: ledger.count(TRANSACTIONS).await }
+    }
+
+    /// Transactions per message since `earlier`: not per second, which is less
+    /// when clients are away and would forgive each restart its storm.
+    fn cost_since(&self, earlier: &Self) -> f64 {
+        let transactions = (self.transactions - earlier.transactions) as f64;
+        transactions / (self.said - earlier.said) as f64
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_costs_nobody_a_message() {
+    let mut deployment = plan().start().await;
+    let ledger = Arc::new(Ledger::postgres(&deployment.database().url).await);
+    let tally = Arc::new(Tally::default());
+    let (end, over) = watch::channel(false);
+    let speaking = speak(&deployment, &tally, &over, &ledger).await;
+    talk_on(&tally, BETWEEN).await;
+
+    let begin = Mark::now(&tally, &ledger).await;
+    talk_on(&tally, BASE).await;
+    let usual = Mark::now(&tally, &ledger).await;
+    let mut ends = 0;
+    for _ in 0..ROUNDS {
+        for (role, nth) in ROLLED {
+            roll(&mut deployment, role, nth, &tally).await;
+            ends += 1;
+        }
+    }
+    let rolled = Mark::now(&tally, &ledger).await;
+    end.send_replace(true);
+    let speakers: Vec<Speaker> = join_all(speaking).await.into_iter().map(Result::unwrap).collect();
+
+    let (base, cost) = (usual.cost_since(&begin), rolled.cost_since(&usual));
+    let (resumed, retried) = (tally.resumed.load(Relaxed), tally.retried.load(Relaxed));
+    eprintln!(
+        "{ends} SIGTERMs under {} messages; {resumed} resumed, {retried} sends tried again; \
+         {base:.2} transactions per message before, {cost:.2} meanwhile",
+        rolled.said - usual.said
+    );
+    // Each user's gateway ends at least once a round.
+    assert!(resumed >= ROUNDS * 2 * PAIRS, "{resumed} resumed");
+    assert!(cost <= 1.5 * base, "{base:.2} transactions per message became {cost:.2}");
+    ledger.assert_gapless().await;
+    let logs = ledger.rooms().await;
+    for speaker in &speakers {
+        assert_as_in(&logs, speaker);
+    }
+}
+
+/// Pairs over two gateways, who talk until it is over.
+async fn speak(
+    deployment: &Deployment,
+    tally: &Arc<Tally>,
+    over: &watch::Receiver<bool>,
+    ledger: &Arc<Ledger>,
+) -> Vec<JoinHandle<Speaker>> {
+    let quiet = Arc::new(Barrier::new(2 * PAIRS));
+    let mut speaking = Vec::new();
+    for pair in 0..PAIRS {
+        let users = [format!("ann-{pair}"), format!("bob-{pair}")];
+        let body = json!({"kind": "DIRECT", "memberIds": users});
+        let gateway = deployment.gateways()[0];
+        let room = http::post(gateway, "/api/rooms", &token(&users[0]), &body).await.ok();
+        let room = room["roomId"].as_str().unwrap();
+        let mut urls = urls(deployment);
+        for user in &users {
+            let speaker = Speaker::new(user, room, urls.clone(), tally.clone());
+            let end = (quiet.clone(), ledger.clone());
+            speaking.push(tokio::spawn(speaker.live(PAUSE, over.clone(), end)));
+            urls.reverse();
+        }
+    }
+    speaking
+}
+
+/// Ends one process in good order and starts its successor; the pairs talk
+/// meanwhile and afterwards.
+async fn roll(deployment: &mut Deployment, role: &'static str, nth: usize, tally: &Tally) {
+    let said = tally.acknowledged.load(Relaxed);
+    let ended = deployment.stop(role, nth, GRACE).await;
+    assert_eq!(ended.status.code(), Some(0), "{role} {nth}: an orderly end");
+    assert!(!ended.log.contains("grace period is over"), "{role} {nth}: {}", ended.log);
+    deployment.start().await;
+    assert!(tally.acknowledged.load(Relaxed) > said, "nobody talked while {role} {nth} was gone");
+    talk_on(tally, BETWEEN).await;
+}
+
+async fn talk_on(tally: &Tally, messages: usize) {
+    let said = tally.acknowledged.load(Relaxed);
+    let enough = async || tally.acknowledged.load(Relaxed) >= said + messages;
+    eventually(SOON, "the pairs talk on", enough).await;
+}
