@@ -28,8 +28,9 @@ use crate::{
 /// unavailable.
 const ROOMS_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long a hello waits for its turn.
-const TURN: Duration = Duration::from_secs(2);
+/// How long a hello waits for its turn: with the four seconds of the backlog less
+/// than the ten that clients wait.
+const TURN: Duration = Duration::from_secs(5);
 /// When to come back, at the least, who had none.
 const BUSY: Duration = Duration::from_secs(2);
 
