@@ -29,7 +29,10 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     let config: Config = ctx.config.read().context("presence")?;
     let (terms, limits) = (config.terms(), config.limits());
     let store: Arc<dyn store::Store> = match backends.redis {
-        Some(redis) => Arc::new(store::redis::RedisStore::new(redis, terms, limits)),
+        Some(redis) => {
+            let redis = store::redis::RedisStore::new(redis, terms, limits);
+            Arc::new(store::known::Known::new(redis))
+        }
         None => Arc::new(store::memory::Memory::new(backends.clock, terms, limits)),
     };
     let service = Service::new(store, backends.bus, &config, ctx.tasks.clone());

@@ -28,8 +28,9 @@ use crate::{
 
 /// Answers that wait for the client. Beyond, changes are merged per user.
 const ANSWERS: usize = 64;
-/// The rest ended while those who were unknown were told.
-const SHORTLY: Duration = Duration::from_millis(100);
+/// When users are read again of whom nothing is known: the store does not
+/// answer, or the rest ended while they were told.
+const SHORTLY: Duration = Duration::from_millis(250);
 
 type Answer = Result<v1::WatchResponse, Status>;
 

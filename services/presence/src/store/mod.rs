@@ -1,5 +1,6 @@
 //! Where presence is kept: one method is one atomic intent.
 
+pub mod known;
 mod limits;
 pub mod memory;
 pub mod redis;

@@ -4,6 +4,7 @@ mod claims;
 mod faults;
 mod figures;
 mod idle;
+mod known;
 mod lost;
 mod rest;
 mod role;
