@@ -7,6 +7,7 @@ mod health;
 mod idle;
 mod limits;
 mod matchmaking_killed;
+mod postgres_away;
 mod put_back;
 mod redis_away;
 mod redis_unwilling;

@@ -69,7 +69,11 @@ async fn one_limit_holds_over_three_chat_processes() {
     assert!(charges.len() > QUOTA, "one window only");
     for (first, beyond) in charges.iter().zip(&charges[QUOTA..]) {
         let apart = beyond - first;
-        assert!(apart >= WINDOW.as_secs_f64() - WRITTEN_LATE, "{} charges within {apart} s", QUOTA + 1);
+        assert!(
+            apart >= WINDOW.as_secs_f64() - WRITTEN_LATE,
+            "{} charges within {apart} s",
+            QUOTA + 1
+        );
     }
 }
 
