@@ -8,6 +8,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use mingle_proto::errors::v1::Reason;
+use rand::Rng as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -15,6 +16,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 pub const DOMAIN: &str = "mingle";
 /// What a caller is told to wait when nothing better is known.
 const RETRY: Duration = Duration::from_millis(500);
+/// What those who wait for an outage are told, by the time of the error.
+const SPREAD: std::ops::Range<f64> = 0.5..2.0;
 
 /// How a call can fail; a restricted set of the gRPC codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -145,7 +148,9 @@ fn status(kind: Kind, reason: Reason, field: &str, message: String, retry: Durat
         details.add_bad_request_violation(field, &message);
     }
     if kind.is_transient() && !is_bound(reason) {
-        details.set_retry_info(Some(retry));
+        // A quota knows its moment; an outage must not call all back in one.
+        let spread = if kind == Kind::Exhausted { 1.0 } else { rand::rng().random_range(SPREAD) };
+        details.set_retry_info(Some(retry.mul_f64(spread)));
     }
     Status::with_error_details(kind.grpc(), message, details)
 }
@@ -267,7 +272,8 @@ mod tests {
         assert_eq!(described.message, "body is longer than 8192 bytes");
         assert_eq!(described.retry_after, None);
         let described = Described::from(&render(&TooLong(Kind::Unavailable)));
-        assert_eq!(described.retry_after, Some(Duration::from_millis(500)));
+        let retry_after = described.retry_after.unwrap();
+        assert!((RETRY / 2..RETRY * 2).contains(&retry_after), "{retry_after:?}");
     }
 
     #[test]
