@@ -5,9 +5,12 @@
 //! - [`Client`]: requests and their replies on top of it, events queued
 //!   meanwhile, as plain futures: nothing is spawned, so that one process can
 //!   hold very many.
+//! - [`Backoff`]: how long to wait before the next try.
 
 pub mod close;
 
+#[cfg(feature = "ws")]
+mod backoff;
 #[cfg(feature = "ws")]
 mod calls;
 #[cfg(feature = "ws")]
@@ -23,6 +26,7 @@ mod socket;
 
 #[cfg(feature = "ws")]
 pub use self::{
+    backoff::Backoff,
     client::{Client, Limits},
     encoding::Encoding,
     error::{Error, Result},
