@@ -14,6 +14,7 @@ mod redis_unwilling;
 mod rolling;
 mod route_limits;
 mod speaker;
+mod storm;
 mod unannounced;
 
 use mingle_testkit::{Deployment, Plan};
