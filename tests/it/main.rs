@@ -22,6 +22,7 @@ mod resume;
 mod roles;
 mod shutdown;
 mod slow;
+mod slowloris;
 mod talkers;
 mod trace;
 mod world;
