@@ -12,6 +12,7 @@ use mingle_client::ws::{
 };
 use mingle_testkit::eventually;
 use prost::Message as _;
+use serde_json::json;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -24,11 +25,7 @@ use crate::{
     world::{SOON, World, greet, logged, next_event, token},
 };
 
-const SLOW: usize = 8;
-const READERS: usize = 3;
 const WRITERS: usize = 4;
-/// Of the slow ones, those that come back.
-const RESUMED: usize = 2;
 const BODY: usize = 8 * 1024;
 const OUTBOUND: usize = 128 * 1024;
 /// What one writer says in one round of everybody reading.
@@ -37,102 +34,181 @@ const ROUND: usize = 25;
 /// be full first.
 const ROUNDS: usize = 200;
 /// Rounds before anybody is slow.
-const WARM: usize = 8;
-/// Beside the queues: pages of the database, buffers of sockets, the allocator.
+const WARM: usize = 4;
+/// Beside the queues: pages of the database, the allocator.
 const SLACK_KIB: u64 = 16 * 1024;
+/// A socket's own, beside its queue.
+const SOCKET_KIB: u64 = 32;
 
 type Slow = WebSocketStream<TcpStream>;
 
-/// A busy room: who writes, who reads, and who is to be slow.
-struct Crowd {
-    world: World,
-    room: String,
+/// How many there are.
+#[derive(Clone, Copy)]
+struct Shape {
+    rooms: usize,
+    /// In each room.
+    readers: usize,
+    /// In each room.
+    slow: usize,
+    /// Of the slow ones, those that come back.
+    resumed: usize,
+}
+
+impl Shape {
+    /// A few, or 500 stalled of 3,000 readers.
+    fn chosen() -> Self {
+        if std::env::var_os("MINGLE_SOAK").is_some() {
+            // A room is made with a hundred members at most.
+            return Self { rooms: 32, readers: 79, slow: 16, resumed: usize::MAX };
+        }
+        Self { rooms: 1, readers: 3, slow: 8, resumed: 2 }
+    }
+
+    fn all_slow(self) -> usize {
+        self.rooms * self.slow
+    }
+}
+
+/// A busy room: who writes and who reads.
+struct Room {
+    id: String,
     writers: Vec<Client>,
     /// Each with the last seq it saw.
     readers: Vec<(Client, u64)>,
+}
+
+/// All of them, and how often everybody has said something.
+struct Crowd {
+    world: World,
+    shape: Shape,
+    rooms: Vec<Room>,
     rounds: usize,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_never_reads_is_closed_and_resumes_whole() {
-    let mut crowd = Crowd::gather().await;
+    let shape = Shape::chosen();
+    let mut crowd = Crowd::gather(shape).await;
     // The process at work, before anybody is slow.
     for _ in 0..WARM {
         crowd.round().await;
     }
     let before = crowd.world.mingle().rss_kib();
     let mut dozing = Vec::new();
-    for number in 0..SLOW {
-        dozing.push(doze(&crowd.world, &format!("slow-{number}"), &crowd.room).await);
+    for number in 0..shape.all_slow() {
+        let room = number % shape.rooms;
+        let user = format!("slow-{room}-{}", number / shape.rooms);
+        dozing.push((doze(&crowd.world, &user, &crowd.rooms[room].id).await, user, room));
     }
     let (mut most, mut found) = (before, 0);
-    while found < SLOW {
-        assert!(crowd.rounds < ROUNDS, "{found} of {SLOW} were found slow");
+    while found < shape.all_slow() {
+        assert!(crowd.rounds < ROUNDS, "{found} of {} were found slow", shape.all_slow());
         crowd.round().await;
         most = most.max(crowd.world.mingle().rss_kib());
         found = metric(&crowd.world, "mingle_gateway_slow_sockets_total").await;
     }
-    eprintln!("{} rounds; resident {before} KiB, then at most {most} KiB", crowd.rounds);
-    let bound = (SLOW * OUTBOUND) as u64 / 1024 + SLACK_KIB;
+    eprintln!(
+        "{found} slow of {}; {} rounds; resident {before} KiB, then at most {most} KiB",
+        shape.rooms * (shape.readers + shape.slow),
+        crowd.rounds
+    );
+    let each = OUTBOUND as u64 / 1024 + SOCKET_KIB;
+    let bound = shape.all_slow() as u64 * each + SLACK_KIB;
     assert!(most - before < bound, "{before} KiB grew to {most} KiB, by more than {bound} KiB");
 
     // One of them does not even read why.
     let asleep = dozing.pop().unwrap();
-    let log = crowd.log().await;
-    for (number, socket) in dozing.into_iter().enumerate() {
+    let logs = crowd.logs().await;
+    for (number, (socket, user, room)) in dozing.into_iter().enumerate() {
+        let (id, log) = (&crowd.rooms[room].id, &logs[room]);
         let (resume_token, mut seen) = wake(socket).await;
         let missed = log.len() as u64 - seen[seen.len() - 1].seq;
-        assert!(missed > 0, "slow-{number} read everything");
-        if number < RESUMED {
-            let resume = Resume { token: resume_token, rooms: after(&crowd.room, &seen) };
-            let user = format!("slow-{number}");
+        assert!(missed > 0, "{user} read everything");
+        if number < shape.resumed {
+            let resume = Resume { token: resume_token, rooms: after(id, &seen) };
             seen.extend(catch_up(&crowd.world, &user, resume, missed).await);
         }
         let joined = seen[0].seq as usize - 1;
-        assert_eq!(seen, log[joined..joined + seen.len()], "slow-{number} saw another log");
-        assert!(number >= RESUMED || joined + seen.len() == log.len());
+        assert_eq!(seen, log[joined..joined + seen.len()], "{user} saw another log");
+        assert!(number >= shape.resumed || joined + seen.len() == log.len());
     }
-    let gone = async || metric(&crowd.world, "mingle_gateway_sockets").await <= READERS + WRITERS;
+    let others = shape.rooms * (shape.readers + WRITERS);
+    let gone = async || metric(&crowd.world, "mingle_gateway_sockets").await <= others;
     eventually(SOON, "the slow sockets are gone", gone).await;
     drop(asleep);
 }
 
 impl Crowd {
-    async fn gather() -> Self {
+    async fn gather(shape: Shape) -> Self {
         let bound = ("MINGLE_GATEWAY__LIMITS__OUTBOUND_BYTES", OUTBOUND.to_string());
         let world = World::from(World::builder().env(bound.0, bound.1)).await;
-        let names = |kind: &str, amount| (0..amount).map(|n| format!("{kind}-{n}")).collect();
-        let names: [Vec<String>; 3] =
-            [names("writer", WRITERS), names("reader", READERS), names("slow", SLOW)];
-        let members: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
-        let room = world.room(&members).await;
-        let (mut writers, mut readers) = (Vec::new(), Vec::new());
-        for user in &names[0] {
-            writers.push(world.client(user, Encoding::Proto).await);
+        let mut rooms = Vec::new();
+        for number in 0..shape.rooms {
+            rooms.push(Room::fill(&world, number, shape).await);
         }
-        for user in &names[1] {
-            let mut client = world.client(user, Encoding::Json).await;
-            client.room_join(&room, Some(Position::default())).await.unwrap();
-            readers.push((client, 0));
-        }
-        Self { world, room, writers, readers, rounds: 0 }
+        Self { world, shape, rooms, rounds: 0 }
     }
 
     /// Each writer says a round's worth; each reader then has seen it all, each
     /// event once and in order.
     async fn round(&mut self) {
-        let (room, round, body) = (&self.room, self.rounds, &"x".repeat(BODY));
+        let round = self.rounds;
+        join_all(self.rooms.iter_mut().map(|room| room.speak(round))).await;
+        self.rounds += 1;
+        // The members' joining came first.
+        let members = self.shape.slow + self.shape.readers + WRITERS;
+        let events = (members + self.rounds * ROUND * WRITERS) as u64;
+        join_all(self.rooms.iter_mut().map(|room| room.hear(events))).await;
+    }
+
+    /// The rooms' logs, from the database.
+    async fn logs(&self) -> Vec<Vec<Position>> {
+        let ledger = Ledger::open(self.world.mingle().data_dir()).await;
+        let mut rooms = ledger.rooms().await;
+        ledger.close().await;
+        let of_room = |room: &Room| rooms.remove(&room.id).unwrap();
+        let logs = self.rooms.iter().map(of_room);
+        logs.map(|rows| rows.into_iter().map(|row| row.position).collect()).collect()
+    }
+}
+
+impl Room {
+    async fn fill(world: &World, room: usize, shape: Shape) -> Self {
+        let names = |kind: &str, amount| -> Vec<String> {
+            (0..amount).map(|number| format!("{kind}-{room}-{number}")).collect()
+        };
+        let of_writers = names("writer", WRITERS);
+        let of_readers = names("reader", shape.readers);
+        let slow = names("slow", shape.slow);
+        let members = [&of_writers[..], &of_readers, &slow].concat();
+        let body = json!({"kind": "CHANNEL", "name": "busy", "memberIds": members});
+        let made = http::post(world.http(), "/api/rooms", &token(&members[0]), &body).await.ok();
+        let id = made["roomId"].as_str().unwrap().to_owned();
+        let (mut writers, mut readers) = (Vec::new(), Vec::new());
+        for user in &of_writers {
+            writers.push(world.client(user, Encoding::Proto).await);
+        }
+        for user in &of_readers {
+            let mut client = world.client(user, Encoding::Json).await;
+            client.room_join(&id, Some(Position::default())).await.unwrap();
+            readers.push((client, 0));
+        }
+        Self { id, writers, readers }
+    }
+
+    async fn speak(&mut self, round: usize) {
+        let (id, body) = (&self.id, &"x".repeat(BODY));
         join_all(self.writers.iter_mut().map(|client| async move {
             for number in 0..ROUND {
-                client.send(room, &format!("{round}-{number}"), body).await.unwrap();
+                client.send(id, &format!("{round}-{number}"), body).await.unwrap();
             }
         }))
         .await;
-        self.rounds += 1;
-        // The members' joining came first.
-        let events = SLOW + READERS + WRITERS + self.rounds * ROUND * WRITERS;
+    }
+
+    async fn hear(&mut self, events: u64) {
         join_all(self.readers.iter_mut().map(|(client, at)| async move {
-            while *at < events as u64 {
+            while *at < events {
                 let event = next_event(client).await.unwrap();
                 let Some((_, position)) = logged(&event) else { continue };
                 assert_eq!(position.seq, *at + 1);
@@ -140,14 +216,6 @@ impl Crowd {
             }
         }))
         .await;
-    }
-
-    /// The room's log, from the database.
-    async fn log(&self) -> Vec<Position> {
-        let ledger = Ledger::open(self.world.mingle().data_dir()).await;
-        let rows = ledger.room(&self.room).await;
-        ledger.close().await;
-        rows.into_iter().map(|row| row.position).collect()
     }
 }
 
