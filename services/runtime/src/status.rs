@@ -224,7 +224,7 @@ mod tests {
     use mingle_proto::errors::v1::Reason;
     use tonic::Code;
 
-    use super::{Coded, Described, Kind, render};
+    use super::{Coded, Described, Kind, RETRY, render};
 
     #[derive(Debug, thiserror::Error)]
     #[error("body is longer than 8192 bytes")]

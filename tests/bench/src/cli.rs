@@ -9,7 +9,9 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::{chat, connections, floor, matching, plan::Plan, pool, report::Report, rpc, sends};
+use crate::{
+    chat, connections, floor, matching, plan::Plan, pool, report::Report, rpc, sends, stalled,
+};
 
 /// Measures a running Mingle beside the floor of the same machine.
 #[derive(Parser)]
@@ -45,6 +47,8 @@ enum What {
     Chat(chat::Args),
     /// Durable sends from many concurrent senders.
     Sends(sends::Args),
+    /// Readers beside sockets that read nothing.
+    Slow(stalled::Args),
     /// Calls of Redis through the slots.
     Pool(pool::Args),
     /// Serves bare tonic.
@@ -82,6 +86,7 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
             What::Match(args) => matching::measure(&plan()?, &args).await.map(Some),
             What::Chat(args) => chat::measure(&plan()?, &args).await.map(Some),
             What::Sends(args) => sends::measure(&plan()?, &args).await.map(Some),
+            What::Slow(args) => stalled::measure(&plan()?, &args).await.map(Some),
             What::Pool(args) => pool::measure(&plan()?, &args).await.map(Some),
             What::FloorEcho => floor::echo::serve().await.map(|()| None),
             What::FloorPairs => floor::pairs::serve().await.map(|()| None),

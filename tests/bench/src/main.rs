@@ -9,6 +9,7 @@
 //! | `match` | latency from a join to `matched` at a rate of joins | one INSERT and fsync per join |
 //! | `chat` | latency from a send to the other's `message` at a rate of sends | the same INSERT in group commit |
 //! | `pool` | calls of Redis per second through the slots of `mingle-store` | one bare connection |
+//! | `slow` | latency to those who read beside 500 sockets that do not | the same without these |
 //! | `sends` | durable sends per second, with and without group append | bare commits, grouped and one by one |
 //!
 //! With `--processes`, `match`, `chat` and `sends` run over several processes on
@@ -39,6 +40,7 @@ mod rpc;
 mod sends;
 mod settings;
 mod sockets;
+mod stalled;
 mod stats;
 mod system;
 mod token;

@@ -88,6 +88,14 @@ fn durable_sends_on_postgresql_are_told_for_both_ways() {
 }
 
 #[test]
+fn those_who_read_are_told_with_and_without_those_who_do_not() {
+    let small = ["--readers", "4", "--stalled", "2", "--rate", "20", "--seconds", "1"];
+    let report = measure(&[&["slow"], &small[..]].concat());
+    assert_both(&report, &["send to a reader's message, p99", "server CPU per delivery"]);
+    value(&report, "sockets that were ended", "mingle");
+}
+
+#[test]
 fn the_slots_stand_beside_a_bare_connection() {
     let report = measure(&["pool", "--callers", "2", "--millis", "100"]);
     assert_both(&report, &["throughput", "latency, p50"]);
