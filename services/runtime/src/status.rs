@@ -219,7 +219,6 @@ fn default_reason(kind: Kind) -> Reason {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use mingle_proto::errors::v1::Reason;
     use tonic::Code;
