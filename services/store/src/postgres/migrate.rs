@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::Postgres;
+use super::{
+    Postgres,
+    pool::{BACK_OFF, START},
+};
 use crate::{
     Error, ErrorKind, Result,
     sqlite::{Migrated, Migration},
@@ -20,11 +23,27 @@ const BEGIN: &str = "begin isolation level read committed read write";
 
 impl Postgres {
     /// Brings the tables of `owner` to the newest version, in one transaction
-    /// on the direct connection. Processes that do so at once take turns.
+    /// on the direct connection. Processes that do so at once take turns. Waits
+    /// for a server that went away, as [`Postgres::connect`] does.
     ///
     /// **Errors**: `Unsupported` when the database is newer than this program;
-    /// `Unavailable` when another process holds the turn for 60 s; `Timeout`.
+    /// `Unavailable` when another process holds the turn for 60 s, or the server
+    /// stays away; `Timeout`.
     pub async fn migrate(&self, owner: &str, steps: &'static [Migration]) -> Result<Migrated> {
+        let end = Instant::now() + START;
+        loop {
+            // What was committed without an answer is found by the next try.
+            match self.try_migrate(owner, steps).await {
+                Err(error) if error.is_transient() && Instant::now() + BACK_OFF < end => {
+                    tracing::warn!(owner, %error, "tables not brought up to date, trying again");
+                    sleep(BACK_OFF).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_migrate(&self, owner: &str, steps: &'static [Migration]) -> Result<Migrated> {
         let late = |_| Error::new(ErrorKind::Timeout, "database migration");
         let patience = PATIENCE.as_millis().to_string();
         let settings = [("lock_timeout", patience.as_str()), ("client_min_messages", "warning")];

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// How long [`Postgres::connect`] waits for a server that is away.
-const START: Duration = Duration::from_secs(30);
-const BACK_OFF: Duration = Duration::from_secs(1);
+/// How long a start waits for a server that is away.
+pub(super) const START: Duration = Duration::from_secs(30);
+pub(super) const BACK_OFF: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(30);
 /// A connection unused for longer is tested before it is used.
 const FRESH: Duration = Duration::from_secs(1);

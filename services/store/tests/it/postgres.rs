@@ -50,6 +50,22 @@ async fn session_setting(postgres: &Postgres, name: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_server_that_goes_away_during_a_start_is_waited_for() {
+    let database = kit::Postgres::shared().await.database().await;
+    let proxy = kit::Proxy::to(([127, 0, 0, 1], database.port).into()).await;
+    let by = format!(":{}", proxy.address().port());
+    let url = database.url.replace(&format!(":{}", database.port), &by);
+    let postgres = Postgres::connect(brief(&url)).await.unwrap();
+    let before = proxy.traffic().connections;
+    proxy.set(kit::Fault::Cut);
+    let migrating = tokio::spawn(async move { postgres.migrate("test", STEPS).await });
+    eventually(SOON, "it is tried", async || proxy.traffic().connections > before + 1).await;
+    assert!(!migrating.is_finished(), "given up");
+    proxy.set(kit::Fault::None);
+    assert_eq!(migrating.await.unwrap().unwrap().to, 2);
+}
+
+#[tokio::test]
 async fn migrates_once_however_many_ask() {
     let database = kit::Postgres::shared().await.database().await;
     let mut tasks = JoinSet::new();
