@@ -1,13 +1,13 @@
 //! A small HTTP client: one connection per call, JSON both ways.
 
-use std::net::SocketAddr;
+use std::{error::Error, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::JoinHandle};
 
 /// What came back.
 #[derive(Debug)]
@@ -51,6 +51,16 @@ pub(crate) async fn call(
     token: &str,
     body: impl Into<Bytes>,
 ) -> Answer {
+    send(addr, request(method, path, token, body)).await
+}
+
+/// A request with a bearer token (empty: none) and a body.
+pub(crate) fn request(
+    method: Method,
+    path: &str,
+    token: &str,
+    body: impl Into<Bytes>,
+) -> Request<Full<Bytes>> {
     let body: Bytes = body.into();
     let mut request = Request::builder().method(method).uri(path);
     if !token.is_empty() {
@@ -59,25 +69,41 @@ pub(crate) async fn call(
     if !body.is_empty() {
         request = request.header(header::CONTENT_TYPE, "application/json");
     }
-    send(addr, request.body(Full::new(body)).unwrap()).await
+    request.body(Full::new(body)).unwrap()
 }
 
 /// Sends a request as it is, but for its `Host`.
-pub(crate) async fn send(addr: SocketAddr, mut request: Request<Full<Bytes>>) -> Answer {
-    request.headers_mut().insert(header::HOST, addr.to_string().parse().unwrap());
-    let stream = TcpStream::connect(addr).await.unwrap();
+pub(crate) async fn send(addr: SocketAddr, request: Request<Full<Bytes>>) -> Answer {
+    try_send(addr, request).await.unwrap()
+}
+
+/// The same where there may be no answer.
+pub(crate) async fn try_send(
+    addr: SocketAddr,
+    mut request: Request<Full<Bytes>>,
+) -> Result<Answer, Box<dyn Error + Send + Sync>> {
+    request.headers_mut().insert(header::HOST, addr.to_string().parse()?);
+    let stream = TcpStream::connect(addr).await?;
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let answer = sender.send_request(request).await.unwrap();
-    let (head, body) = answer.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    connection.abort();
-    Answer {
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let _connection = AbortOnDrop(tokio::spawn(connection));
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Answer {
         status: head.status,
         headers: head.headers,
         text: String::from_utf8_lossy(&body).into_owned(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
+    })
+}
+
+/// A connection ends with the call that it was made for, also one that is given
+/// up.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

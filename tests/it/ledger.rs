@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use mingle_client::ws::proto::Position;
 use sqlx::{
     AnyPool, Row as _,
-    any::{AnyPoolOptions, install_default_drivers},
+    any::{AnyPoolOptions, AnyRow, install_default_drivers},
 };
 
 /// One row of a room's log.
@@ -17,6 +17,47 @@ pub(crate) struct Row {
     pub(crate) actor: String,
     pub(crate) client_msg_id: String,
     pub(crate) body: String,
+}
+
+/// A ticket of matchmaking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) id: String,
+    pub(crate) user: String,
+    pub(crate) state: String,
+    /// The match it is in.
+    pub(crate) of: Option<String>,
+}
+
+/// A match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Match {
+    pub(crate) id: String,
+    pub(crate) tickets: Vec<String>,
+    /// Sorted, as they are kept.
+    pub(crate) users: Vec<String>,
+    pub(crate) room: Option<String>,
+}
+
+/// A pair room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Made {
+    pub(crate) id: String,
+    /// The match it was made for.
+    pub(crate) of: Option<String>,
+    /// All who ever were members, sorted.
+    pub(crate) members: Vec<String>,
+}
+
+/// All that a checker compares with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) rooms: BTreeMap<String, Vec<Row>>,
+    pub(crate) heads: BTreeMap<String, u64>,
+    pub(crate) tickets: Vec<Ticket>,
+    pub(crate) matches: Vec<Match>,
+    /// Pair rooms.
+    pub(crate) made: Vec<Made>,
 }
 
 /// What SQLite has and PostgreSQL has not, so that one SQL reads both.
@@ -63,6 +104,69 @@ impl Ledger {
             rooms.entry(row.get("room_id")).or_default().push(entry);
         }
         rooms
+    }
+
+    /// Everything.
+    pub(crate) async fn rows(&self) -> Rows {
+        Rows {
+            rooms: self.rooms().await,
+            heads: self.heads().await,
+            tickets: self.tickets().await,
+            matches: self.matches().await,
+            made: self.made().await,
+        }
+    }
+
+    /// The head of every room.
+    pub(crate) async fn heads(&self) -> BTreeMap<String, u64> {
+        let rows = self.all("select room_id, head_seq from chat_rooms").await;
+        let head = |row: &AnyRow| {
+            let seq: i64 = row.get("head_seq");
+            (row.get("room_id"), seq.try_into().unwrap())
+        };
+        rows.iter().map(head).collect()
+    }
+
+    async fn tickets(&self) -> Vec<Ticket> {
+        let rows = self.all("select ticket_id, user_id, state, match_id from mm_tickets").await;
+        let ticket = |row: &AnyRow| Ticket {
+            id: row.get("ticket_id"),
+            user: row.get("user_id"),
+            state: row.get("state"),
+            of: row.get("match_id"),
+        };
+        rows.iter().map(ticket).collect()
+    }
+
+    async fn matches(&self) -> Vec<Match> {
+        let sql = "select match_id, ticket_ids, user_ids, room_id from mm_matches";
+        let list = |text: String| serde_json::from_str(&text).unwrap();
+        let of = |row: &AnyRow| Match {
+            id: row.get("match_id"),
+            tickets: list(row.get("ticket_ids")),
+            users: list(row.get("user_ids")),
+            room: row.get("room_id"),
+        };
+        self.all(sql).await.iter().map(of).collect()
+    }
+
+    async fn made(&self) -> Vec<Made> {
+        let sql = "select r.room_id, r.external_id, m.user_id
+                   from chat_rooms r join chat_members m using (room_id) where r.kind = 1
+                   order by r.room_id, m.user_id";
+        let mut made: Vec<Made> = Vec::new();
+        for row in self.all(sql).await {
+            let (id, member): (String, String) = (row.get("room_id"), row.get("user_id"));
+            match made.last_mut() {
+                Some(room) if room.id == id => room.members.push(member),
+                _ => made.push(Made { id, of: row.get("external_id"), members: vec![member] }),
+            }
+        }
+        made
+    }
+
+    async fn all(&self, sql: &'static str) -> Vec<AnyRow> {
+        sqlx::query(sql).fetch_all(&self.0).await.unwrap()
     }
 
     /// The log of one room.

@@ -8,6 +8,7 @@
 
 mod architecture;
 mod bad_input;
+mod checker;
 mod crash;
 mod devices;
 mod grpc;
@@ -17,6 +18,7 @@ mod ledger;
 mod limits;
 mod main_job;
 mod migrate;
+mod nemesis;
 mod processes;
 mod resume;
 mod roles;

@@ -1,5 +1,6 @@
 //! Many processes over one Redis and one PostgreSQL, some of which are killed.
 
+mod chaos;
 mod chat_killed;
 mod clocks;
 mod gateway_killed;
@@ -7,14 +8,16 @@ mod health;
 mod idle;
 mod limits;
 mod matchmaking_killed;
+mod pairs;
 mod postgres_away;
 mod put_back;
 mod redis_away;
 mod redis_unwilling;
 mod rolling;
 mod route_limits;
-mod speaker;
+mod single_faults;
 mod storm;
+mod strangers;
 mod unannounced;
 
 use mingle_testkit::{Deployment, Plan};

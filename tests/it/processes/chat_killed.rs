@@ -1,30 +1,13 @@
 //! `kill -9` of chat under pairs who talk over two gateways.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use futures::future::join_all;
 use mingle_testkit::{Deployment, eventually};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use serde_json::json;
-use tokio::{
-    sync::{Barrier, watch},
-    time::Instant,
-};
+use tokio::time::Instant;
 
-use super::{
-    plan,
-    speaker::{Speaker, Tally},
-    urls,
-};
-use crate::{
-    http,
-    ledger::{Ledger, Row},
-    world::{SOON, token},
-};
+use super::{pairs, plan};
+use crate::{checker, http, ledger::Ledger, nemesis, world::SOON};
 
 const PAIRS: usize = 100;
 /// Between two messages of one user.
@@ -40,29 +23,14 @@ fn length() -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_chat_loses_and_doubles_nothing() {
-    let seed = rand::random();
-    eprintln!("seed {seed}");
+    let seed = nemesis::seed();
+    eprintln!("MINGLE_TEST_SEED={seed}");
     let mut dice = StdRng::seed_from_u64(seed);
     let mut deployment = plan().start().await;
-    let ledger = Arc::new(Ledger::postgres(&deployment.database().url).await);
-    let tally = Arc::new(Tally::default());
-    let (end, over) = watch::channel(false);
-    let quiet = Arc::new(Barrier::new(2 * PAIRS));
-    let mut speaking = Vec::new();
-    for pair in 0..PAIRS {
-        let users = [format!("ann-{pair}"), format!("bob-{pair}")];
-        let body = json!({"kind": "DIRECT", "memberIds": users});
-        let gateway = deployment.gateways()[0];
-        let room = http::post(gateway, "/api/rooms", &token(&users[0]), &body).await.ok();
-        let room = room["roomId"].as_str().unwrap().to_owned();
-        let mut urls = urls(&deployment);
-        for user in &users {
-            let speaker = Speaker::new(user, &room, urls.clone(), tally.clone());
-            let end = (quiet.clone(), ledger.clone());
-            speaking.push(tokio::spawn(speaker.live(PAUSE, over.clone(), end)));
-            urls.reverse();
-        }
-    }
+    let ledger = Ledger::postgres(&deployment.database().url).await;
+    let gateways = [deployment.gateways(), deployment.gateways()];
+    let crowd = pairs::talk(&deployment, (PAIRS, PAUSE), gateways, seed).await;
+    let tally = crowd.tally.clone();
     let (begin, mut kills) = (Instant::now(), 0);
     while begin.elapsed() < length() {
         let said = tally.acknowledged.load(Relaxed);
@@ -74,18 +42,13 @@ async fn kill_9_of_chat_loses_and_doubles_nothing() {
         kills += 1;
     }
     // Every announcement that a killed process took with it is found by heads.
-    end.send_replace(true);
-    let speakers: Vec<Speaker> = join_all(speaking).await.into_iter().map(Result::unwrap).collect();
-
-    ledger.assert_gapless().await;
-    let logs = ledger.rooms().await;
-    for speaker in &speakers {
-        assert_as_in(&logs, speaker);
-    }
+    let journals = crowd.end(&ledger).await;
+    let verdict = checker::check(&journals, &ledger.rows().await);
+    assert!(verdict.0.is_empty(), "MINGLE_TEST_SEED={seed}\n{verdict}");
     let by_users = tally.retried.load(Relaxed) as u64;
     let by_gateways = retries(&mut deployment).await;
     eprintln!(
-        "{kills} kills; {} acknowledged; {by_gateways} calls retried by gateways, {by_users} sends by users",
+        "{kills} kills; {} acknowledged; {by_gateways} calls retried by gateways, {by_users} by users",
         tally.acknowledged.load(Relaxed)
     );
     assert!(by_gateways + by_users > 0, "no call met a killed process");
@@ -99,17 +62,4 @@ async fn retries(deployment: &mut Deployment) -> u64 {
         retries += http::counter(probes, "mingle_peer_retries_total").await;
     }
     retries
-}
-
-/// Each acknowledged message is there once, and what was heard is the log.
-pub(super) fn assert_as_in(logs: &BTreeMap<String, Vec<Row>>, speaker: &Speaker) {
-    let log = &logs[&speaker.room];
-    for (key, sent) in &speaker.said {
-        let of_key: Vec<_> = log.iter().filter(|row| row.client_msg_id == *key).collect();
-        assert_eq!(of_key.len(), 1, "{key}");
-        assert_eq!(of_key[0].position.seq, sent.seq, "{key}");
-        assert_eq!(of_key[0].position.id, sent.message_id, "{key}");
-    }
-    let written: Vec<_> = log.iter().map(|row| row.position.clone()).collect();
-    assert_eq!(speaker.heard, written, "{} in {}", speaker.user, speaker.room);
 }

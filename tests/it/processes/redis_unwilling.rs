@@ -1,29 +1,16 @@
 //! A Redis that answers and takes nothing, out of memory and then as another's
 //! replica, under pairs who talk over two gateways.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use futures::future::join_all;
 use mingle_client::ws::{Encoding, proto::server_frame::Kind};
 use mingle_testkit::{Deployment, Redis, eventually};
-use serde_json::json;
-use tokio::sync::{Barrier, watch};
 
-use super::{
-    chat_killed::assert_as_in,
-    health::describe,
-    plan,
-    speaker::{Speaker, Tally},
-    urls,
-};
+use super::{health::describe, pairs, plan, urls};
 use crate::{
-    http,
+    checker,
     ledger::Ledger,
-    world::{SOON, greet, next_event, token},
+    world::{SOON, greet, next_event},
 };
 
 const PAIRS: usize = 20;
@@ -76,23 +63,11 @@ async fn assert_matched(deployment: &Deployment, round: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_talks_talks_on_while_redis_takes_nothing() {
     let deployment = plan().start().await;
-    let ledger = Arc::new(Ledger::postgres(&deployment.database().url).await);
-    let tally = Arc::new(Tally::default());
-    let (end, over) = watch::channel(false);
-    let quiet = Arc::new(Barrier::new(2 * PAIRS));
-    let mut speaking = Vec::new();
-    for pair in 0..PAIRS {
-        let users = [format!("ann-{pair}"), format!("bob-{pair}")];
-        let body = json!({"kind": "DIRECT", "memberIds": users});
-        let gateway = deployment.gateways()[0];
-        let room = http::post(gateway, "/api/rooms", &token(&users[0]), &body).await.ok();
-        let room = room["roomId"].as_str().unwrap().to_owned();
-        for (user, url) in users.iter().zip(urls(&deployment)) {
-            let speaker = Speaker::new(user, &room, vec![url], tally.clone());
-            let end = (quiet.clone(), ledger.clone());
-            speaking.push(tokio::spawn(speaker.live(PAUSE, over.clone(), end)));
-        }
-    }
+    let ledger = Ledger::postgres(&deployment.database().url).await;
+    let gateways = deployment.gateways();
+    let gateways = [vec![gateways[0]], vec![gateways[1]]];
+    let crowd = pairs::talk(&deployment, (PAIRS, PAUSE), gateways, rand::random()).await;
+    let tally = crowd.tally.clone();
     let talks_on = async |why: &str| {
         let said = tally.acknowledged.load(Relaxed);
         eventually(SOON * 2, why, async || tally.acknowledged.load(Relaxed) >= said + MEANWHILE)
@@ -121,13 +96,8 @@ async fn who_talks_talks_on_while_redis_takes_nothing() {
     assert_matched(&deployment, 1).await;
     talks_on("the pairs talk on").await;
 
-    end.send_replace(true);
-    let speakers: Vec<Speaker> = join_all(speaking).await.into_iter().map(Result::unwrap).collect();
-    ledger.assert_gapless().await;
-    let logs = ledger.rooms().await;
-    for speaker in &speakers {
-        assert_as_in(&logs, speaker);
-    }
+    let verdict = checker::check(&crowd.end(&ledger).await, &ledger.rows().await);
+    assert!(verdict.0.is_empty(), "{verdict}");
     for (role, process) in deployment.running() {
         let log = process.log();
         let defects = log.lines().filter(|line| line.contains("ERROR") || line.contains("panic"));

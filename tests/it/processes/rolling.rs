@@ -1,29 +1,15 @@
 //! A new version is rolled out: every gateway and every chat ends by SIGTERM
 //! and starts again, one after the other, while pairs talk over them.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use futures::future::join_all;
 use mingle_testkit::{Deployment, eventually};
-use serde_json::json;
-use tokio::{
-    sync::{Barrier, watch},
-    task::JoinHandle,
-};
 
-use super::{
-    chat_killed::assert_as_in,
-    plan,
-    speaker::{Speaker, Tally},
-    urls,
-};
+use super::{pairs, plan};
 use crate::{
-    http,
+    checker::{self, Tally},
     ledger::Ledger,
-    world::{SOON, token},
+    world::SOON,
 };
 
 const PAIRS: usize = 20;
@@ -65,10 +51,10 @@ impl Mark {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_costs_nobody_a_message() {
     let mut deployment = plan().start().await;
-    let ledger = Arc::new(Ledger::postgres(&deployment.database().url).await);
-    let tally = Arc::new(Tally::default());
-    let (end, over) = watch::channel(false);
-    let speaking = speak(&deployment, &tally, &over, &ledger).await;
+    let ledger = Ledger::postgres(&deployment.database().url).await;
+    let gateways = [deployment.gateways(), deployment.gateways()];
+    let crowd = pairs::talk(&deployment, (PAIRS, PAUSE), gateways, rand::random()).await;
+    let tally = crowd.tally.clone();
     talk_on(&tally, BETWEEN).await;
 
     let begin = Mark::now(&tally, &ledger).await;
@@ -82,8 +68,8 @@ async fn a_rolling_restart_costs_nobody_a_message() {
         }
     }
     let rolled = Mark::now(&tally, &ledger).await;
-    end.send_replace(true);
-    let speakers: Vec<Speaker> = join_all(speaking).await.into_iter().map(Result::unwrap).collect();
+    let verdict = checker::check(&crowd.end(&ledger).await, &ledger.rows().await);
+    assert!(verdict.0.is_empty(), "{verdict}");
 
     let (base, cost) = (usual.cost_since(&begin), rolled.cost_since(&usual));
     let (resumed, retried) = (tally.resumed.load(Relaxed), tally.retried.load(Relaxed));
@@ -95,37 +81,6 @@ async fn a_rolling_restart_costs_nobody_a_message() {
     // Each user's gateway ends at least once a round.
     assert!(resumed >= ROUNDS * 2 * PAIRS, "{resumed} resumed");
     assert!(cost <= 1.5 * base, "{base:.2} transactions per message became {cost:.2}");
-    ledger.assert_gapless().await;
-    let logs = ledger.rooms().await;
-    for speaker in &speakers {
-        assert_as_in(&logs, speaker);
-    }
-}
-
-/// Pairs over two gateways, who talk until it is over.
-async fn speak(
-    deployment: &Deployment,
-    tally: &Arc<Tally>,
-    over: &watch::Receiver<bool>,
-    ledger: &Arc<Ledger>,
-) -> Vec<JoinHandle<Speaker>> {
-    let quiet = Arc::new(Barrier::new(2 * PAIRS));
-    let mut speaking = Vec::new();
-    for pair in 0..PAIRS {
-        let users = [format!("ann-{pair}"), format!("bob-{pair}")];
-        let body = json!({"kind": "DIRECT", "memberIds": users});
-        let gateway = deployment.gateways()[0];
-        let room = http::post(gateway, "/api/rooms", &token(&users[0]), &body).await.ok();
-        let room = room["roomId"].as_str().unwrap();
-        let mut urls = urls(deployment);
-        for user in &users {
-            let speaker = Speaker::new(user, room, urls.clone(), tally.clone());
-            let end = (quiet.clone(), ledger.clone());
-            speaking.push(tokio::spawn(speaker.live(PAUSE, over.clone(), end)));
-            urls.reverse();
-        }
-    }
-    speaking
 }
 
 /// Ends one process in good order and starts its successor; the pairs talk

@@ -1,8 +1,11 @@
 //! Many `mingle` processes over one Redis and one PostgreSQL.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{Builder, Envoy, Finished, Mingle, Postgres, Redis, TestDatabase, clock, free_port};
+use crate::{
+    Builder, Envoy, Finished, Mingle, Postgres, Proxy, Redis, TestDatabase, To, clock, free_port,
+    ways::Ways,
+};
 
 /// Each role with how many processes it has.
 const SHAPE: &[(&str, usize)] =
@@ -15,6 +18,7 @@ pub struct Plan {
     counts: Vec<(&'static str, usize)>,
     own_postgres: bool,
     envoy: bool,
+    ways: bool,
     program: Option<PathBuf>,
 }
 
@@ -45,6 +49,14 @@ impl Plan {
     #[must_use]
     pub fn envoy(mut self) -> Self {
         self.envoy = true;
+        self
+    }
+
+    /// With a [`Proxy`] from each process to Redis, to PostgreSQL and to each
+    /// process that it calls: [`Deployment::way`].
+    #[must_use]
+    pub fn ways(mut self) -> Self {
+        self.ways = true;
         self
     }
 
@@ -80,8 +92,15 @@ impl Plan {
             program: self.program,
             envoy: None,
             processes: places.collect(),
+            ways: Vec::new(),
             own: Vec::new(),
         };
+        if self.ways {
+            let places = deployment.called();
+            for _ in &deployment.processes {
+                deployment.ways.push(Ways::open(&places).await);
+            }
+        }
         if self.envoy {
             let services = services().map(|role| (role, deployment.grpc(role)));
             deployment.envoy = Some(Envoy::start(services.collect()).await);
@@ -121,6 +140,8 @@ pub struct Deployment {
     program: Option<PathBuf>,
     envoy: Option<Envoy>,
     processes: Vec<(Place, Option<Mingle>)>,
+    /// Of each process, when each has its own.
+    ways: Vec<Ways>,
     /// What one process has beside the others: its port of gRPC and the pair.
     own: Vec<(u16, String, String)>,
 }
@@ -137,9 +158,8 @@ impl Deployment {
     pub async fn start(&mut self) {
         for is_gateway in [false, true] {
             for at in 0..self.processes.len() {
-                let (place, process) = &self.processes[at];
-                if process.is_none() && (place.role == "gateway") == is_gateway {
-                    self.processes[at].1 = Some(self.builder(*place).spawn());
+                if (self.processes[at].0.role == "gateway") == is_gateway {
+                    self.spawn(at);
                 }
             }
             for (_, process) in &mut self.processes {
@@ -171,10 +191,10 @@ impl Deployment {
     ///
     /// When there is none, or it does not run.
     pub fn process(&mut self, role: &str, nth: usize) -> &mut Mingle {
-        let of_role = self.processes.iter_mut().filter(|(place, _)| place.role == role);
-        match of_role.map(|(_, process)| process).nth(nth) {
-            Some(Some(process)) => process,
-            _ => panic!("{role} {nth} does not run"),
+        let at = self.position(role, nth);
+        match &mut self.processes[at].1 {
+            Some(process) => process,
+            None => panic!("{role} {nth} does not run"),
         }
     }
 
@@ -184,9 +204,60 @@ impl Deployment {
     ///
     /// When there is no such process.
     pub fn set_env(&mut self, role: &str, nth: usize, key: &str, value: &str) {
-        let place = self.places(role).nth(nth);
-        let Some(place) = place else { panic!("there is no {role} {nth}") };
+        let place = self.processes[self.position(role, nth)].0;
         self.own.push((place.grpc, key.to_owned(), value.to_owned()));
+    }
+
+    /// Starts a process that does not run, and waits for nothing:
+    /// [`Deployment::start`] does.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such process.
+    pub fn respawn(&mut self, role: &str, nth: usize) {
+        let at = self.position(role, nth);
+        self.spawn(at);
+    }
+
+    fn spawn(&mut self, at: usize) {
+        if self.processes[at].1.is_none() {
+            self.processes[at].1 = Some(self.builder(at).spawn());
+        }
+    }
+
+    fn position(&self, role: &str, nth: usize) -> usize {
+        let places = self.processes.iter().enumerate();
+        let mut of_role = places.filter(|(_, (place, _))| place.role == role);
+        match of_role.nth(nth) {
+            Some((at, _)) => at,
+            None => panic!("there is no {role} {nth}"),
+        }
+    }
+
+    /// The way from a process.
+    ///
+    /// # Panics
+    ///
+    /// When there is none: see [`Plan::ways`].
+    #[must_use]
+    pub fn way(&self, role: &str, nth: usize, to: To) -> &Proxy {
+        let ways = self.ways.get(self.position(role, nth));
+        match ways.and_then(|ways| ways.to(to)) {
+            Some(way) => way,
+            None => panic!("no way from {role} {nth} to {to}"),
+        }
+    }
+
+    /// Everything that processes call.
+    fn called(&self) -> Vec<(To, SocketAddr)> {
+        let redis = ([127, 0, 0, 1], self.redis.port()).into();
+        let postgres = ([127, 0, 0, 1], self.database.port).into();
+        let mut called = vec![(To::Redis, redis), (To::Postgres, postgres)];
+        for role in services() {
+            let peers = self.grpc(role).into_iter().enumerate();
+            called.extend(peers.map(|(nth, at)| (To::Peer(role, nth), at)));
+        }
+        called
     }
 
     /// Kills a process, and its successor's clock is this far ahead of the
@@ -226,10 +297,8 @@ impl Deployment {
     }
 
     fn forget(&mut self, role: &str, nth: usize) {
-        let mut of_role = self.processes.iter_mut().filter(|(place, _)| place.role == role);
-        if let Some((_, process)) = of_role.nth(nth) {
-            *process = None;
-        }
+        let at = self.position(role, nth);
+        self.processes[at].1 = None;
     }
 
     /// Kills every process.
@@ -287,25 +356,26 @@ impl Deployment {
         self.processes.iter().map(|(place, _)| *place).filter(move |place| place.role == role)
     }
 
-    fn builder(&self, place: Place) -> Builder {
+    fn builder(&self, at: usize) -> Builder {
+        let place = self.processes[at].0;
         let mut builder = Mingle::builder()
             .arg("serve")
             .arg(place.role)
             .env("MINGLE_GRPC__LISTEN", format!("127.0.0.1:{}", place.grpc))
             .env("MINGLE_GATEWAY__LISTEN", format!("127.0.0.1:{}", place.http));
         if place.role != "gateway" {
+            let (redis, postgres) = self.backends(at);
             builder = builder
-                .env("REDIS_URL", self.redis.url())
-                .env("DATABASE_URL", &self.database.url)
+                .env("REDIS_URL", redis)
+                .env("DATABASE_URL", postgres)
                 .env("MINGLE_DATABASE__MAX_CONNECTIONS", "8");
         }
         if let Some(program) = &self.program {
             builder = builder.program(program);
         }
         for role in services() {
-            let at = self.envoy.as_ref().map(|envoy| vec![envoy.address(role)]);
-            let at = at.unwrap_or_else(|| self.grpc(role));
-            let peers: Vec<_> = at.iter().map(|at| format!("\"http://{at}\"")).collect();
+            let peers = self.peers(at, role);
+            let peers: Vec<_> = peers.iter().map(|at| format!("\"http://{at}\"")).collect();
             let key = format!("MINGLE_PEERS__{}", role.to_uppercase());
             builder = builder.env(key, format!("[{}]", peers.join(", ")));
         }
@@ -313,5 +383,33 @@ impl Deployment {
         let all = self.env.iter().map(|(key, value)| (key, value));
         let all = all.chain(own.map(|(_, key, value)| (key, value)));
         all.fold(builder, |builder, (key, value)| builder.env(key, value))
+    }
+
+    /// Where a process finds Redis and PostgreSQL.
+    fn backends(&self, at: usize) -> (String, String) {
+        let ways = self.ways.get(at);
+        let by = |to, url: String, port: u16| match ways.and_then(|ways| ways.to(to)) {
+            Some(way) => url.replace(&format!(":{port}"), &format!(":{}", way.address().port())),
+            None => url,
+        };
+        let (redis, database) = (&self.redis, &self.database);
+        (
+            by(To::Redis, redis.url(), redis.port()),
+            by(To::Postgres, database.url.clone(), database.port),
+        )
+    }
+
+    /// Where a process finds those of a role.
+    fn peers(&self, at: usize, role: &'static str) -> Vec<SocketAddr> {
+        if let Some(envoy) = &self.envoy {
+            return vec![envoy.address(role)];
+        }
+        let direct = self.grpc(role);
+        match self.ways.get(at) {
+            None => direct,
+            Some(ways) => (0..direct.len())
+                .filter_map(|nth| Some(ways.to(To::Peer(role, nth))?.address()))
+                .collect(),
+        }
     }
 }

@@ -19,6 +19,7 @@ mod proxy;
 mod ratelimit;
 mod redis;
 mod server;
+mod ways;
 
 pub use binary::binary;
 pub use deployment::{Deployment, Plan};
@@ -32,3 +33,4 @@ pub use proxy::{Fault, Proxy, Traffic};
 pub use ratelimit::Ratelimit;
 pub use redis::Redis;
 pub use server::{Server, free_port};
+pub use ways::To;

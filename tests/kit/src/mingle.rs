@@ -287,6 +287,22 @@ impl Mingle {
         must(self.child.wait(), "the child's status");
     }
 
+    /// How the process ended, if it has.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        must(self.child.try_wait(), "its status")
+    }
+
+    /// Stops the process (SIGSTOP): connections stay open, new ones are taken
+    /// by the kernel, and nothing answers.
+    pub fn freeze(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Ends what [`Mingle::freeze`] began.
+    pub fn thaw(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Waits until the process has exited and its log is whole.
     ///
     /// # Panics

@@ -47,6 +47,8 @@ pub struct Postgres {
 pub struct TestDatabase {
     /// Its `postgres://` address.
     pub url: String,
+    /// The server's port of 127.0.0.1.
+    pub port: u16,
 }
 
 /// A transaction pooler, as long as this lives, and a database behind it.
@@ -92,7 +94,8 @@ impl Postgres {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{number}");
         self.sql("postgres", &format!("create database {name}"));
-        TestDatabase { url: format!("postgres://{USER}@127.0.0.1:{}/{name}", self.port) }
+        let url = format!("postgres://{USER}@127.0.0.1:{}/{name}", self.port);
+        TestDatabase { url, port: self.port }
     }
 
     /// Starts a transaction pooler of four sessions in front of the server, and

@@ -1,0 +1,87 @@
+//! What the gateways answer about the past and the present when all is quiet.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use futures::{
+    future,
+    stream::{self, StreamExt as _},
+};
+use serde_json::json;
+
+use super::{journal::Journal, verdict::Violation};
+use crate::{
+    http,
+    ledger::Rows,
+    world::{FUTURE, history, mint, number},
+};
+
+const HISTORY: &str = "History over HTTP is the log, whichever gateway is asked";
+/// Users named in one question.
+const AT_ONCE: usize = 100;
+/// Rooms that are read at the same time.
+const READERS: usize = 16;
+
+/// Compares History of each room, as each gateway reads it to somebody who was
+/// there, with the rows.
+pub(crate) async fn histories(
+    gateways: &[SocketAddr],
+    journals: &[Journal],
+    rows: &Rows,
+) -> Vec<Violation> {
+    let stays = journals.iter().flat_map(|it| it.stays.iter().map(|stay| (&stay.room, &it.user)));
+    let readers: BTreeMap<_, _> = stays.collect();
+    let asked = readers.iter().flat_map(|it| gateways.iter().map(move |at| (it, *at)));
+    let compared = asked.map(|((room, user), gateway)| differs(gateway, user, room, rows));
+    stream::iter(compared).buffer_unordered(READERS).filter_map(future::ready).collect().await
+}
+
+async fn differs(gateway: SocketAddr, user: &str, room: &str, rows: &Rows) -> Option<Violation> {
+    let read = history(|| gateway, user, room).await;
+    let read = read.iter().map(|message| {
+        let text = |key: &str| message[key].as_str().unwrap_or_default().to_owned();
+        let seq = number(&message["seq"]);
+        (seq, text("messageId"), text("senderId"), text("clientMsgId"), text("body"))
+    });
+    let log = rows.rooms.get(room).map_or(&[][..], Vec::as_slice);
+    let log = log.iter().filter(|row| row.is_message).cloned();
+    let log =
+        log.map(|row| (row.position.seq, row.position.id, row.actor, row.client_msg_id, row.body));
+    let (read, log): (Vec<_>, Vec<_>) = (read.collect(), log.collect());
+    (read != log).then(|| {
+        let differs = read.iter().zip(&log).find(|(read, log)| read != log);
+        let (read, log) = (read.len(), log.len());
+        let what = format!("{room} at {gateway}: {read} messages of {log}, first {differs:?}");
+        Violation::new(HISTORY, what)
+    })
+}
+
+/// Users about whom a gateway says other than what is: gateway, user, what it
+/// says.
+pub(crate) async fn presences(
+    gateways: &[SocketAddr],
+    people: &BTreeMap<String, bool>,
+) -> BTreeSet<(SocketAddr, String, String)> {
+    let claims = json!({"sub": "auditor", "exp": FUTURE, "aud": "mingle",
+        "presence": {"visibility": "any"}});
+    let (token, all) = (mint(&claims), people.keys().collect::<Vec<_>>());
+    let mut wrong = BTreeSet::new();
+    for gateway in gateways {
+        for some in all.chunks(AT_ONCE) {
+            let users: Vec<_> = some.iter().map(|user| format!("user={user}")).collect();
+            let path = format!("/api/presence?{}", users.join("&"));
+            let told = http::get(*gateway, &path, &token).await.ok();
+            for presence in told["presences"].as_array().into_iter().flatten() {
+                let text = |key: &str| presence[key].as_str().unwrap_or_default().to_owned();
+                let (user, status) = (text("userId"), text("status"));
+                let is = if people[&user] { "ONLINE" } else { "OFFLINE" };
+                if status != is {
+                    wrong.insert((*gateway, user, status));
+                }
+            }
+        }
+    }
+    wrong
+}

@@ -1,0 +1,219 @@
+//! Faults planted in journals and rows made by hand: each is found, and named.
+
+use std::collections::BTreeSet;
+
+use mingle_client::ws::proto::{Position, Ticket, TicketState};
+use tokio::time::{Duration, Instant};
+
+use super::{
+    journal::{Journal, Outcome, Send, Sight, Stay},
+    verdict::check,
+};
+use crate::ledger::{Made, Match, Row, Rows, Ticket as TicketRow};
+
+fn position(seq: u64) -> Position {
+    Position { seq, id: format!("id-{seq}") }
+}
+
+fn row(seq: u64, actor: &str, key: &str) -> Row {
+    let is_message = !key.is_empty();
+    let body = if is_message { format!("says {key}") } else { String::new() };
+    let (actor, client_msg_id) = (actor.to_owned(), key.to_owned());
+    Row { position: position(seq), is_message, actor, client_msg_id, body }
+}
+
+fn ticket(id: &str, user: &str) -> TicketRow {
+    let of = Some("match".to_owned());
+    TicketRow { id: id.to_owned(), user: user.to_owned(), state: "matched".to_owned(), of }
+}
+
+/// Ann and bob met, joined and said one thing each.
+fn run() -> (Vec<Journal>, Rows) {
+    let users = ["ann", "bob"].map(str::to_owned).to_vec();
+    let log = vec![row(1, "ann", ""), row(2, "bob", ""), row(3, "ann", "a"), row(4, "bob", "b")];
+    let journals = users.iter().zip([(3, "a"), (4, "b")]).map(|(user, (seq, key))| {
+        let mut journal = Journal::new(user);
+        journal.sends.push(Send {
+            room: "room".to_owned(),
+            key: key.to_owned(),
+            body: format!("says {key}"),
+            outcome: Outcome::Acknowledged(position(seq)),
+            answered: None,
+        });
+        let (room, after) = ("room".to_owned(), Position::default());
+        journal.stays.push(Stay { room, after, heard: log.clone(), left: false });
+        journal.told(&Ticket {
+            ticket_id: format!("t-{user}"),
+            state: TicketState::Matched.into(),
+            match_id: "match".to_owned(),
+            room_id: "room".to_owned(),
+        });
+        journal
+    });
+    let journals = journals.collect();
+    let room = "room".to_owned();
+    let rows = Rows {
+        rooms: [(room.clone(), log)].into(),
+        heads: [(room.clone(), 4)].into(),
+        tickets: vec![ticket("t-ann", "ann"), ticket("t-bob", "bob")],
+        matches: vec![Match {
+            id: "match".to_owned(),
+            tickets: vec!["t-ann".to_owned(), "t-bob".to_owned()],
+            users: users.clone(),
+            room: Some(room.clone()),
+        }],
+        made: vec![Made { id: room, of: Some("match".to_owned()), members: users }],
+    };
+    (journals, rows)
+}
+
+fn log(rows: &mut Rows) -> &mut Vec<Row> {
+    rows.rooms.get_mut("room").unwrap()
+}
+
+/// What is found where this was done to a run without faults.
+#[track_caller]
+fn assert_found(expected: &[&str], plant: impl FnOnce(&mut Vec<Journal>, &mut Rows)) {
+    let (mut journals, mut rows) = run();
+    plant(&mut journals, &mut rows);
+    let verdict = check(&journals, &rows);
+    let found: BTreeSet<_> = verdict.0.iter().map(|it| it.invariant).collect();
+    assert_eq!(found, expected.iter().copied().collect(), "{verdict}");
+}
+
+const ACKNOWLEDGED: &str = "an acknowledged message is in the log once, as it was acknowledged";
+const SAID: &str = "nothing is in the log that nobody said";
+const GAPLESS: &str = "a log counts 1, 2, 3, … to its room's head";
+const ORDER: &str = "events of a room are heard as logged: in order, each once, without a hole";
+const WHOLE: &str = "who is in a room hears its log to the end";
+const PAIR: &str = "a match is of two tickets of two users";
+const ONCE: &str = "a ticket is in one match at most, the one that it names";
+const ROOM: &str = "a match has one room of its own, of its users";
+const TOLD: &str = "a ticket ends once, as its owner was told";
+const OFFLINE: &str = "who is connected, or returns within the grace, is offline to nobody";
+
+#[test]
+fn a_run_without_faults_has_no_violation() {
+    assert_found(&[], |_, _| {});
+}
+
+#[test]
+fn faults_of_the_log_are_found() {
+    assert_found(&[ACKNOWLEDGED, GAPLESS, ORDER], |_, rows| {
+        log(rows).pop();
+    });
+    assert_found(&[ACKNOWLEDGED, ORDER], |_, rows| log(rows)[3].body = "other".to_owned());
+    assert_found(&[ACKNOWLEDGED, WHOLE], |_, rows| {
+        log(rows).push(row(5, "bob", "b"));
+        rows.heads.insert("room".to_owned(), 5);
+    });
+    assert_found(&[SAID, WHOLE], |_, rows| {
+        log(rows).push(row(5, "bob", "ghost"));
+        rows.heads.insert("room".to_owned(), 5);
+    });
+    assert_found(&[GAPLESS], |_, rows| {
+        rows.heads.insert("room".to_owned(), 5);
+    });
+    assert_found(&[GAPLESS, ORDER], |_, rows| {
+        log(rows).remove(1);
+    });
+}
+
+#[test]
+fn outcomes_that_are_not_so_are_found() {
+    assert_found(&["a refused message is not in the log"], |journals, _| {
+        journals[0].sends[0].outcome = Outcome::Refused("ROOM_CLOSED".to_owned());
+    });
+    assert_found(&[], |journals, _| journals[0].sends[0].outcome = Outcome::Unknown);
+    let unknown = "a message of unknown outcome is in the log once or not at all";
+    assert_found(&[unknown, WHOLE], |journals, rows| {
+        journals[1].sends[0].outcome = Outcome::Unknown;
+        log(rows).push(row(5, "bob", "b"));
+        rows.heads.insert("room".to_owned(), 5);
+    });
+    assert_found(&["every answer is typed"], |journals, _| journals[0].wrong("INTERNAL"));
+}
+
+#[test]
+fn faults_of_delivery_are_found() {
+    let heard = |journals: &mut Vec<Journal>| journals[1].stays[0].heard.clone();
+    assert_found(&[ORDER], |journals, _| {
+        let doubled = heard(journals)[3].clone();
+        journals[1].stays[0].heard.push(doubled);
+    });
+    assert_found(&[ORDER], |journals, _| journals[1].stays[0].heard.swap(2, 3));
+    assert_found(&[ORDER], |journals, _| drop(journals[1].stays[0].heard.remove(1)));
+    assert_found(&[WHOLE], |journals, _| drop(journals[1].stays[0].heard.pop()));
+    assert_found(&[], |journals, _| {
+        journals[1].stays[0].heard.pop();
+        journals[1].stays[0].left = true;
+    });
+    // Who began at the second event owes nothing of the first two.
+    assert_found(&[], |journals, _| {
+        journals[1].stays[0].heard.drain(..2);
+        journals[1].stays[0].after = position(2);
+    });
+}
+
+#[test]
+fn double_matches_are_found() {
+    assert_found(&[ONCE, ROOM], |_, rows| {
+        let again = Match { id: "again".to_owned(), ..rows.matches[0].clone() };
+        rows.matches.push(again);
+    });
+    assert_found(&[PAIR, TOLD], |_, rows| drop(rows.tickets.pop()));
+    assert_found(&[PAIR, TOLD], |_, rows| rows.tickets[1].user = "ann".to_owned());
+    assert_found(&[ONCE, TOLD], |_, rows| rows.tickets[0].of = Some("other".to_owned()));
+    assert_found(&[ROOM], |_, rows| {
+        rows.made.push(Made { id: "second".to_owned(), ..rows.made[0].clone() });
+    });
+    assert_found(&[ROOM], |_, rows| rows.made[0].members = vec!["ann".to_owned()]);
+    assert_found(&["a user waits with one ticket at most"], |_, rows| {
+        let waits =
+            |id: &str| TicketRow { state: "waiting".to_owned(), of: None, ..ticket(id, "ann") };
+        rows.tickets.extend([waits("t-1"), waits("t-2")]);
+    });
+}
+
+#[test]
+fn outcomes_of_tickets_that_are_not_so_are_found() {
+    let told = |state: TicketState, match_id: &str| Ticket {
+        ticket_id: "t-ann".to_owned(),
+        state: state.into(),
+        match_id: match_id.to_owned(),
+        room_id: String::new(),
+    };
+    assert_found(&[TOLD], |journals, _| journals[0].told(&told(TicketState::Cancelled, "")));
+    assert_found(&[TOLD], |journals, _| journals[0].told(&told(TicketState::Matched, "other")));
+    assert_found(&[TOLD], |journals, _| journals[1].told(&told(TicketState::Waiting, "")));
+    assert_found(&[], |journals, _| journals[0].told(&told(TicketState::Waiting, "")));
+}
+
+#[test]
+fn who_is_shown_offline_was_away() {
+    let begin = Instant::now();
+    let after = |seconds: u64| begin + Duration::from_secs(seconds);
+    let told = |journals: &mut Vec<Journal>, at| {
+        journals[0].offline.push(Sight { user: "bob".to_owned(), at });
+    };
+    assert_found(&[OFFLINE], |journals, _| told(journals, after(11)));
+    assert_found(&[], |journals, _| {
+        journals[1].silences.push((begin, after(14)));
+        told(journals, after(11));
+    });
+    // A resume within the grace.
+    assert_found(&[OFFLINE], |journals, _| {
+        journals[1].silences.push((begin, after(8)));
+        told(journals, after(11));
+    });
+    // Long before, and long over.
+    assert_found(&[OFFLINE], |journals, _| {
+        journals[1].silences.push((begin, after(14)));
+        told(journals, after(60));
+    });
+    // The gateway said that presence cannot know.
+    assert_found(&[], |journals, _| {
+        journals[1].blind.push((begin, after(12)));
+        told(journals, after(11));
+    });
+}

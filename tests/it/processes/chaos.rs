@@ -1,0 +1,54 @@
+//! Everything fails at random under people who meet and talk: processes are
+//! killed and stopped, ways are cut, Redis and PostgreSQL go and come back.
+//! Nobody loses a fact.
+//!
+//! `MINGLE_TEST_SEED` repeats a schedule and what people choose;
+//! `MINGLE_TEST_SECONDS` sets how long things fail.
+
+use std::time::Duration;
+
+use super::{
+    plan,
+    strangers::{Report, Strangers},
+};
+use crate::{ledger::Ledger, nemesis};
+
+const PEOPLE: usize = 300;
+const SHAPE: &[(&str, usize)] =
+    &[("ratelimit", 1), ("presence", 1), ("chat", 2), ("matchmaking", 2), ("gateway", 3)];
+/// Resident memory of any process at the end, in KiB: what 300 people and all
+/// that is cached and pooled take in a debug build, about 60 MiB measured after
+/// a minute, and as much again for what waits in queues after a fault.
+const RSS_KIB: u64 = 160 * 1024;
+
+/// How long things fail.
+fn length() -> Duration {
+    let named = std::env::var_os("MINGLE_TEST_SECONDS");
+    let named = named.map(|it| it.to_str().and_then(|it| it.parse().ok()).expect("seconds"));
+    let usual = if std::env::var_os("MINGLE_SOAK").is_some() { 30 * 60 } else { 90 };
+    Duration::from_secs(named.unwrap_or(usual))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_fails_nobody_loses_a_fact() {
+    let seed = nemesis::seed();
+    let steps = nemesis::draw(seed, length(), SHAPE);
+    eprintln!("MINGLE_TEST_SEED={seed}, {} faults in {:?}", steps.len(), length());
+    let plan = plan().own_postgres().ways().count("gateway", 3);
+    let mut deployment = plan.start().await;
+    let ledger = Ledger::postgres(&deployment.database().url).await;
+    let people = Strangers::start(&deployment, (PEOPLE, true), seed).await;
+    let done = nemesis::run(&mut deployment, &steps, |trouble| people.trouble(trouble)).await;
+    deployment.start().await;
+    let mut report = people.end(&deployment, &ledger).await;
+    report.verdict.0.extend(Report::fallen(&mut deployment, SHAPE, &done));
+    for (role, process) in deployment.running() {
+        let kib = process.rss_kib();
+        eprintln!("{role}: {} MiB", kib / 1024);
+        assert!(kib < RSS_KIB, "{role}: {kib} KiB");
+    }
+    eprintln!("{} kills, {} stops, {} faults of ways", done.kills, done.stops, done.faults);
+    report.assert_holds(seed, &steps);
+    assert!(done.kills > 0 && done.stops > 0 && done.faults > 0, "{done:?}");
+    report.assert_troubled();
+}
