@@ -63,7 +63,7 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     let gateway = Arc::new(Gateway {
         tokens: Tokens::new(&config.jwt_secret, &config.jwt_audience, &config.jwt_issuer),
         resumes: Resumes::new(&config.session_secret),
-        throttle: Throttle::new(&ctx.peers, &config),
+        throttle: Throttle::new(&ctx, &config),
         spread: drain::spread(Duration::from_millis(process.grace_ms)),
         hellos: Turns::new(config.limits.hellos_at_once, "mingle_gateway_hellos"),
         replays: Turns::new(config.limits.replays_at_once, "mingle_gateway_replays"),

@@ -31,12 +31,12 @@ async fn greeted(world: &World, user: &str, encoding: Encoding) -> Socket {
     socket
 }
 
-fn hello(token: &str) -> client_frame::Kind {
+pub(crate) fn hello(token: &str) -> client_frame::Kind {
     client_frame::Kind::Hello(proto::Hello { token: token.to_owned(), resume: None })
 }
 
 /// Sends a request and returns its reply.
-async fn ask(socket: &mut Socket, kind: client_frame::Kind) -> Kind {
+pub(crate) async fn ask(socket: &mut Socket, kind: client_frame::Kind) -> Kind {
     socket.send_frame(&ClientFrame { id: ID, kind: Some(kind) }).await.unwrap();
     reply(socket).await.1
 }

@@ -4,6 +4,7 @@ mod chaos;
 mod chat_killed;
 mod clocks;
 mod gateway_killed;
+mod gone;
 mod health;
 mod idle;
 mod limits;

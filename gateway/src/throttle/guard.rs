@@ -8,8 +8,11 @@ use axum::{
 };
 use http::request::Parts;
 use mingle_client::ratelimit::{Limiter, Policy, RateLimitLayer, Refusal, Verdict};
-use mingle_proto::errors::v1::Reason;
-use mingle_runtime::{Role, grpc::Transport, peers::Peers, status::Kind};
+use mingle_proto::{
+    errors::v1::Reason,
+    presence::v1::{self as pr, presence_service_client::PresenceServiceClient},
+};
+use mingle_runtime::{Context, Role, grpc::Transport, status::Kind};
 use uuid::Uuid;
 
 use super::{
@@ -18,6 +21,8 @@ use super::{
 };
 use crate::{config::Config, fault::Fault, gateway::Gateway};
 
+/// How often it is looked how many gateways there are.
+const LOOK: Duration = Duration::from_secs(3);
 /// Nobody is told to come back later than this.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -32,10 +37,14 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    /// Charges at the ratelimit of `peers`.
-    pub(crate) fn new(peers: &Peers, config: &Config) -> Self {
-        let limiter =
-            Limiter::new(peers.get(Role::Ratelimit)).with_deadline(peers.ratelimit_deadline());
+    /// Charges at the ratelimit of `ctx`. What is counted here alone is shared
+    /// with the gateways that presence knows.
+    pub(crate) fn new(ctx: &Context, config: &Config) -> Self {
+        let limiter = Limiter::new(ctx.peers.get(Role::Ratelimit))
+            .with_deadline(ctx.peers.ratelimit_deadline());
+        let presence = PresenceServiceClient::new(ctx.peers.get(Role::Presence));
+        let sharing = limiter.clone().share(LOOK, move || gateways(presence.clone()));
+        ctx.tasks.spawn(ctx.stop.clone().run_until_cancelled_owned(sharing));
         let classes = config.classes;
         Self { limiter, classes, attempts: classes.policy(Class::Auth) }
     }
@@ -66,6 +75,14 @@ impl Throttle {
             move |parts: &Parts| class.charged(parts.uri.path(), parts.extensions.get::<Asker>()?);
         RateLimitLayer::new(self.limiter.clone(), self.classes.policy(class), charged)
     }
+}
+
+/// How many gateways there are; `None` while presence does not say.
+async fn gateways(mut presence: PresenceServiceClient<Transport>) -> Option<u32> {
+    let nodes = presence.list_nodes(pr::ListNodesRequest {}).await.ok()?.into_inner().nodes;
+    let gateways = nodes.iter().filter(|node| node.role == Role::Gateway.name()).count();
+    // Presence may not know of this one yet.
+    u32::try_from(gateways.max(1)).ok()
 }
 
 /// Puts the limits before every route of `router`.

@@ -28,9 +28,9 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     let config: Config = ctx.config.read()?;
 
     let Backends { database, bus, clock, .. } = backends;
+    let charges = charges(&ctx, config.limit, bus.clone());
     let board = Board::start(bus, clock.clone(), &ctx.tasks);
     let options = Options { append_batch: config.append_batch, max_members: config.max_members };
-    let charges = charges(&ctx, config.limit);
     let store = SqlStore::open(database, clock.clone(), Arc::new(board.clone()), options).await?;
     let store: Arc<dyn Store> = Arc::new(store);
 

@@ -50,6 +50,7 @@ pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<
     let config: Config = ctx.config.read()?;
     let pools = config.pools();
     let tickets: Arc<dyn Tickets> = Arc::new(SqlTickets::open(backends.database.clone()).await?);
+    let charges = charges(ctx, config.limit, backends.bus.clone());
     let feed = Feed::start(backends.bus, &ctx.tasks, ctx.stop.clone()).await?;
     let limits =
         Limits { call: Duration::from_millis(config.call_ms), max_rooms: config.max_rooms };
@@ -64,7 +65,6 @@ pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<
         }
         None => Arc::new(Memory::new(&pools)),
     };
-    let charges = charges(ctx, config.limit);
     let parts = Parts { tickets, index, rooms, feed, clock, charges };
     let matcher = Matcher::new(pools, parts, config.max_matches, ctx);
     Ok((matcher, config))

@@ -99,6 +99,8 @@ pub(crate) struct Shared {
     redis: (sources::Redis, RedisConfig),
     /// `None` where no role keeps anything in it; then there is no bus either.
     database: Option<(sources::Database, DatabaseConfig, BusConfig)>,
+    /// The roles of this process, for the others to know: a bit each.
+    kinds: u64,
 }
 
 impl Plan {
@@ -140,7 +142,8 @@ impl Plan {
                 let redis = (redis, for_redis);
                 let database = database.filter(|_| keeps_rows);
                 let database = database.map(|database| (database, for_database, bus));
-                Self::Shared(Box::new(Shared { redis, database }))
+                let kinds = roles.iter().fold(0, |kinds, role| kinds | role.bit());
+                Self::Shared(Box::new(Shared { redis, database, kinds }))
             }
             _ if keeps => Self::Embedded,
             _ => Self::Nothing,
@@ -209,7 +212,10 @@ impl Shared {
     /// The database, and how the bus over it beats.
     async fn database(&self) -> anyhow::Result<Option<(Postgres, bus::Options)>> {
         let Some((source, config, bus)) = &self.database else { return Ok(None) };
-        Ok(Some((connect(source, config).await?, bus.beats())))
+        Ok(Some((
+            connect(source, config).await?,
+            bus::Options { kinds: self.kinds, ..bus.beats() },
+        )))
     }
 
     async fn redis(&self, stop: CancellationToken) -> anyhow::Result<Redis> {

@@ -23,6 +23,11 @@ impl Role {
     pub const ALL: [Self; 5] =
         [Self::Gateway, Self::Matchmaking, Self::Chat, Self::Presence, Self::Ratelimit];
 
+    /// Its place among the roles of a process, as a bit.
+    pub const fn bit(self) -> u64 {
+        1 << self as u64
+    }
+
     /// Its name on the command line, in configuration and in logs.
     pub const fn name(self) -> &'static str {
         match self {

@@ -153,7 +153,7 @@ async fn what_is_said_while_the_head_is_read_follows_it() {
     let stage = Stage::new().await;
     let ctx = Context::for_test(&[Config::DEFAULTS], "");
     let terms = ctx.config.read::<Config>().unwrap().limit;
-    let charges = charges(&ctx, terms);
+    let charges = charges(&ctx, terms, stage.bus.clone());
     let board = Board::start(stage.bus.clone(), stage.clock.clone(), &ctx.tasks);
     let store = stage.store_with(stage.clock.clone(), Arc::new(board.clone()), OPTIONS).await;
     let stale = Arc::new(Stale { store: store.clone(), interruption: Interruption::default() });

@@ -114,6 +114,22 @@ where
         self.shared.nodes.store(nodes.max(1), Ordering::Relaxed);
     }
 
+    /// Asks `count` every so often how many processes share the limits, and is
+    /// told so; `None`: what was known last. Never ends.
+    pub async fn share<F>(self, every: Duration, count: impl Fn() -> F)
+    where
+        F: Future<Output = Option<u32>>,
+    {
+        let mut looks = tokio::time::interval(every);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            if let Some(nodes) = count().await {
+                self.set_nodes(nodes);
+            }
+        }
+    }
+
     /// Charges `subject` with `cost`, from 1. The same `charge_id` (1 to 256
     /// bytes) of a subject is charged once.
     ///

@@ -4,9 +4,11 @@
 //! who leaves and joins again with the same content pays again. It is given
 //! back when the wish made no ticket.
 
+use std::{sync::Arc, time::Duration};
+
 use mingle_client::ratelimit::{Limiter, Terms, Work};
 use mingle_runtime::{Context, Role, grpc::Transport};
-use mingle_store::Result;
+use mingle_store::{Result, bus::Bus};
 
 use crate::store::Created;
 
@@ -18,10 +20,17 @@ const LIMIT: &str = "queue_join";
 /// decide.
 pub type Charges = mingle_client::ratelimit::Charges<Transport>;
 
-/// Charges at the ratelimit of `ctx`, or else by `terms`.
-pub fn charges(ctx: &Context, terms: Terms) -> Charges {
+/// How often it is looked how many processes there are.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Charges at the ratelimit of `ctx`, or else by `terms`, which this process
+/// shares with those on `bus` that do the same.
+pub fn charges(ctx: &Context, terms: Terms, bus: Arc<dyn Bus>) -> Charges {
     let limiter =
         Limiter::new(ctx.peers.get(Role::Ratelimit)).with_deadline(ctx.peers.ratelimit_deadline());
+    let count = move || std::future::ready(bus.company(Role::Matchmaking.bit()));
+    let sharing = limiter.clone().share(LOOK, count);
+    ctx.tasks.spawn(ctx.stop.clone().run_until_cancelled_owned(sharing));
     Charges::new(limiter, terms.of(LIMIT))
 }
 

@@ -10,7 +10,7 @@ use mingle_proto::{
 use mingle_runtime::status::{Kind, refuse};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, metadata::MetadataValue};
+use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use crate::{
@@ -22,8 +22,6 @@ use crate::{
 
 /// Calls of several steps at the same time, with those whose caller has left.
 const MAX_STEPS: usize = 1024;
-/// Says in the metadata of a reply which outage policies decided it.
-const DEGRADED: &str = "mingle-degraded";
 
 /// How often someone may do something.
 #[derive(Clone)]
@@ -99,15 +97,6 @@ impl Service {
     }
 }
 
-/// A reply, with the mark of a degraded one.
-fn reply<T>(message: T, is_degraded: bool) -> Response<T> {
-    let mut response = Response::new(message);
-    if is_degraded {
-        response.metadata_mut().insert(DEGRADED, MetadataValue::from_static("ratelimit"));
-    }
-    response
-}
-
 /// Counts the decision of each limit.
 fn count(ask: &Ask, answer: &Answer) {
     for (limit, standing) in ask.limits.iter().zip(&answer.standings) {
@@ -128,9 +117,7 @@ impl RateLimitService for Service {
         let mut answers = self.charge(&asks).await;
         // A store answers each ask.
         let answer = answers.pop().unwrap_or_else(|| Err(unanswered()))?;
-        let result = wire::result(&asks[0], &answer);
-        let is_degraded = result.degraded;
-        Ok(reply(result, is_degraded))
+        Ok(Response::new(wire::result(&asks[0], &answer)))
     }
 
     async fn check_many(
@@ -146,16 +133,13 @@ impl RateLimitService for Service {
         if !allowed {
             results.iter_mut().for_each(|result| result.charge_id.clear());
         }
-        let is_degraded = results.iter().any(|result| result.degraded);
-        Ok(reply(v1::CheckManyResponse { allowed, results }, is_degraded))
+        Ok(Response::new(v1::CheckManyResponse { allowed, results }))
     }
 
     async fn peek(&self, request: Request<v1::PeekRequest>) -> Reply<v1::PeekResponse> {
         let ask = wire::peek(request.into_inner(), &self.limits).map_err(Error::from)?;
         let answer = self.store.peek(&ask).await.map_err(Error::from)?;
-        let peeked = wire::peeked(&ask, &answer);
-        let is_degraded = peeked.degraded;
-        Ok(reply(peeked, is_degraded))
+        Ok(Response::new(wire::peeked(&ask, &answer)))
     }
 
     async fn refund(&self, request: Request<v1::RefundRequest>) -> Reply<v1::RefundResponse> {

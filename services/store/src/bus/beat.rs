@@ -3,7 +3,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 const VERSION: u8 = 1;
-const LENGTH: usize = 26;
+const LENGTH: usize = 34;
 const HEARS_REDIS: u8 = 1;
 const LEAVING: u8 = 2;
 
@@ -21,6 +21,8 @@ pub(super) struct Beat {
     pub(super) hears_redis: bool,
     /// The last one.
     pub(super) leaving: bool,
+    /// What the process does, a bit each; none where an older one says nothing.
+    pub(super) kinds: u64,
 }
 
 impl Beat {
@@ -32,6 +34,7 @@ impl Beat {
         bytes.put_u64(self.id);
         bytes.put_u64(self.number);
         bytes.put_u64(self.owed);
+        bytes.put_u64(self.kinds);
         bytes.freeze()
     }
 
@@ -39,13 +42,14 @@ impl Beat {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (&[version, flags], numbers) = bytes.split_first_chunk()?;
         let (numbers, _) = numbers.as_chunks::<8>();
-        let &[id, number, owed, ..] = numbers else { return None };
+        let &[id, number, owed, ref more @ ..] = numbers else { return None };
         (version == VERSION).then(|| Self {
             id: u64::from_be_bytes(id),
             number: u64::from_be_bytes(number),
             owed: u64::from_be_bytes(owed),
             hears_redis: flags & HEARS_REDIS != 0,
             leaving: flags & LEAVING != 0,
+            kinds: more.first().map_or(0, |kinds| u64::from_be_bytes(*kinds)),
         })
     }
 }
@@ -57,9 +61,12 @@ mod tests {
     #[test]
     fn beats_read_back() {
         for (hears_redis, leaving) in [(false, false), (true, false), (false, true), (true, true)] {
-            let beat = Beat { id: u64::MAX - 1, number: 7, owed: 3, hears_redis, leaving };
+            let beat =
+                Beat { id: u64::MAX - 1, number: 7, owed: 3, hears_redis, leaving, kinds: 5 };
             assert_eq!(Beat::decode(&beat.encode()), Some(beat));
-            assert_eq!(Beat::decode(&beat.encode()[..super::LENGTH - 1]), None);
+            let older = Beat { kinds: 0, ..beat };
+            assert_eq!(Beat::decode(&beat.encode()[..26]), Some(older), "it says no kinds");
+            assert_eq!(Beat::decode(&beat.encode()[..25]), None);
         }
         assert_eq!(Beat::decode(&[2; 26]), None, "another version");
         assert_eq!(Beat::decode(b""), None);

@@ -168,6 +168,16 @@ impl Ear {
         self.state.lock().peers.anyone_misses_redis()
     }
 
+    /// How many do any of `kinds`, this process included; `None` while the
+    /// source was not heard for long enough to know.
+    pub(super) fn company(&self, kinds: u64) -> Option<u32> {
+        let Hearing::Since(since) = self.hearing() else { return None };
+        let settled = since.elapsed() >= self.options.lost_after;
+        let own = usize::from(self.options.kinds & kinds != 0);
+        let others = || self.state.lock().peers.count(kinds);
+        settled.then(|| u32::try_from(own + others()).unwrap_or(u32::MAX))
+    }
+
     /// True when everyone who is there by the other source is so by this one.
     /// Not to be asked of two ears both ways at once: each is locked in turn.
     pub(super) fn hears_all_of(&self, other: &Self) -> bool {
@@ -178,7 +188,8 @@ impl Ear {
     /// What this process says of itself here.
     pub(super) fn own_beat(&self, number: u64, hears_redis: bool, leaving: bool) -> Bytes {
         let owed = self.owed.load(Ordering::Acquire);
-        Beat { id: self.own, number, owed, hears_redis, leaving }.encode()
+        let kinds = self.options.kinds;
+        Beat { id: self.own, number, owed, hears_redis, leaving, kinds }.encode()
     }
 
     /// Waits until the source is heard, but only for so long after it was

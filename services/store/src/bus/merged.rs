@@ -42,7 +42,7 @@ use super::{
 };
 use crate::{Result, postgres::Postgres, redis::Redis};
 
-/// The times of a bus.
+/// The times of a bus, and whose it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Between two heartbeats.
@@ -53,6 +53,8 @@ pub struct Options {
     /// How long `subscribe` waits for a source, after it was lost, and for its
     /// confirmation.
     pub subscribe: Duration,
+    /// What the process does, for others to count: a bit each.
+    pub kinds: u64,
 }
 
 impl Default for Options {
@@ -61,6 +63,7 @@ impl Default for Options {
             beat: Duration::from_secs(1),
             lost_after: Duration::from_secs(2),
             subscribe: Duration::from_millis(500),
+            kinds: 0,
         }
     }
 }
@@ -170,6 +173,11 @@ impl Bus for Merged {
         let subscription = self.core.topics.subscribe(topic);
         join_all(self.core.ways.all().map(|source| source.confirm(topic))).await;
         Ok(subscription)
+    }
+
+    /// Of two sources that which hears more: the other is a part of it.
+    fn company(&self, kinds: u64) -> Option<u32> {
+        self.core.ways.all().filter_map(|source| source.ear().company(kinds)).max()
     }
 }
 

@@ -19,6 +19,7 @@ struct Peer {
     missing: bool,
     hears_redis: bool,
     owed: u64,
+    kinds: u64,
 }
 
 /// Who is heard, and whether something was missed.
@@ -49,8 +50,8 @@ impl Peers {
         if beat.leaving {
             return self.known.remove(&beat.id).is_some_and(|peer| peer.owed < beat.owed);
         }
-        let Beat { owed, hears_redis, .. } = *beat;
-        let heard = Peer { heard_at: now, missing: false, hears_redis, owed };
+        let Beat { owed, hears_redis, kinds, .. } = *beat;
+        let heard = Peer { heard_at: now, missing: false, hears_redis, owed, kinds };
         if let Some(peer) = self.known.get_mut(&beat.id) {
             let missed = peer.missing || peer.owed < owed;
             *peer = heard;
@@ -83,6 +84,12 @@ impl Peers {
         self.known.values().any(|peer| !peer.hears_redis && !peer.missing)
     }
 
+    /// Those who are there and do any of `kinds`.
+    pub(super) fn count(&self, kinds: u64) -> usize {
+        let does = |peer: &&Peer| !peer.missing && peer.kinds & kinds != 0;
+        self.known.values().filter(does).count()
+    }
+
     /// True when everyone who is there is there for `others` too.
     pub(super) fn are_all_in(&self, others: &Self) -> bool {
         let is_there = |id| others.known.get(id).is_some_and(|peer: &Peer| !peer.missing);
@@ -97,7 +104,7 @@ mod tests {
     const BOUND: Duration = Duration::from_secs(2);
 
     fn beat(id: u64, number: u64) -> Beat {
-        Beat { id, number, owed: 0, hears_redis: true, leaving: false }
+        Beat { id, number, owed: 0, hears_redis: true, leaving: false, kinds: 1 }
     }
 
     fn at(begin: Instant, ms: u64) -> Instant {
@@ -169,6 +176,21 @@ mod tests {
         assert!(peers.anyone_misses_redis());
         peers.sweep(at(begin, 2_000));
         assert!(!peers.anyone_misses_redis(), "it is gone");
+    }
+
+    #[test]
+    fn those_who_do_the_same_are_counted_while_they_are_there() {
+        let begin = Instant::now();
+        let mut peers = Peers::new(BOUND, begin);
+        for (id, kinds) in [(1, 0b01), (2, 0b11), (3, 0b10), (4, 0)] {
+            peers.hear(&Beat { kinds, ..beat(id, 1) }, begin);
+        }
+        assert_eq!((peers.count(0b01), peers.count(0b10), peers.count(0b100)), (2, 2, 0));
+        peers.hear(&Beat { kinds: 0b11, ..beat(2, 2) }, at(begin, 1_000));
+        peers.sweep(at(begin, 2_000));
+        assert_eq!(peers.count(0b01), 1, "the other has fallen silent");
+        peers.hear(&Beat { leaving: true, ..beat(2, 3) }, at(begin, 2_000));
+        assert_eq!(peers.count(0b01), 0);
     }
 
     #[test]

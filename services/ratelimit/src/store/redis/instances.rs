@@ -7,7 +7,7 @@ use mingle_store::{Error, ErrorKind, Result};
 use super::{RedisStore, scripts::BEAT};
 use crate::{
     domain::{Algorithm, Ask, Limit, Outage},
-    store::Store as _,
+    store::Store,
 };
 
 /// An instance that says nothing for so long counts no more.

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use mingle_proto::ratelimit::v1::{CheckRequest, CheckResponse, OutagePolicy, PeekRequest};
+use mingle_proto::ratelimit::v1::{CheckRequest, OutagePolicy, PeekRequest};
 use mingle_store::clock::ManualClock;
 use mingle_testkit::{Redis as Server, eventually};
-use tonic::Response;
 
 use crate::{
     through,
@@ -17,12 +16,6 @@ fn request(id: &str, of: &[&str]) -> CheckRequest {
     CheckRequest { charge: Some(charge), request_id: id.to_owned() }
 }
 
-fn marked(response: &Response<CheckResponse>) -> bool {
-    let is_marked = response.metadata().get("mingle-degraded").is_some();
-    assert_eq!(is_marked, response.get_ref().degraded);
-    is_marked
-}
-
 #[tokio::test]
 async fn each_limit_says_which_policy_decided() {
     let server = Server::start().await;
@@ -32,7 +25,7 @@ async fn each_limit_says_which_policy_decided() {
     let mut degraded = context.health.degraded();
     for (n, limit) in ["three", "shut", "free"].into_iter().enumerate() {
         let reply = client.check(request(&n.to_string(), &[limit])).await.unwrap();
-        assert!(reply.get_ref().allowed && !marked(&reply), "{reply:?}");
+        assert!(reply.get_ref().allowed && !reply.get_ref().degraded, "{reply:?}");
         assert_eq!(reply.get_ref().states[0].decided_by(), OutagePolicy::Unspecified);
     }
     assert!(!degraded.borrow_and_update().contains("ratelimit"));
@@ -45,8 +38,8 @@ async fn each_limit_says_which_policy_decided() {
         ("free", OutagePolicy::Open, true),
     ] {
         let reply = client.check(request(limit, &[limit])).await.unwrap();
-        assert!(marked(&reply));
         let reply = reply.into_inner();
+        assert!(reply.degraded);
         assert_eq!((reply.allowed, reply.states[0].decided_by()), (allowed, policy));
         assert_eq!(reply.retry_after_ms > 0, !allowed, "{reply:?}");
     }
@@ -57,9 +50,7 @@ async fn each_limit_says_which_policy_decided() {
     let of: Vec<_> = reply.states.iter().map(|state| (state.allowed, state.remaining)).collect();
     assert_eq!(of, [(true, 1), (false, 0), (true, 5)]);
     let charge = request("look", &["three"]).charge;
-    let looked = client.peek(PeekRequest { charge }).await.unwrap();
-    assert!(looked.metadata().get("mingle-degraded").is_some());
-    let looked = looked.into_inner();
+    let looked = client.peek(PeekRequest { charge }).await.unwrap().into_inner();
     assert_eq!((looked.degraded, looked.states[0].remaining), (true, 1));
     assert!(degraded.borrow_and_update().contains("ratelimit"));
 
@@ -67,7 +58,7 @@ async fn each_limit_says_which_policy_decided() {
     degraded.wait_for(|states| !states.contains("ratelimit")).await.unwrap();
     eventually(SOON, "an answer of all together", async || {
         let reply = client.check(request("well", &["shut"])).await.unwrap();
-        !marked(&reply)
+        !reply.get_ref().degraded
     })
     .await;
 }

@@ -14,6 +14,7 @@ const UNHURRIED: Options = Options {
     beat: Duration::from_millis(250),
     lost_after: Duration::from_secs(2),
     subscribe: Duration::from_secs(5),
+    kinds: 0,
 };
 
 /// Two buses, each with connections of its own, on servers that may be shared.

@@ -17,6 +17,7 @@ pub(crate) const QUICK: Options = Options {
     beat: Duration::from_millis(200),
     lost_after: Duration::from_millis(1_000),
     subscribe: Duration::from_millis(500),
+    kinds: 0,
 };
 
 /// A Redis of the test's own, and a database.
