@@ -13,6 +13,13 @@ const ENDED = new Map([
   [CLOSE.TOO_MANY_CONNECTIONS, "You have too many open connections. Close another tab and try again."],
   [CLOSE.PROTOCOL_ERROR, "This page and the server do not understand each other. Reload the page to get its newest version."],
 ]);
+/** What people call the parts that can be degraded. */
+const PARTS = new Map([
+  ["presence", "who is online"],
+  ["matchmaking", "finding someone"],
+  ["chat", "messages"],
+  ["ratelimit", "limits"],
+]);
 
 export class Banner {
   #actions;
@@ -80,7 +87,7 @@ export class Banner {
     if (this.#draining) {
       this.#show("draining", "The server is restarting. You will be connected again in a moment.");
     } else if (this.#degraded.length > 0) {
-      this.#show("degraded", `Some things are slower or missing right now: ${this.#degraded.join(", ")}.`);
+      this.#show("degraded", `Some things are slower or missing right now: ${this.#degraded.map((state) => PARTS.get(state) ?? state).join(", ")}.`);
     } else {
       this.#show("", "");
     }

@@ -128,6 +128,15 @@ class Deployment extends Gateways {
     await this.#ask("kill", "killed");
   }
 
+  /** Redis takes what it is sent and answers nothing, until it thaws. */
+  async freeze() {
+    await this.#ask("freeze", "frozen");
+  }
+
+  async thaw() {
+    await this.#ask("thaw", "thawed");
+  }
+
   async remove() {
     await this.close();
     this.#program?.hangUp();

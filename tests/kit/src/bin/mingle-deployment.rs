@@ -10,6 +10,8 @@
 //! | `terminate` | SIGTERM to every process, callers first | `{"exited":[0,…]}` |
 //! | `kill` | SIGKILL to every process | `{"killed":true}` |
 //! | `start` | starts them on the same servers | the ready lines |
+//! | `freeze` | Redis stops | `{"frozen":true}` |
+//! | `thaw` | it goes on | `{"thawed":true}` |
 //! | `requests` | how many Envoy passed to each instance | `{"requests":{"chat":[4,5],…}}` |
 //! | `logs` | the end of each process's log | `{"logs":"…"}` |
 //!
@@ -63,6 +65,14 @@ async fn obey(order: &str, deployment: &mut Deployment) {
         "start" => {
             deployment.start().await;
             tell_ready(deployment);
+        }
+        "freeze" => {
+            deployment.redis().freeze();
+            tell(&json!({"frozen": true}));
+        }
+        "thaw" => {
+            deployment.redis().thaw();
+            tell(&json!({"thawed": true}));
         }
         "requests" => tell(&json!({"requests": requests(deployment)})),
         "logs" => tell(&json!({"logs": logs(deployment)})),
