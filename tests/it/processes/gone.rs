@@ -12,27 +12,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::future::join_all;
 use mingle_client::ws::{
     Client, Encoding, Error,
     proto::{Matched, TicketState, server_frame::Kind},
 };
 use mingle_testkit::{Deployment, eventually};
 use serde_json::json;
-use tokio::{
-    sync::{Barrier, watch},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::time::timeout;
 
-use super::{
-    chat_killed::assert_as_in,
-    speaker::{Speaker, Tally},
-    urls,
-};
+use super::pairs;
 use crate::{
+    checker::{self, Crowd, Tally},
     http,
     ledger::Ledger,
+    nemesis,
     world::{SOON, greet, token},
 };
 
@@ -52,32 +45,22 @@ async fn make_room(gateway: SocketAddr, user: &str) -> String {
     room["roomId"].as_str().unwrap().to_owned()
 }
 
-/// Pairs who talk all the while, one at each gateway.
+/// Pairs who talk all the while, one of each at each gateway.
 struct Talk {
     tally: Arc<Tally>,
-    ledger: Arc<Ledger>,
-    end: watch::Sender<bool>,
-    speakers: Vec<JoinHandle<Speaker>>,
+    ledger: Ledger,
+    crowd: Crowd,
 }
 
 impl Talk {
     async fn start(deployment: &Deployment, pairs: usize, pause: Duration) -> Self {
-        let ledger = Arc::new(Ledger::postgres(&deployment.database().url).await);
-        let (tally, quiet) = (Arc::new(Tally::default()), Arc::new(Barrier::new(2 * pairs)));
-        let (end, over) = watch::channel(false);
-        let mut speakers = Vec::new();
-        for pair in 0..pairs {
-            let users = [format!("ann-{pair}"), format!("bob-{pair}")];
-            let room = make_room(deployment.gateways()[0], &users[0]).await;
-            for (user, first) in users.iter().zip(0..) {
-                let mut urls = urls(deployment);
-                urls.rotate_left(first);
-                let speaker = Speaker::new(user, &room, urls, tally.clone());
-                let end = (quiet.clone(), ledger.clone());
-                speakers.push(tokio::spawn(speaker.live(pause, over.clone(), end)));
-            }
-        }
-        Self { tally, ledger, end, speakers }
+        let seed = nemesis::seed();
+        eprintln!("MINGLE_TEST_SEED={seed}");
+        let ledger = Ledger::postgres(&deployment.database().url).await;
+        let gateways = deployment.gateways();
+        let gateways = [vec![gateways[0]], vec![gateways[1]]];
+        let crowd = pairs::talk(deployment, (pairs, pause), gateways, seed).await;
+        Self { tally: crowd.tally.clone(), ledger, crowd }
     }
 
     fn acknowledged(&self) -> usize {
@@ -96,13 +79,9 @@ impl Talk {
 
     /// What was acknowledged is there once, and everybody heard the log.
     async fn end(self) {
-        self.end.send_replace(true);
-        let speakers = join_all(self.speakers).await;
-        self.ledger.assert_gapless().await;
-        let logs = self.ledger.rooms().await;
-        for speaker in speakers {
-            assert_as_in(&logs, &speaker.unwrap());
-        }
+        let journals = self.crowd.end(&self.ledger).await;
+        let verdict = checker::check(&journals, &self.ledger.rows().await);
+        assert!(verdict.0.is_empty(), "{verdict}");
     }
 }
 
