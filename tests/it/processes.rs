@@ -1,5 +1,6 @@
 //! Many processes over one Redis and one PostgreSQL, some of which are killed.
 
+mod bystanders;
 mod chaos;
 mod chat_killed;
 mod clocks;
@@ -13,6 +14,8 @@ mod pairs;
 mod postgres_away;
 mod put_back;
 mod redis_away;
+mod redis_cut;
+mod redis_frozen;
 mod redis_unwilling;
 mod rolling;
 mod route_limits;

@@ -1,0 +1,92 @@
+//! People beside those who talk: one who watches everybody, and strangers who
+//! meet.
+
+use mingle_client::ws::{
+    Client, Encoding, Limits, Socket,
+    proto::{PresenceStatus, server_frame::Kind},
+};
+use mingle_testkit::{Deployment, eventually};
+use serde_json::json;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::urls;
+use crate::world::{FUTURE, SOON, greet, mint, next_event};
+
+/// What somebody sees who may watch everybody.
+pub(super) struct Watcher {
+    seen: watch::Receiver<Seen>,
+    live: JoinHandle<()>,
+}
+
+#[derive(Default)]
+pub(super) struct Seen {
+    offline: Vec<String>,
+    /// The last that was told.
+    degraded: Vec<String>,
+}
+
+impl Watcher {
+    pub(super) async fn start(url: &str, users: &[String]) -> Self {
+        let limits = Limits { reply: SOON, events: 1 << 20 };
+        let socket = Socket::connect(url, Encoding::Json).await.unwrap();
+        let mut client = Client::over(socket, limits);
+        let presence = json!({"visibility": "any"});
+        let claims =
+            json!({"sub": "watcher", "exp": FUTURE, "aud": "mingle", "presence": presence});
+        client.hello(&mint(&claims), None).await.unwrap();
+        let users: Vec<&str> = users.iter().map(String::as_str).collect();
+        eventually(SOON, "everybody is online", async || {
+            let presences = client.presence_watch(&users).await.unwrap().presences;
+            presences.iter().all(|it| it.status() == PresenceStatus::Online)
+        })
+        .await;
+        let (told, seen) = watch::channel(Seen::default());
+        let live = tokio::spawn(async move {
+            loop {
+                // The end of the socket is seen by who joins this task.
+                let Ok(event) = client.event().await else { return };
+                told.send_modify(|seen| match event {
+                    Kind::Presence(it) if it.status() == PresenceStatus::Offline => {
+                        seen.offline.push(it.user_id);
+                    }
+                    Kind::Degraded(degraded) => seen.degraded = degraded.states,
+                    _ => {}
+                });
+            }
+        });
+        Self { seen, live }
+    }
+
+    /// Waits until the last that is told is that this is degraded, or nothing.
+    pub(super) async fn is_told(&mut self, role: Option<&str>) {
+        let is_so = |seen: &Seen| match role {
+            Some(role) => seen.degraded.iter().any(|it| it == role),
+            None => seen.degraded.is_empty(),
+        };
+        tokio::time::timeout(SOON, self.seen.wait_for(is_so)).await.expect("an event").unwrap();
+    }
+
+    /// It is there still, and nobody was offline to it.
+    pub(super) fn assert_saw_nobody_leave(&self) {
+        assert!(!self.live.is_finished(), "the watcher's socket stays");
+        assert_eq!(self.seen.borrow().offline, [""; 0]);
+    }
+}
+
+/// So many pairs of new people come, each of two to another gateway, and meet.
+pub(super) async fn meet(deployment: &Deployment, pairs: usize, when: &str) {
+    let mut clients = Vec::new();
+    for n in 0..pairs {
+        for (gender, url) in ["female", "male"].iter().zip(urls(deployment)) {
+            let user = format!("{gender}-{n}-{when}");
+            let mut client = greet(&url, &user, Encoding::Json, None).await.unwrap();
+            let other = if *gender == "male" { "female" } else { "male" };
+            let wants = [("gender", &[other][..])];
+            client.match_join("random-chat", &[("gender", gender)], &wants).await.unwrap();
+            clients.push(client);
+        }
+    }
+    for mut client in clients {
+        while !matches!(next_event(&mut client).await.unwrap(), Kind::Matched(_)) {}
+    }
+}
