@@ -6,7 +6,9 @@
 //! finds what it looks for.
 
 mod audit;
+mod connection;
 mod heard;
+mod hearing;
 mod journal;
 mod matches;
 mod messages;

@@ -3,7 +3,6 @@
 
 use std::{
     collections::VecDeque,
-    future::pending,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -13,17 +12,13 @@ use std::{
 };
 
 use mingle_client::ws::{
-    Client, Encoding, Error, Limits, Reply, Socket,
-    proto::{
-        Hello, Matched, Ping, Position, PresenceStatus, Resume, Room, RoomJoin, RoomPosition,
-        Ticket, TicketState, Welcome, client_frame::Kind as Ask, server_frame::Kind,
-    },
+    Client, Encoding, Error, Reply,
+    proto::{Ticket, client_frame::Kind as Ask},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::journal::{Journal, Sight, Stay, What};
-use crate::world::token;
+use super::journal::Journal;
 
 /// How long a request waits for its answer, and a connection to be made.
 pub(super) const ANSWER: Duration = Duration::from_secs(6);
@@ -73,10 +68,10 @@ pub(crate) struct Person {
     pub(super) dice: StdRng,
     pub(super) tally: Arc<Tally>,
     gateways: Vec<SocketAddr>,
-    encoding: Encoding,
-    client: Option<Client>,
+    pub(super) encoding: Encoding,
+    pub(super) client: Option<Client>,
     /// The connection is over; what it brought may still be taken.
-    is_over: bool,
+    pub(super) is_over: bool,
     /// Connections so far.
     pub(super) connections: u32,
     /// Where the client is now.
@@ -84,9 +79,9 @@ pub(crate) struct Person {
     /// Matches that were told and not looked at yet.
     pub(super) found: VecDeque<Ticket>,
     /// When the connection was lost.
-    lost: Option<Instant>,
-    resume_token: String,
-    silent: u32,
+    pub(super) lost: Option<Instant>,
+    pub(super) resume_token: String,
+    pub(super) silent: u32,
 }
 
 impl Person {
@@ -109,22 +104,6 @@ impl Person {
             resume_token: String::new(),
             silent: 0,
         }
-    }
-
-    pub(super) fn is_connected(&self) -> bool {
-        self.client.is_some()
-    }
-
-    /// Cuts the connection, when what it brought is taken.
-    pub(super) async fn drop_socket(&mut self) {
-        self.journal.note("drops its socket");
-        self.is_over = true;
-        self.hear_waiting().await;
-    }
-
-    /// The next connection is a new session.
-    pub(super) fn forget_session(&mut self) {
-        self.resume_token.clear();
     }
 
     /// Any of the gateways.
@@ -163,7 +142,7 @@ impl Person {
         self.request(ask).await
     }
 
-    async fn request<R: Reply>(&mut self, ask: Ask) -> Result<R, Failure> {
+    pub(super) async fn request<R: Reply>(&mut self, ask: Ask) -> Result<R, Failure> {
         let Some(client) = &mut self.client else { return Err(Failure::Again) };
         let answer = match client.request(ask.clone()).await {
             Ok(reply) => {
@@ -177,7 +156,7 @@ impl Person {
         answer
     }
 
-    fn failure(&mut self, ask: &Ask, error: Error) -> Failure {
+    pub(super) fn failure(&mut self, ask: &Ask, error: Error) -> Failure {
         match error {
             Error::Refused(error) => {
                 self.silent = 0;
@@ -232,183 +211,5 @@ impl Person {
             self.journal.wrong(format_args!("closed with {code}: {reason}"));
         }
         self.is_over = true;
-    }
-
-    /// Makes a connection if there is none: the session goes on, and so do the
-    /// rooms.
-    pub(super) async fn connect(&mut self) -> Result<(), Failure> {
-        if self.client.is_some() {
-            return Ok(());
-        }
-        self.silent = 0;
-        let gateway = self.gateway();
-        let url = format!("ws://{gateway}/ws");
-        let socket = match timeout(ANSWER, Socket::connect(&url, self.encoding)).await {
-            Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return Err(self.failure(&Ask::Ping(Ping {}), error)),
-            Err(_) => {
-                self.journal.note(format_args!("no connection to {gateway} in time"));
-                self.journal.failed("no connection");
-                return Err(Failure::Again);
-            }
-        };
-        // A hello may wait 8 s for rooms.
-        let limits = Limits { reply: ANSWER * 2, events: 1 << 16 };
-        self.client = Some(Client::over(socket, limits));
-        self.is_over = false;
-        self.connections += 1;
-        let done = self.hello(gateway).await;
-        if done.is_err() {
-            self.drop_socket().await;
-        }
-        done
-    }
-
-    async fn hello(&mut self, gateway: SocketAddr) -> Result<(), Failure> {
-        self.journal.see_presence(false);
-        let token = token(&self.journal.user);
-        let rooms: Vec<RoomPosition> = self.present().into_iter().collect();
-        let resume = (!self.resume_token.is_empty())
-            .then(|| Resume { token: self.resume_token.clone(), rooms: rooms.clone() });
-        let is_resume = resume.is_some();
-        let welcome: Welcome = self.request(Ask::Hello(Hello { token, resume })).await?;
-        self.journal.note(format_args!("at {gateway}, resumed {}", welcome.resumed));
-        if is_resume && !welcome.resumed {
-            self.journal.wrong("a resume began a new session");
-        }
-        let count = if is_resume { &self.tally.resumed } else { &self.tally.greeted };
-        count.fetch_add(1, Relaxed);
-        self.resume_token = welcome.resume_token;
-        for room in rooms {
-            let told = welcome.rooms.iter().find(|told| told.room_id == room.room_id);
-            if !told.is_some_and(|told| told.recovered) {
-                self.follow(room).await?;
-            }
-        }
-        if let Some(lost) = self.lost.take() {
-            self.journal.waited(What::Connect, lost);
-        }
-        Ok(())
-    }
-
-    /// The room in which the client is, and what it heard last.
-    fn present(&self) -> Option<RoomPosition> {
-        let room = self.room.as_ref()?;
-        let stay = self.journal.stays.iter().rev().find(|stay| stay.room == *room)?;
-        Some(RoomPosition { room_id: room.clone(), after: Some(stay.at().clone()) })
-    }
-
-    /// Goes into a room and hears its log from the beginning.
-    pub(crate) async fn enter(&mut self, room: &str) {
-        let (begin, room) = (Instant::now(), room.to_owned());
-        let after = Position::default();
-        self.journal.stays.push(Stay { room: room.clone(), after, heard: Vec::new(), left: false });
-        self.room = Some(room.clone());
-        loop {
-            // Whoever connects follows the room where they are.
-            let done = if self.client.is_none() {
-                self.connect().await
-            } else {
-                let from = self.present();
-                self.follow(from.unwrap_or_default()).await.map(drop)
-            };
-            if done.is_ok() || !self.pause(begin, &room).await {
-                return;
-            }
-        }
-    }
-
-    /// Follows a room from a place of its log on.
-    async fn follow(&mut self, from: RoomPosition) -> Result<Room, Failure> {
-        let RoomPosition { room_id, after } = from;
-        let room: Room = self.request(Ask::RoomJoin(RoomJoin { room_id, after })).await?;
-        if !room.recovered {
-            self.journal.wrong(format_args!("not recovered: {room:?}"));
-        }
-        Ok(room)
-    }
-
-    /// Hears for so long.
-    pub(super) async fn rest(&mut self, time: Duration) {
-        let end = Instant::now() + time;
-        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|it| !it.is_zero())
-        {
-            let Some(client) = &mut self.client else {
-                let _ = timeout(left, pending::<()>()).await;
-                return;
-            };
-            match timeout(left, client.event()).await {
-                Err(_) => return,
-                Ok(Ok(event)) => self.take(event).await,
-                Ok(Err(error)) => {
-                    self.failure(&Ask::Ping(Ping {}), error);
-                    self.hear_waiting().await;
-                }
-            }
-        }
-    }
-
-    /// Takes the events that came with an answer, then lets go of a connection
-    /// that is over.
-    async fn hear_waiting(&mut self) {
-        while let Some(client) = self.client.as_mut().filter(|client| client.waiting() > 0) {
-            match client.event().await {
-                Ok(event) => Box::pin(self.take(event)).await,
-                Err(_) => self.is_over = true,
-            }
-        }
-        if self.is_over {
-            self.client = None;
-        }
-    }
-
-    async fn take(&mut self, event: Kind) {
-        self.journal.contact();
-        match event {
-            Kind::Matched(matched) => {
-                let Matched { ticket_id, match_id, room_id, .. } = matched;
-                let state = TicketState::Matched.into();
-                self.told(Ticket { ticket_id, state, match_id, room_id });
-            }
-            Kind::Presence(presence) => self.see(&presence.user_id, presence.status()),
-            Kind::Degraded(degraded) => {
-                self.journal.note(format_args!("degraded {:?}", degraded.states));
-                let states = &degraded.states;
-                self.tally.degraded.fetch_add(usize::from(!states.is_empty()), Relaxed);
-                self.journal.see_presence(states.iter().any(|it| it == "presence"));
-            }
-            Kind::Gap(gap) => {
-                self.journal.note(format_args!("gap {}", gap.room_id));
-                if let Some(room) = self.present().filter(|it| it.room_id == gap.room_id)
-                    && !self.is_over
-                {
-                    // Unanswered, the next connection follows it.
-                    self.is_over |= Box::pin(self.follow(room)).await.is_err();
-                }
-            }
-            event => {
-                self.journal.hear(&event);
-                if matches!(&event, Kind::RoomClosed(of) if Some(&of.room_id) == self.room.as_ref())
-                {
-                    self.room = None;
-                }
-            }
-        }
-    }
-
-    /// Notes what was told of a ticket; a room to go to is kept.
-    pub(super) fn told(&mut self, ticket: Ticket) {
-        self.journal.told(&ticket);
-        if !ticket.room_id.is_empty() {
-            self.found.push_back(ticket);
-        }
-    }
-
-    /// Notes what somebody is told to be.
-    pub(super) fn see(&mut self, user: &str, status: PresenceStatus) {
-        self.journal.note(format_args!("{user} is {status:?}"));
-        if status == PresenceStatus::Offline {
-            self.journal.offline.push(Sight { user: user.to_owned(), at: Instant::now() });
-        }
     }
 }

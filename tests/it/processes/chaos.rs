@@ -16,10 +16,9 @@ use crate::{ledger::Ledger, nemesis};
 const PEOPLE: usize = 300;
 const SHAPE: &[(&str, usize)] =
     &[("ratelimit", 1), ("presence", 1), ("chat", 2), ("matchmaking", 2), ("gateway", 3)];
-/// Resident memory of any process at the end, in KiB: what 300 people and all
-/// that is cached and pooled take in a debug build, about 60 MiB measured after
-/// a minute, and as much again for what waits in queues after a fault.
-const RSS_KIB: u64 = 160 * 1024;
+/// Resident memory of any process at the end, in KiB: 37 to 45 MiB are measured
+/// in a debug build after 90 s of it, and twice as much may wait in queues.
+const RSS_KIB: u64 = 128 * 1024;
 
 /// How long things fail.
 fn length() -> Duration {

@@ -2,7 +2,10 @@
 //! long they wait, and that nothing is lost. A soak run measures every fault and
 //! writes the table of `deploy/README.md`; else one of them shows that it works.
 
-use std::{fmt::Write as _, future::pending, path::PathBuf, time::Duration};
+use std::{
+    fmt::Write as _, future::pending, path::PathBuf, sync::atomic::Ordering::Relaxed,
+    time::Duration,
+};
 
 use mingle_testkit::{Fault, To};
 use tokio::time::{Instant, timeout};
@@ -22,8 +25,10 @@ const SHAPE: &[(&str, usize)] =
     &[("ratelimit", 1), ("presence", 1), ("chat", 2), ("matchmaking", 2), ("gateway", 2)];
 /// How long a fault lasts: shorter than what makes users of a gateway offline.
 const LASTS: Duration = Duration::from_secs(10);
-/// Before a fault, and how long after it people are still looked at.
-const BESIDE: Duration = Duration::from_secs(15);
+/// Before a fault.
+const BEFORE: Duration = Duration::from_secs(5);
+/// How long after it people are still looked at.
+const AFTER: Duration = Duration::from_secs(10);
 
 /// What is harmed, how, and how the table names it.
 type Case = (&'static str, &'static str, Option<(Target, Harm)>);
@@ -95,20 +100,19 @@ async fn measure((what, how, harm): &Case) -> Figures {
     let mut deployment = plan().own_postgres().ways().start().await;
     let ledger = Ledger::postgres(&deployment.database().url).await;
     let people = Strangers::start(&deployment, (PEOPLE, false), seed).await;
-    let rest = || timeout(BESIDE, pending::<()>());
-    let _ = rest().await;
+    let _ = timeout(BEFORE, pending::<()>()).await;
     let step = |(target, harm)| Step { at: Duration::ZERO, lasts: LASTS, target, harm };
     let steps: Vec<_> = harm.map(step).into_iter().collect();
     let begin = Instant::now();
     let done = nemesis::run(&mut deployment, &steps, |trouble| people.trouble(trouble)).await;
     deployment.start().await;
-    let _ = rest().await;
+    let _ = timeout(AFTER, pending::<()>()).await;
     let end = Instant::now();
     let mut report = people.end(&deployment, &ledger).await;
     report.verdict.0.extend(Report::fallen(&mut deployment, SHAPE, &done));
     report.assert_holds(seed, &steps);
     if harm.is_some() {
-        assert!(report.tally.in_trouble.load(std::sync::atomic::Ordering::Relaxed) > 0);
+        assert!(report.tally.in_trouble.load(Relaxed) > 0);
     }
     figures(&report.journals, (begin, end))
 }

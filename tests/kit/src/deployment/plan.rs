@@ -1,0 +1,105 @@
+//! How to start a deployment.
+
+use std::path::PathBuf;
+
+use super::{Deployment, Place, SHAPE, services};
+use crate::{Envoy, Postgres, Redis, ways::Ways};
+
+/// How to start a [`Deployment`].
+#[derive(Debug, Default)]
+pub struct Plan {
+    env: Vec<(String, String)>,
+    counts: Vec<(&'static str, usize)>,
+    own_postgres: bool,
+    envoy: bool,
+    ways: bool,
+    program: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Sets an environment variable of every process.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.env.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// With this many processes of a role.
+    #[must_use]
+    pub fn count(mut self, role: &'static str, count: usize) -> Self {
+        self.counts.push((role, count));
+        self
+    }
+
+    /// With a database server of its own, to be frozen and killed.
+    #[must_use]
+    pub fn own_postgres(mut self) -> Self {
+        self.own_postgres = true;
+        self
+    }
+
+    /// With an [`Envoy`] between the callers and two instances of every
+    /// service.
+    #[must_use]
+    pub fn envoy(mut self) -> Self {
+        self.envoy = true;
+        self
+    }
+
+    /// With a [`crate::Proxy`] from each process to Redis, to PostgreSQL and to each
+    /// process that it calls: [`Deployment::way`].
+    #[must_use]
+    pub fn ways(mut self) -> Self {
+        self.ways = true;
+        self
+    }
+
+    /// Runs this program in place of the built `mingle`.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
+        self
+    }
+
+    /// Starts servers and processes, and waits until all are ready.
+    pub async fn start(self) -> Deployment {
+        let own = if self.own_postgres { Some(Postgres::start().await) } else { None };
+        let server = match &own {
+            Some(own) => own,
+            None => Postgres::shared().await,
+        };
+        let database = server.database().await;
+        let redis = Redis::start().await;
+        let least = if self.envoy { 2 } else { 1 };
+        let count = |role: &str, usual: usize| {
+            let own = self.counts.iter().rev().find(|(of, _)| *of == role);
+            own.map_or(usual, |(_, count)| *count).max(least)
+        };
+        let places = SHAPE
+            .iter()
+            .flat_map(|(role, usual)| (0..count(role, *usual)).map(|_| (Place::new(role), None)));
+        let mut deployment = Deployment {
+            redis,
+            postgres: own,
+            database,
+            env: self.env,
+            program: self.program,
+            envoy: None,
+            processes: places.collect(),
+            ways: Vec::new(),
+            own: Vec::new(),
+        };
+        if self.ways {
+            let places = deployment.called();
+            for _ in &deployment.processes {
+                deployment.ways.push(Ways::open(&places).await);
+            }
+        }
+        if self.envoy {
+            let services = services().map(|role| (role, deployment.grpc(role)));
+            deployment.envoy = Some(Envoy::start(services.collect()).await);
+        }
+        deployment.start().await;
+        deployment
+    }
+}
