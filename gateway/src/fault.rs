@@ -95,9 +95,10 @@ impl From<Status> for Fault {
         let Described { kind, reason, field, message, retry_after } = Described::from(&status);
         // The words of the message name the field too.
         let spelled = camel_case(&field);
-        // A limit says to the moment when there is room again.
-        let is_exact = reason == short(Reason::RateLimited);
-        let retry_after = if is_exact { retry_after } else { retry_after.map(spread) };
+        // Services spread what they tell in an outage. A limit says to the moment
+        // when there is room again; one who is overloaded says one time to all.
+        let is_one = reason == short(Reason::Overloaded);
+        let retry_after = if is_one { retry_after.map(spread) } else { retry_after };
         let message = if field.is_empty() { message } else { message.replace(&field, &spelled) };
         Self { kind, reason, field: spelled, message, retry_after }
     }

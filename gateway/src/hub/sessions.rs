@@ -27,7 +27,7 @@ use tokio::time::MissedTickBehavior;
 use tonic::Request;
 
 use super::sockets::Sockets;
-use crate::{fault::Fault, outbox::Closing};
+use crate::{fault::Fault, outbox::Closing, turns::Turns};
 
 /// Sessions registered in one request.
 const CHUNK: usize = 500;
@@ -42,6 +42,10 @@ const ATTEMPTS: usize = 8;
 const MAX_UNHEARD: usize = 10_000;
 /// Of them, those that are told again with one renewal.
 const MAX_AT_ONCE: usize = 100;
+/// Ends that are told at once. A network that breaks ends thousands: presence
+/// would shed most of them, and users who are gone would be shown online until
+/// they were told again.
+const ENDS: usize = 256;
 
 /// A socket that holds a session, or is about to.
 struct Held {
@@ -57,6 +61,8 @@ pub(crate) struct Sessions {
     sockets: Arc<Sockets>,
     held: DashMap<Arc<str>, Vec<Held>>,
     unheard: Mutex<Vec<pr::DisconnectRequest>>,
+    /// Ends of sessions that are being told.
+    ends: Turns,
     /// Something is held that presence may not know of.
     unregistered: AtomicBool,
 }
@@ -77,6 +83,7 @@ impl Sessions {
             sockets,
             held: DashMap::new(),
             unheard: Mutex::default(),
+            ends: Turns::new(ENDS, "mingle_gateway_session_ends"),
             unregistered: AtomicBool::new(true),
         }
     }
@@ -181,6 +188,7 @@ impl Sessions {
     }
 
     async fn end(&self, request: pr::DisconnectRequest) {
+        let _turn = self.ends.turn().await;
         let call = self.bounded(request.clone());
         if self.client.clone().disconnect(call).await.is_err() {
             let mut unheard = self.unheard.lock();
