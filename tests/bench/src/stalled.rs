@@ -45,10 +45,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
     /// Bytes of each.
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=8192))]
+    #[arg(long, default_value_t = 8000, value_parser = clap::value_parser!(u32).range(1..=8192))]
     bytes: u32,
     /// Of each run.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
     /// What may wait for one socket, in KiB.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..=4096))]
