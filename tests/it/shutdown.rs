@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all};
 use mingle_client::ws::{Encoding, Error, Incoming, close::Close, proto::server_frame::Kind};
 use mingle_testkit::eventually;
 
 use crate::{
     ledger::Ledger,
+    slow::{Slow, doze},
     talkers::{self, Talker, Tally},
     world::{SOON, World, next_event},
 };
@@ -60,6 +61,52 @@ async fn sigterm_under_load_tells_everybody_and_loses_nothing() {
 
     assert_nothing_lost(folder.path(), &talkers).await;
     resume_all(&World::from(builder()).await, talkers).await;
+}
+
+/// Sockets that read nothing while the process goes away.
+const STALLED: usize = 5;
+/// Of 8 KiB each: more than the kernel holds for a socket, less than may wait.
+const UNREAD: usize = 800;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_nothing_does_not_hold_a_process_that_goes_away() {
+    let grace = GRACE / 2;
+    let builder = World::builder()
+        .env("MINGLE_PROCESS__GRACE_MS", grace.as_millis().to_string())
+        .env("MINGLE_GATEWAY__LIMITS__OUTBOUND_BYTES", (16 << 20).to_string());
+    let mut world = World::from(builder).await;
+    let stalled: Vec<_> = (0..STALLED).map(|number| format!("stalled-{number}")).collect();
+    let members: Vec<_> = ["ann"].into_iter().chain(stalled.iter().map(String::as_str)).collect();
+    let room = world.room(&members).await;
+    let mut dozing = Vec::new();
+    for user in &stalled {
+        dozing.push(doze(&world, user, &room).await);
+    }
+    let mut ann = world.client("ann", Encoding::Proto).await;
+    ann.room_join(&room, None).await.unwrap();
+    for number in 0..UNREAD {
+        ann.send(&room, &number.to_string(), &"x".repeat(8 * 1024)).await.unwrap();
+    }
+
+    let status = world.mingle_mut().sigterm(grace + SOON).await;
+    assert_eq!(status.code(), Some(0), "an orderly end");
+    assert!(!world.mingle().log().contains("grace period is over"), "the drain took too long");
+    let told = ann.event_where(|event| matches!(event, Kind::Draining(_)).then_some(())).await;
+    told.unwrap();
+    for socket in dozing {
+        let read = read_on(socket).await;
+        assert!(0 < read && read < UNREAD, "{read} of {UNREAD} frames were read after all");
+    }
+}
+
+/// Frames that a socket still had to read; its close was not among them.
+async fn read_on(mut socket: Slow) -> usize {
+    let mut frames = 0;
+    while let Some(Ok(message)) = socket.next().await {
+        assert!(!message.is_close(), "it took its close");
+        frames += 1;
+    }
+    frames
 }
 
 async fn assert_nothing_lost(folder: &std::path::Path, talkers: &[Talker]) {

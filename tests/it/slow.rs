@@ -40,7 +40,7 @@ const SLACK_KIB: u64 = 16 * 1024;
 /// A socket's own, beside its queue.
 const SOCKET_KIB: u64 = 32;
 
-type Slow = WebSocketStream<TcpStream>;
+pub(crate) type Slow = WebSocketStream<TcpStream>;
 
 /// How many there are.
 #[derive(Clone, Copy)]
@@ -221,7 +221,7 @@ impl Room {
 
 /// A socket that joins the room with little room for what comes, and then
 /// reads nothing.
-async fn doze(world: &World, user: &str, room: &str) -> Slow {
+pub(crate) async fn doze(world: &World, user: &str, room: &str) -> Slow {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let stream = socket.connect(world.http()).await.unwrap();

@@ -205,12 +205,15 @@ async fn enter(
 ) -> anyhow::Result<Vec<Socket>> {
     let users: Vec<_> = (0..count).map(|n| format!("{kind}-{n}")).collect();
     let sockets = sockets::connect(&[system.url()?], &users).await?;
-    let joining = sockets.into_iter().zip(rooms.iter().cycle()).map(async |(mut socket, room)| {
+    let join = |(mut socket, room): (Socket, &String)| {
         let join = RoomJoin { room_id: room.clone(), after: None };
-        let reply = sockets::ask(&mut socket, client_frame::Kind::RoomJoin(join)).await?;
-        ensure!(matches!(reply, Kind::Room(_)), "roomJoin was answered by {reply:?}");
-        Ok(socket)
-    });
+        async move {
+            let reply = sockets::ask(&mut socket, client_frame::Kind::RoomJoin(join)).await?;
+            ensure!(matches!(reply, Kind::Room(_)), "roomJoin was answered by {reply:?}");
+            Ok(socket)
+        }
+    };
+    let joining = sockets.into_iter().zip(rooms.iter().cycle()).map(join);
     stream::iter(joining).buffered(CONNECTING).try_collect().await
 }
 
@@ -228,7 +231,7 @@ fn request(index: u64, room_id: &str, body: &str) -> ClientFrame {
 /// How many of the sockets the server ended: with its code, or without when
 /// that was not taken in time either.
 async fn ended(stalled: Vec<Socket>) -> anyhow::Result<usize> {
-    let read = stalled.into_iter().map(async |mut socket| {
+    let read = stalled.into_iter().map(|mut socket| async move {
         loop {
             match timeout(SILENCE, socket.next()).await {
                 Ok(Ok(Incoming::Frame(_))) => {}

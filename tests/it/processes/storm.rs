@@ -48,7 +48,7 @@ fn sockets() -> usize {
 
 /// Slow enough that the pace is what holds them up.
 fn per_second() -> usize {
-    sockets() / 8
+    if sockets() > 2_000 { 500 } else { 250 }
 }
 
 #[derive(Default)]
@@ -136,10 +136,11 @@ async fn invite(deployment: &Deployment, tally: &Arc<Tally>) -> Vec<Guest> {
 
 /// Connects everybody; they live until it is over.
 async fn welcome(guests: Vec<Guest>, over: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
-    let connected = stream::iter(guests).map(async |guest| {
+    let connect = |guest: Guest| async move {
         let client = greet(&guest.url, &guest.user, Encoding::Proto, None).await.unwrap();
         (guest, client)
-    });
+    };
+    let connected = stream::iter(guests).map(connect);
     let live = |(guest, client): (Guest, _)| tokio::spawn(guest.live(client, over.clone()));
     connected.buffer_unordered(CONNECTING).map(live).collect().await
 }
@@ -187,6 +188,8 @@ impl Guest {
                 break error;
             }
         };
+        // Its file is needed.
+        drop(client);
         self.tally.cut.fetch_add(1, Relaxed);
         let after = Some(Position::default());
         let room = self.room.clone().map(|room_id| RoomPosition { room_id, after });
@@ -225,9 +228,13 @@ impl Guest {
             // There was no time for it within the hello.
             client.room_join(room, Some(Position::default())).await.unwrap();
         }
-        for seq in 1..=EVENTS as u64 {
+        let mut at = 0;
+        while at < EVENTS as u64 {
             let event = next_event(client).await.unwrap();
-            assert_eq!(logged(&event).map(|(_, position)| position.seq), Some(seq), "{event:?}");
+            // Who is served in a storm may be told that something is degraded.
+            let Some((_, position)) = logged(&event) else { continue };
+            assert_eq!(position.seq, at + 1, "{event:?}");
+            at = position.seq;
             self.tally.caught_up.fetch_add(1, Relaxed);
         }
     }
