@@ -109,7 +109,9 @@ where
     }
 
     /// Tells how many processes share a limit during an outage: each counts
-    /// quota ÷ nodes, rounded down and at least 1. It is 1 until told.
+    /// quota ÷ nodes, rounded down and at least 1. It is 1 until told, so that a
+    /// process that starts during an outage and hears nobody has the whole of
+    /// it; more nodes than the quota admit 1 each.
     pub fn set_nodes(&self, nodes: u32) {
         self.shared.nodes.store(nodes.max(1), Ordering::Relaxed);
     }
