@@ -4,6 +4,7 @@ mod bystanders;
 mod chaos;
 mod chat_killed;
 mod clocks;
+mod disk_full;
 mod gateway_killed;
 mod gone;
 mod health;

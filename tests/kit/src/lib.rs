@@ -8,6 +8,7 @@
 mod binary;
 mod clock;
 mod deployment;
+mod disk;
 mod envoy;
 mod eventually;
 mod log;
@@ -23,6 +24,7 @@ mod ways;
 
 pub use binary::binary;
 pub use deployment::{Deployment, Plan};
+pub use disk::Disk;
 pub use envoy::Envoy;
 pub use eventually::{Outcome, eventually};
 pub use mingle::{Builder, Finished, Mingle};
