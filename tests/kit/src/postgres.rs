@@ -58,7 +58,33 @@ pub struct Pooler {
     pub url: String,
     /// The same past it.
     pub direct_url: String,
-    _server: Server,
+    port: u16,
+    server: Server,
+}
+
+impl Pooler {
+    /// Kills it, with every session through it. Its port refuses from then on.
+    pub fn kill(&self) {
+        self.server.kill();
+    }
+
+    /// Starts it again on the same port; kills it first when it runs.
+    ///
+    /// # Panics
+    ///
+    /// When it is not ready within 60 s.
+    pub async fn restart(&self) {
+        self.server.kill();
+        let folder = self.server.folder();
+        let mut command = as_user(folder, &pgbouncer());
+        command.arg(folder.join("pgbouncer.ini"));
+        run(&self.server, &command);
+        eventually(START, "pgbouncer is ready", async || {
+            assert!(self.server.is_running(), "pgbouncer ended: {}", self.server.log());
+            accepts(self.port).unwrap_or(false)
+        })
+        .await;
+    }
 }
 
 impl Postgres {
@@ -99,12 +125,21 @@ impl Postgres {
     }
 
     /// Starts a transaction pooler of four sessions in front of the server, and
-    /// makes an empty database behind it.
+    /// makes an empty database behind it. It refuses the settings of a session.
     ///
     /// # Panics
     ///
     /// When PgBouncer is not installed, or is not ready within 60 s.
     pub async fn pooler(&self) -> Pooler {
+        self.pooler_that_ignores("extra_float_digits").await
+    }
+
+    /// The same; it takes and drops these parameters of a session's start.
+    ///
+    /// # Panics
+    ///
+    /// When PgBouncer is not installed, or is not ready within 60 s.
+    pub async fn pooler_that_ignores(&self, parameters: &str) -> Pooler {
         let (server, port) = (Server::prepare("pgbouncer", "INT"), free_port());
         let direct = self.database().await;
         let config = server.folder().join("pgbouncer.ini");
@@ -112,21 +147,15 @@ impl Postgres {
             "[databases]\n* = host=127.0.0.1 port={} user={USER}\n[pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
              auth_type = any\npool_mode = transaction\ndefault_pool_size = 4\n\
-             ignore_startup_parameters = extra_float_digits\n",
+             max_client_conn = 500\nignore_startup_parameters = {parameters}\n",
             self.port
         );
         must(fs::write(&config, settings), "pgbouncer.ini");
-        let mut command = as_user(server.folder(), &pgbouncer());
-        command.arg(&config);
-        run(&server, &command);
-        eventually(START, "pgbouncer is ready", async || {
-            assert!(server.is_running(), "pgbouncer ended: {}", server.log());
-            accepts(port).unwrap_or(false)
-        })
-        .await;
         let own = format!(":{}/", self.port);
         let url = direct.url.replace(&own, &format!(":{port}/"));
-        Pooler { url, direct_url: direct.url, _server: server }
+        let pooler = Pooler { url, direct_url: direct.url, port, server };
+        pooler.restart().await;
+        pooler
     }
 
     /// Runs SQL as superuser, beside the code under test, and returns what psql

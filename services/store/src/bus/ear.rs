@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, timeout_at},
 };
 
@@ -50,6 +50,8 @@ pub(super) struct Ear {
     pub(super) owed: AtomicU64,
     hearing: watch::Sender<Hearing>,
     state: Mutex<State>,
+    /// A beat is wanted at once.
+    wanted: Notify,
 }
 
 impl Ear {
@@ -58,12 +60,23 @@ impl Ear {
         let peers = Peers::new(options.lost_after, now);
         let state = Mutex::new(State { last_heard: now, own_owed: 0, peers });
         let hearing = watch::Sender::new(Hearing::NotSince(now));
-        Self { name, topics, options, own, owed: AtomicU64::new(0), hearing, state }
+        let (owed, wanted) = (AtomicU64::new(0), Notify::new());
+        Self { name, topics, options, own, owed, hearing, state, wanted }
     }
 
     /// A connection begins: it has its time to be heard.
     pub(super) fn begin(&self) {
         self.state.lock().last_heard = Instant::now();
+    }
+
+    /// Listened to, and not heard yet: this process beats at once.
+    pub(super) fn want_beat(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// Waits until a beat is wanted. Cancel safe.
+    pub(super) async fn beat_wanted(&self) {
+        self.wanted.notified().await;
     }
 
     /// Everything is listened to from now on. What was before is a gap.

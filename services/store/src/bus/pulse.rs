@@ -34,6 +34,7 @@ async fn beat(core: Arc<Core>, source: Arc<dyn Source>, stop: CancellationToken)
             _ = ticks.tick() => {}
             _ = own.changed() => {}
             _ = redis.changed() => {}
+            () = ear.beat_wanted() => {}
         }
         let said = ear.own_beat(number, core.ways.hears_redis(), false);
         number += u64::from(say(&core, &source, said).await);

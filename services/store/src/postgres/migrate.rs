@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Of the advisory lock that all owners share: "mingle" in ASCII.
 const LOCK: i64 = 0x6d69_6e67_6c65;
 /// What another process committed while this waited for its turn is seen.
-const BEGIN: &str = "begin isolation level read committed read write";
+const BEGIN: &str = "begin isolation level read committed read write; \
+                     set local client_min_messages = warning";
 
 impl Postgres {
     /// Brings the tables of `owner` to the newest version, in one transaction
@@ -45,11 +46,8 @@ impl Postgres {
 
     async fn try_migrate(&self, owner: &str, steps: &'static [Migration]) -> Result<Migrated> {
         let late = |_| Error::new(ErrorKind::Timeout, "database migration");
-        let patience = PATIENCE.as_millis().to_string();
-        let settings = [("lock_timeout", patience.as_str()), ("client_min_messages", "warning")];
-        let options = self.direct().options(settings);
-        let mut session =
-            timeout(self.options.acquire, options.connect()).await.map_err(late)??;
+        let connecting = self.ways.direct.connect();
+        let mut session = timeout(self.options.acquire, connecting).await.map_err(late)??;
         let migrated = timeout(PATIENCE * 2, step_up(&mut session, owner, steps)).await;
         let migrated = migrated.map_err(late)??;
         // What it was asked is committed: how it ends does not matter.
@@ -63,7 +61,10 @@ async fn step_up(
     owner: &str,
     steps: &'static [Migration],
 ) -> Result<Migrated> {
-    let mut tx = session.begin_with(BEGIN).await?;
+    // Of the transaction: a session may be a pooler's.
+    let patience = PATIENCE.as_millis();
+    let begin = format!("{BEGIN}; set local lock_timeout = {patience}");
+    let mut tx = session.begin_with(AssertSqlSafe(begin)).await?;
     sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
     sqlx::raw_sql(
         "create table if not exists schema_version

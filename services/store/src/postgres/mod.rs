@@ -27,6 +27,7 @@ mod gate;
 mod migrate;
 mod options;
 mod pool;
+mod pooler;
 mod pools;
 
 pub(crate) use code::kind;

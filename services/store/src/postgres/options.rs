@@ -18,7 +18,9 @@ pub struct Options {
     pub url: String,
     /// The way past a transaction pooler, for LISTEN and migrations: where it is
     /// another than `url`, `url` is taken for a pooler. Without one it is `url`,
-    /// with `-pooler` removed from the host's first label.
+    /// with `-pooler` removed from the host's first label. A pooler that neither
+    /// tells of is known by its refusing, or dropping, the settings of a
+    /// session; then there is no way past it, and LISTEN may hear nothing.
     pub direct_url: Option<String>,
     /// Connections of the pool, at least 1; LISTEN and migrations come on top.
     pub max_connections: u32,
@@ -95,7 +97,7 @@ impl fmt::Debug for Options {
     }
 }
 
-fn parse(url: &str, name: &'static str) -> Result<PgConnectOptions> {
+pub(super) fn parse(url: &str, name: &'static str) -> Result<PgConnectOptions> {
     // The driver takes any scheme, and would look for a host of that name.
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(Error::new(ErrorKind::Unsupported, name));

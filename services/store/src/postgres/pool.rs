@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     gate::{Gate, greet},
     options::{Options, Ways, check},
+    pooler::{drops_settings, refuses_settings, ways_through},
     pools::{Alive, Pools},
 };
 use crate::{Error, ErrorKind, Result};
@@ -44,9 +45,13 @@ impl Postgres {
     /// the URL or the login is wrong, when it is older than 15, or when it has
     /// `synchronous_commit=off`.
     pub async fn connect(options: Options) -> Result<Self> {
-        let ways = options.ways()?;
+        let mut ways = options.ways()?;
         let end = Instant::now() + START;
         while let Err(error) = greet(&ways.pooled, options.acquire).await {
+            if !ways.is_pooler && refuses_settings(&error) {
+                ways = ways_through(&options)?;
+                continue;
+            }
             if !error.is_transient() {
                 return Err(error);
             }
@@ -57,6 +62,9 @@ impl Postgres {
                 return Err(error);
             }
             sleep(BACK_OFF).await;
+        }
+        if !ways.is_pooler && drops_settings(&ways, &options).await? {
+            ways = ways_through(&options)?;
         }
         let (options, ways) = (Arc::new(options), Arc::new(ways));
         let pools = Pools::start(&options, &ways);

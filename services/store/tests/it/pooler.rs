@@ -4,12 +4,18 @@
 use futures::TryStreamExt as _;
 use mingle_store::{
     Database, Result,
+    bus::{Announcement, Bus as _, Delivery, Merged, Servers},
     postgres::{Options, Postgres},
     sql::Sql,
     sqlite::Migration,
 };
 use mingle_testkit as kit;
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use crate::bus::{reader::PATIENCE as SOON, stage::QUICK};
 
 const STEPS: &[Migration] =
     &[Migration { version: 1, sql: "create table item (id bigint primary key)" }];
@@ -54,10 +60,23 @@ async fn calls(database: &Database, caller: i64) -> Result<()> {
 
 #[tokio::test]
 async fn every_caller_gets_its_own_answers() {
+    let pooler = kit::Postgres::shared().await.pooler().await;
+    let direct_url = Some(pooler.direct_url.clone());
+    answers(&pooler, Options { direct_url, ..Options::new(&pooler.url) }).await;
+}
+
+/// It refuses the settings of a session, or drops them: so it is known.
+#[tokio::test]
+async fn a_pooler_that_nobody_told_of_is_taken_for_one() {
     let server = kit::Postgres::shared().await;
-    let pooler = server.pooler().await;
-    let options =
-        Options { direct_url: Some(pooler.direct_url.clone()), ..Options::new(&pooler.url) };
+    let refuses = server.pooler().await;
+    answers(&refuses, Options::new(&refuses.url)).await;
+    let drops = server.pooler_that_ignores("extra_float_digits,options").await;
+    answers(&drops, Options::new(&drops.url)).await;
+}
+
+async fn answers(pooler: &kit::Pooler, options: Options) {
+    let server = kit::Postgres::shared().await;
     let postgres = Postgres::connect(options).await.unwrap();
     assert!(postgres.is_pooled());
     postgres.migrate("test", STEPS).await.unwrap();
@@ -73,6 +92,31 @@ async fn every_caller_gets_its_own_answers() {
     let name = pooler.direct_url.rsplit_once('/').unwrap().1;
     let expected = (CALLERS * ROUNDS).to_string();
     assert_eq!(server.sql(name, "select count(*) from item"), expected);
+}
+
+/// LISTEN is taken, and the notification goes to whoever has the session then.
+#[tokio::test]
+async fn what_is_never_heard_is_no_source_and_no_gap_either() {
+    let pooler = kit::Postgres::shared().await.pooler().await;
+    let blind = Postgres::connect(Options::new(&pooler.url)).await.unwrap();
+    let blind = Merged::start(Servers::Postgres(blind), QUICK);
+    let mut deaf = blind.subscribe("topic").await.unwrap();
+    let seeing = Postgres::connect(Options::new(&pooler.direct_url)).await.unwrap();
+    let seeing = Merged::start(Servers::Postgres(seeing), QUICK);
+    let mut heard = seeing.subscribe("topic").await.unwrap();
+    let begin = Instant::now();
+    let mut said = 0;
+    kit::eventually(SOON, "several silences", async || {
+        said += u8::from(blind.publish(&[Announcement::new("topic", vec![said])]).await.is_ok());
+        assert_eq!(blind.sources().postgres, Some(false));
+        begin.elapsed() > QUICK.lost_after * 5
+    })
+    .await;
+    assert!(said > 0, "nothing was published");
+    assert!(timeout(QUICK.beat, deaf.recv()).await.is_err(), "nothing was heard, so nothing ended");
+    // What it says is heard by those who have a way past the pooler.
+    while timeout(SOON, heard.recv()).await.unwrap() == Some(Delivery::Gap) {}
+    assert_eq!(seeing.sources().postgres, Some(true));
 }
 
 #[tokio::test]

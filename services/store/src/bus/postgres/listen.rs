@@ -1,6 +1,6 @@
 //! The connection that listens, and the next one when it is lost.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -15,12 +15,14 @@ use crate::{Error, ErrorKind, Result, backoff::Backoff, bus::ear::Ear};
 /// Listens until `stop`, on one connection after the other.
 pub(super) async fn run(direct: PgConnectOptions, ear: Arc<Ear>, stop: CancellationToken) {
     let listening = async {
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut told) = (Backoff::new(), false);
         loop {
             let begin = Instant::now();
-            let Err(error) = listen(&direct, &ear).await;
+            let Err(error) = listen(&direct, &ear, &mut told).await;
+            let was_heard = ear.hearing().is_open();
             ear.shut(&error);
-            sleep(backoff.after(begin.elapsed())).await;
+            let held = if was_heard { begin.elapsed() } else { Duration::ZERO };
+            sleep(backoff.after(held)).await;
         }
     };
     tokio::select! {
@@ -29,20 +31,37 @@ pub(super) async fn run(direct: PgConnectOptions, ear: Arc<Ear>, stop: Cancellat
     }
 }
 
-/// Listens on one connection, until it is lost.
-async fn listen(direct: &PgConnectOptions, ear: &Ear) -> Result<Infallible> {
+/// Listens on one connection, until it is lost. It is heard from the first
+/// notification on, which is a beat of this process at the latest: through a
+/// transaction pooler LISTEN succeeds, and nothing ever comes.
+async fn listen(direct: &PgConnectOptions, ear: &Ear, told: &mut bool) -> Result<Infallible> {
     ear.begin();
     let connecting = timeout_at(ear.silent_at(), connect(direct));
     let mut listener = connecting.await.map_err(|_| silent())??;
-    ear.open();
+    ear.begin();
+    ear.want_beat();
     loop {
         tokio::select! {
             biased;
             heard = listener.try_recv() => match heard? {
-                Some(notification) => take(ear, notification.payload()),
+                Some(notification) => {
+                    if !ear.hearing().is_open() {
+                        ear.open();
+                        *told = false;
+                    }
+                    take(ear, notification.payload());
+                }
                 None => return Err(Error::new(ErrorKind::Unavailable, "postgres listen")),
             },
-            () = sleep_until(ear.silent_at()) => return Err(silent()),
+            () = sleep_until(ear.silent_at()) => {
+                if !ear.hearing().is_open() && !std::mem::replace(told, true) {
+                    tracing::warn!(
+                        "PostgreSQL lets listen and nothing is heard: is a transaction pooler \
+                         in between, and no DATABASE_DIRECT_URL past it?"
+                    );
+                }
+                return Err(silent());
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! | what happens | what follows |
 //! | --- | --- |
+//! | LISTEN is taken and nothing is ever heard: a transaction pooler is in between | it is no source |
 //! | the listening connection is lost (restart, fail-over, terminated) | reconnect, LISTEN, then one gap for every topic |
 //! | the server is frozen, the connection half open | nothing is heard for the bound, then the same |
 //! | a payload that no notification can carry | a gap for the subscribers of its topic |

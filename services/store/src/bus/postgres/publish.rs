@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout},
@@ -58,9 +58,7 @@ impl Publisher {
 }
 
 async fn serve(direct: PgConnectOptions, mut queue: mpsc::Receiver<Job>) {
-    let bound = CALL.as_millis().to_string();
-    let settings = [("synchronous_commit", "off"), ("statement_timeout", bound.as_str())];
-    let mut line = Line { direct: direct.options(settings), session: None, pause_until: None };
+    let mut line = Line { direct, session: None, pause_until: None };
     let mut number = rand::random();
     let mut jobs = Vec::new();
     let mut next = Instant::now();
@@ -124,11 +122,16 @@ impl Line {
     }
 }
 
+/// In one turn, one transaction and with its own settings, so that it may go
+/// through a pooler.
 async fn execute(session: &mut PgConnection, frames: &[String]) -> sqlx::Result<()> {
-    sqlx::query("select pg_notify($1, frame) from unnest($2::text[]) as frame")
-        .bind(CHANNEL)
-        .bind(frames)
-        .execute(session)
-        .await?;
+    // Frames are base64: nothing in them ends a literal.
+    let frames = frames.join("'), ('");
+    let bound = CALL.as_millis();
+    let statement = format!(
+        "begin; set local synchronous_commit = off; set local statement_timeout = {bound}; \
+         select pg_notify('{CHANNEL}', frame) from (values ('{frames}')) as frames (frame); commit"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(session).await?;
     Ok(())
 }

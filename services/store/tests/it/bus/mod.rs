@@ -8,6 +8,6 @@ mod fallback;
 mod follower;
 mod loss;
 mod memory;
-mod reader;
-mod stage;
+pub(crate) mod reader;
+pub(crate) mod stage;
 mod subscribe;

@@ -1,0 +1,50 @@
+//! A pooler that the URL does not tell of: PgBouncer before a server, and no
+//! `DATABASE_DIRECT_URL`.
+//!
+//! Taken for a server it would give one caller the statements of another. It is
+//! told by the settings of a session, which it refuses, or drops where it was
+//! told to ignore them.
+
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use tokio::time::timeout;
+
+use super::options::{Options, Ways, parse};
+use crate::{Error, ErrorKind, Result};
+
+/// True when the settings were refused.
+pub(super) fn refuses_settings(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let refusal = source.and_then(|source| source.downcast_ref::<sqlx::Error>());
+    matches!(refusal, Some(sqlx::Error::Database(said)) if said.message().contains("unsupported startup"))
+}
+
+/// True when a session, begun with them, has them not.
+pub(super) async fn drops_settings(ways: &Ways, options: &Options) -> Result<bool> {
+    let asking = async {
+        let mut session = ways.pooled.connect().await?;
+        let row = sqlx::raw_sql(
+            "select string_agg(name || '=' || setting, ' ' order by name) as settings
+             from pg_settings where name in ('statement_timeout', 'lock_timeout')",
+        )
+        .fetch_one(&mut session)
+        .await?;
+        // It has said what was asked: how it ends does not matter.
+        let _ = session.close().await;
+        let [statement, lock, _] = options.settings().map(|(name, ms)| format!("{name}={ms}"));
+        Ok(row.try_get::<String, _>("settings")? != format!("{lock} {statement}"))
+    };
+    match timeout(options.acquire, asking).await {
+        Ok(asked) => asked,
+        Err(_) => Err(Error::new(ErrorKind::Timeout, "database connection")),
+    }
+}
+
+/// The way through the pooler, and no other one past it.
+pub(super) fn ways_through(options: &Options) -> Result<Ways> {
+    tracing::warn!(
+        "DATABASE_URL leads to a pooler and no DATABASE_DIRECT_URL past it: announcements may \
+         not arrive by PostgreSQL"
+    );
+    let pooled = parse(&options.url, "DATABASE_URL")?.statement_cache_capacity(0);
+    Ok(Ways { direct: pooled.clone(), pooled, is_pooler: true })
+}
