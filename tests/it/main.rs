@@ -8,6 +8,7 @@
 
 mod architecture;
 mod bad_input;
+mod check;
 mod checker;
 mod crash;
 mod devices;

@@ -12,6 +12,7 @@ mod idle;
 mod limits;
 mod matchmaking_killed;
 mod pairs;
+mod pooler;
 mod postgres_away;
 mod put_back;
 mod redis_away;

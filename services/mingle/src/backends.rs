@@ -220,19 +220,7 @@ impl Shared {
 
     async fn redis(&self, stop: CancellationToken) -> anyhow::Result<Redis> {
         let (source, config) = &self.redis;
-        let timeout = source.request_timeout_ms.unwrap_or(config.timeout_ms);
-        let path = |file: &Option<String>| file.as_ref().map(Into::into);
-        let options = redis::Options {
-            url: source.url.expose().to_owned(),
-            tls: redis::Tls {
-                ca: path(&source.tls.ca),
-                cert: path(&source.tls.cert),
-                key: path(&source.tls.key),
-                verify: source.tls.verify,
-            },
-            prefix: source.key_prefix.clone(),
-            timeout: Duration::from_millis(timeout),
-        };
+        let options = redis_options(source, config);
         Redis::start(options, stop).await.context("cannot use REDIS_URL")
     }
 }
@@ -252,20 +240,42 @@ pub(crate) async fn connect(
     source: &sources::Database,
     config: &DatabaseConfig,
 ) -> anyhow::Result<Postgres> {
-    let options = postgres::Options {
+    let place = place(source.url.expose());
+    let why = || format!("cannot use DATABASE_URL, the database at {place}");
+    Postgres::connect(database_options(source, config)).await.with_context(why)
+}
+
+pub(crate) fn database_options(
+    source: &sources::Database,
+    config: &DatabaseConfig,
+) -> postgres::Options {
+    postgres::Options {
         direct_url: source.direct_url.as_ref().map(|url| url.expose().to_owned()),
         max_connections: config.max_connections,
         acquire: Duration::from_millis(config.acquire_ms),
         answer: Duration::from_millis(config.answer_ms),
         ..postgres::Options::new(source.url.expose())
-    };
-    let place = place(source.url.expose());
-    let why = || format!("cannot use DATABASE_URL, the database at {place}");
-    Postgres::connect(options).await.with_context(why)
+    }
+}
+
+pub(crate) fn redis_options(source: &sources::Redis, config: &RedisConfig) -> redis::Options {
+    let timeout = source.request_timeout_ms.unwrap_or(config.timeout_ms);
+    let path = |file: &Option<String>| file.as_ref().map(Into::into);
+    redis::Options {
+        url: source.url.expose().to_owned(),
+        tls: redis::Tls {
+            ca: path(&source.tls.ca),
+            cert: path(&source.tls.cert),
+            key: path(&source.tls.key),
+            verify: source.tls.verify,
+        },
+        prefix: source.key_prefix.clone(),
+        timeout: Duration::from_millis(timeout),
+    }
 }
 
 /// Host and port of a URL, without its secrets.
-fn place(url: &str) -> String {
+pub(crate) fn place(url: &str) -> String {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = after_scheme.split(['/', '?']).next().unwrap_or_default();
     authority.rsplit('@').next().unwrap_or_default().to_owned()

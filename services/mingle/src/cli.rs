@@ -15,7 +15,7 @@ use mingle_runtime::{
 
 use crate::{
     backends::{self, Plan},
-    compose, migrate,
+    check, compose, migrate,
 };
 
 const CONFIGURATION: &str = "\
@@ -63,6 +63,13 @@ enum Command {
     /// Brings the tables of the database at `DATABASE_URL` to the newest
     /// version and ends. Every start does so too.
     Migrate,
+    /// Asks the servers at `REDIS_URL` and `DATABASE_URL`, step by step, whether
+    /// Mingle can run on them, and changes nothing there. Exits 1 when it cannot.
+    Check {
+        /// One JSON object per step.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Runs the command and returns its exit code: 0 after an orderly end, 2 when
@@ -70,7 +77,7 @@ enum Command {
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     match execute(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             crate::tell::failure(&error);
             ExitCode::from(if error.is::<Problems>() { 2 } else { 1 })
@@ -78,7 +85,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn execute(cli: Cli) -> anyhow::Result<()> {
+fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -86,7 +93,11 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     let mut roles = match cli.command {
         Some(Command::Migrate) => {
             let config = load(cli.config.as_deref(), &[])?;
-            return runtime.block_on(migrate::run(&config));
+            return runtime.block_on(migrate::run(&config)).map(|()| ExitCode::SUCCESS);
+        }
+        Some(Command::Check { json }) => {
+            let config = load(cli.config.as_deref(), &[])?;
+            return runtime.block_on(check::run(&config, json));
         }
         Some(Command::Serve { roles }) if !roles.is_empty() => roles,
         _ => Role::ALL.to_vec(),
@@ -95,7 +106,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     roles.dedup();
     let config = load(cli.config.as_deref(), &roles)?;
     let plan = Plan::of(&config, &roles)?;
-    runtime.block_on(compose::run(config, &roles, plan))
+    runtime.block_on(compose::run(config, &roles, plan)).map(|()| ExitCode::SUCCESS)
 }
 
 /// The defaults of every crate, those of a role that is alone in its process,

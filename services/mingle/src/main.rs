@@ -2,6 +2,7 @@
 //! the others.
 
 mod backends;
+mod check;
 mod cli;
 mod compose;
 mod migrate;

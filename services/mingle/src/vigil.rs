@@ -10,6 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 /// The degraded state while Redis does not answer.
 pub(crate) const REDIS: &str = "redis";
+/// The degraded state while PostgreSQL answers and its notifications do not
+/// arrive: a pooler is in between, and no way past it. What Redis does not tell
+/// then is found by comparing heads.
+pub(crate) const NOTIFICATIONS: &str = "notifications";
 /// The degraded state while PostgreSQL does not answer.
 pub(crate) const DATABASE: &str = "database";
 
@@ -31,8 +35,8 @@ impl Seen {
     }
 }
 
-/// Looks until `stop`. PostgreSQL is judged by its gate, and by the listening
-/// connection, which the server must keep alive by heartbeats.
+/// Looks until `stop`. PostgreSQL is judged by its gate; the listening
+/// connection, which the server must keep alive by heartbeats, casts doubt on it.
 pub(crate) async fn watch(
     health: Health,
     redis: Redis,
@@ -41,7 +45,7 @@ pub(crate) async fn watch(
 ) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut commands, mut rows) = (Seen::default(), Seen::default());
+    let (mut commands, mut rows, mut news) = (Seen::default(), Seen::default(), Seen::default());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -51,8 +55,12 @@ pub(crate) async fn watch(
         let hears_redis = sources.is_none_or(|sources| sources.redis != Some(false));
         health.set_degraded(REDIS, commands.look(redis.is_connected() && hears_redis));
         let hears_rows = sources.is_none_or(|sources| sources.postgres != Some(false));
+        if let Some(gate) = gate.as_ref().filter(|_| !hears_rows) {
+            gate.suspect();
+        }
         let answers = !gate.as_ref().is_some_and(Gate::is_away);
-        health.set_degraded(DATABASE, rows.look(hears_rows && answers));
+        health.set_degraded(DATABASE, rows.look(answers));
+        health.set_degraded(NOTIFICATIONS, news.look(hears_rows) && answers);
     }
 }
 

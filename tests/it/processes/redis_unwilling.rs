@@ -47,7 +47,7 @@ fn used_memory(redis: &Redis) -> u64 {
 }
 
 /// Two strangers at two gateways meet.
-async fn assert_matched(deployment: &Deployment, round: usize) {
+pub(super) async fn assert_matched(deployment: &Deployment, round: usize) {
     let mut clients = Vec::new();
     for (gender, url) in ["female", "male"].iter().zip(urls(deployment)) {
         let user = format!("{gender}-{round}");

@@ -5,8 +5,8 @@ mod plan;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
-    Builder, Envoy, Finished, Mingle, Postgres, Proxy, Redis, TestDatabase, To, clock, free_port,
-    ways::Ways,
+    Builder, Envoy, Finished, Mingle, Pooler, Postgres, Proxy, Redis, TestDatabase, To, clock,
+    free_port, ways::Ways,
 };
 
 pub use plan::Plan;
@@ -39,6 +39,7 @@ impl Place {
 #[derive(Debug)]
 pub struct Deployment {
     redis: Redis,
+    pooler: Option<(Pooler, bool)>,
     postgres: Option<Postgres>,
     database: TestDatabase,
     env: Vec<(String, String)>,
@@ -251,7 +252,13 @@ impl Deployment {
         self.postgres.as_ref()
     }
 
-    /// The database of all.
+    /// What stands before the database, if anything does.
+    #[must_use]
+    pub fn pooler(&self) -> Option<&Pooler> {
+        self.pooler.as_ref().map(|(pooler, _)| pooler)
+    }
+
+    /// The database of all, past any pooler.
     #[must_use]
     pub fn database(&self) -> &TestDatabase {
         &self.database
@@ -272,8 +279,11 @@ impl Deployment {
             let (redis, postgres) = self.backends(at);
             builder = builder
                 .env("REDIS_URL", redis)
-                .env("DATABASE_URL", postgres)
+                .env("DATABASE_URL", self.pooler().map_or(&postgres, |it| &it.url))
                 .env("MINGLE_DATABASE__MAX_CONNECTIONS", "8");
+        }
+        if matches!(self.pooler, Some((_, true))) {
+            builder = builder.env("DATABASE_DIRECT_URL", &self.database.url);
         }
         if let Some(program) = &self.program {
             builder = builder.program(program);

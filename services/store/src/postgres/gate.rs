@@ -79,7 +79,8 @@ impl Gate {
         done
     }
 
-    fn suspect(&self) {
+    /// Something casts doubt on the server: it is asked.
+    pub fn suspect(&self) {
         self.state.suspicion.notify_one();
     }
 }

@@ -5,10 +5,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{
-    Postgres,
-    pool::{BACK_OFF, START},
-};
+use super::{Postgres, pool::BACK_OFF};
 use crate::{
     Error, ErrorKind, Result,
     sqlite::{Migrated, Migration},
@@ -31,7 +28,7 @@ impl Postgres {
     /// `Unavailable` when another process holds the turn for 60 s, or the server
     /// stays away; `Timeout`.
     pub async fn migrate(&self, owner: &str, steps: &'static [Migration]) -> Result<Migrated> {
-        let end = Instant::now() + START;
+        let end = Instant::now() + self.options.start;
         loop {
             // What was committed without an answer is found by the next try.
             match self.try_migrate(owner, steps).await {
@@ -61,11 +58,16 @@ async fn step_up(
     owner: &str,
     steps: &'static [Migration],
 ) -> Result<Migrated> {
-    // Of the transaction: a session may be a pooler's.
+    // Of the transaction, and no statement with a name: a session may be a
+    // pooler's.
     let patience = PATIENCE.as_millis();
     let begin = format!("{BEGIN}; set local lock_timeout = {patience}");
     let mut tx = session.begin_with(AssertSqlSafe(begin)).await?;
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .persistent(false)
+        .bind(LOCK)
+        .execute(&mut *tx)
+        .await?;
     sqlx::raw_sql(
         "create table if not exists schema_version
          (owner text primary key, version bigint not null)",
@@ -73,6 +75,7 @@ async fn step_up(
     .execute(&mut *tx)
     .await?;
     let row = sqlx::query("select version from schema_version where owner = $1")
+        .persistent(false)
         .bind(owner)
         .fetch_optional(&mut *tx)
         .await?;
@@ -88,6 +91,7 @@ async fn step_up(
         "insert into schema_version (owner, version) values ($1, $2)
          on conflict (owner) do update set version = excluded.version",
     )
+    .persistent(false)
     .bind(owner)
     .bind(migrated.to)
     .execute(&mut *tx)

@@ -24,6 +24,7 @@
 
 mod code;
 mod gate;
+mod inspect;
 mod migrate;
 mod options;
 mod pool;
@@ -32,5 +33,6 @@ mod pools;
 
 pub(crate) use code::kind;
 pub use gate::Gate;
+pub use inspect::Inspected;
 pub use options::Options;
 pub use pool::{Postgres, within};

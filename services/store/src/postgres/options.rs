@@ -10,6 +10,7 @@ use sqlx::{
 use crate::{Error, ErrorKind, Result};
 
 const OLDEST: u32 = 15;
+const START: Duration = Duration::from_secs(30);
 
 /// How to reach a server and how long to wait for it.
 #[derive(Clone)]
@@ -20,12 +21,14 @@ pub struct Options {
     /// another than `url`, `url` is taken for a pooler. Without one it is `url`,
     /// with `-pooler` removed from the host's first label. A pooler that neither
     /// tells of is known by its refusing, or dropping, the settings of a
-    /// session; then there is no way past it, and LISTEN may hear nothing.
+    /// session; then there is no way past it, and nobody listens.
     pub direct_url: Option<String>,
     /// Connections of the pool, at least 1; LISTEN and migrations come on top.
     pub max_connections: u32,
     /// How long a call waits for a connection.
     pub acquire: Duration,
+    /// How long a start waits for a server that is away.
+    pub start: Duration,
     /// How long a statement may take. The server cancels it at 9/10 of this, so
     /// that its outcome is known wherever the server answers at all.
     pub answer: Duration,
@@ -39,6 +42,9 @@ pub(super) struct Ways {
     /// True when sessions are a pooler's: settings and statements go with each
     /// transaction.
     pub(super) is_pooler: bool,
+    /// False: `direct` leads through the pooler too. Whoever listened there
+    /// would do so in a session that others are given, and break their calls.
+    pub(super) passes: bool,
 }
 
 impl Options {
@@ -51,6 +57,7 @@ impl Options {
             direct_url: None,
             max_connections: 20,
             acquire: bound,
+            start: START,
             answer: bound,
         }
     }
@@ -72,7 +79,7 @@ impl Options {
         } else {
             pooled = pooled.options(self.settings());
         }
-        Ok(Ways { pooled, direct, is_pooler })
+        Ok(Ways { pooled, direct, is_pooler, passes: true })
     }
 
     /// Bounds that the server itself keeps, in milliseconds.

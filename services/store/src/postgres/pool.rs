@@ -18,8 +18,6 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// How long a start waits for a server that is away.
-pub(super) const START: Duration = Duration::from_secs(30);
 pub(super) const BACK_OFF: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(30);
 /// A connection unused for longer is tested before it is used.
@@ -38,15 +36,15 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Reaches the server and asks whether it may be trusted. Waits up to 30 s
-    /// for one that is away, with a line in the log per try.
+    /// Reaches the server and asks whether it may be trusted. Waits up to
+    /// [`Options::start`] for one that is away, with a line in the log per try.
     ///
     /// **Errors**: `Unavailable` when it stays away; at once `Unsupported` when
     /// the URL or the login is wrong, when it is older than 15, or when it has
     /// `synchronous_commit=off`.
     pub async fn connect(options: Options) -> Result<Self> {
         let mut ways = options.ways()?;
-        let end = Instant::now() + START;
+        let end = Instant::now() + options.start;
         while let Err(error) = greet(&ways.pooled, options.acquire).await {
             if !ways.is_pooler && refuses_settings(&error) {
                 ways = ways_through(&options)?;
@@ -100,6 +98,12 @@ impl Postgres {
     /// caller's own, with no bound on its statements.
     pub fn direct(&self) -> PgConnectOptions {
         self.ways.direct.clone()
+    }
+
+    /// False where [`Postgres::direct`] leads through a transaction pooler all
+    /// the same, because there is no other way: nobody may LISTEN there.
+    pub fn may_listen(&self) -> bool {
+        self.ways.passes
     }
 
     /// Whether it is worth asking.

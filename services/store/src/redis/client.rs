@@ -211,6 +211,10 @@ impl Redis {
         Self { timeout, ..self }
     }
 
+    pub(super) fn patience(&self) -> Duration {
+        self.timeout
+    }
+
     fn slot(&self, size: usize) -> &Slot {
         if size > LARGE { &self.shared.values } else { &self.shared.commands }
     }

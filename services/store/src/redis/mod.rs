@@ -52,6 +52,7 @@
 mod client;
 mod fault;
 mod fence;
+mod inspect;
 mod link;
 mod manager;
 mod options;
@@ -60,5 +61,6 @@ mod slot;
 
 pub use client::Redis;
 pub use fence::Generation;
+pub use inspect::Inspected;
 pub use options::{Options, OptionsError, Tls};
 pub use script::{Arg, Call, Script};

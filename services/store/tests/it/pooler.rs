@@ -94,7 +94,7 @@ async fn answers(pooler: &kit::Pooler, options: Options) {
     assert_eq!(server.sql(name, "select count(*) from item"), expected);
 }
 
-/// LISTEN is taken, and the notification goes to whoever has the session then.
+/// Who listened there would do so in the sessions of others.
 #[tokio::test]
 async fn what_is_never_heard_is_no_source_and_no_gap_either() {
     let pooler = kit::Postgres::shared().await.pooler().await;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Deployment, Place, SHAPE, services};
-use crate::{Envoy, Postgres, Redis, ways::Ways};
+use crate::{Envoy, Postgres, Redis, TestDatabase, ways::Ways};
 
 /// How to start a [`Deployment`].
 #[derive(Debug, Default)]
@@ -11,6 +11,9 @@ pub struct Plan {
     env: Vec<(String, String)>,
     counts: Vec<(&'static str, usize)>,
     own_postgres: bool,
+    postgres: Option<Postgres>,
+    /// Behind a pooler; true: with a way past it.
+    pooler: Option<bool>,
     envoy: bool,
     ways: bool,
     program: Option<PathBuf>,
@@ -38,6 +41,21 @@ impl Plan {
         self
     }
 
+    /// With this database server.
+    #[must_use]
+    pub fn postgres(mut self, server: Postgres) -> Self {
+        self.postgres = Some(server);
+        self
+    }
+
+    /// With a [`crate::Pooler`] between the processes and a database server of
+    /// their own; `past` it there is a way for LISTEN and migrations, or none.
+    #[must_use]
+    pub fn pooler(mut self, past: bool) -> Self {
+        self.pooler = Some(past);
+        self.own_postgres()
+    }
+
     /// With an [`Envoy`] between the callers and two instances of every
     /// service.
     #[must_use]
@@ -63,12 +81,24 @@ impl Plan {
 
     /// Starts servers and processes, and waits until all are ready.
     pub async fn start(self) -> Deployment {
-        let own = if self.own_postgres { Some(Postgres::start().await) } else { None };
+        let own = match self.postgres {
+            None if self.own_postgres => Some(Postgres::start().await),
+            own => own,
+        };
         let server = match &own {
             Some(own) => own,
             None => Postgres::shared().await,
         };
-        let database = server.database().await;
+        let pooler = match self.pooler {
+            Some(past) => Some((server.pooler().await, past)),
+            None => None,
+        };
+        let database = match &pooler {
+            Some((pooler, _)) => {
+                TestDatabase { url: pooler.direct_url.clone(), port: server.port() }
+            }
+            None => server.database().await,
+        };
         let redis = Redis::start().await;
         let least = if self.envoy { 2 } else { 1 };
         let count = |role: &str, usual: usize| {
@@ -81,6 +111,7 @@ impl Plan {
         let mut deployment = Deployment {
             redis,
             postgres: own,
+            pooler,
             database,
             env: self.env,
             program: self.program,

@@ -13,6 +13,7 @@ use mingle_store::{
     Database, Result,
     clock::Clock,
     commit::Lanes,
+    postgres::Postgres,
     sql::Migrations,
     sqlite::{Migrated, Migration},
 };
@@ -53,6 +54,11 @@ pub struct SqlStore {
 /// Brings the tables to the newest version.
 pub async fn migrate(database: &Database) -> Result<Migrated> {
     database.migrate("chat", MIGRATIONS).await
+}
+
+/// What [`migrate`] would do.
+pub async fn pending(database: &Postgres) -> Result<Migrated> {
+    database.pending("chat", MIGRATIONS.postgres).await
 }
 
 impl SqlStore {

@@ -8,4 +8,4 @@ mod tickets;
 mod write;
 
 pub use index::SqlIndex;
-pub use tickets::{SqlTickets, migrate};
+pub use tickets::{SqlTickets, migrate, pending};

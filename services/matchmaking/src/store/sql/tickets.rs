@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use mingle_store::{
     Database, Error, ErrorKind, Result,
     commit::{Lanes, MAX_BATCH},
+    postgres::Postgres,
     sql,
     sql::{Migrations, Row, Sql},
     sqlite::{Migrated, Migration},
@@ -61,6 +62,11 @@ pub struct SqlTickets {
 /// Brings the tables to the newest version.
 pub async fn migrate(database: &Database) -> Result<Migrated> {
     database.migrate("matchmaking", MIGRATIONS).await
+}
+
+/// What [`migrate`] would do.
+pub async fn pending(database: &Postgres) -> Result<Migrated> {
+    database.pending("matchmaking", MIGRATIONS.postgres).await
 }
 
 impl SqlTickets {

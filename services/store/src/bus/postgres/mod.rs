@@ -9,7 +9,8 @@
 //!
 //! | what happens | what follows |
 //! | --- | --- |
-//! | LISTEN is taken and nothing is ever heard: a transaction pooler is in between | it is no source |
+//! | there is a transaction pooler and no way past it | nothing is listened to: LISTEN would stay in a session that others are given, and break their calls (seen) |
+//! | LISTEN is taken and nothing is ever heard: the direct way leads through a pooler too | it is no source |
 //! | the listening connection is lost (restart, fail-over, terminated) | reconnect, LISTEN, then one gap for every topic |
 //! | the server is frozen, the connection half open | nothing is heard for the bound, then the same |
 //! | a payload that no notification can carry | a gap for the subscribers of its topic |
@@ -46,7 +47,9 @@ impl PostgresSource {
     /// Listens for good, until `stop`.
     pub(super) fn start(postgres: &Postgres, ear: Arc<Ear>, stop: CancellationToken) -> Self {
         let publisher = Publisher::start(postgres.direct());
-        tokio::spawn(listen::run(postgres.direct(), ear.clone(), stop));
+        if postgres.may_listen() {
+            tokio::spawn(listen::run(postgres.direct(), ear.clone(), stop));
+        }
         Self { ear, publisher }
     }
 }
