@@ -11,6 +11,7 @@ mod health;
 mod idle;
 mod limits;
 mod matchmaking_killed;
+mod old_snapshot;
 mod pairs;
 mod pooler;
 mod postgres_away;

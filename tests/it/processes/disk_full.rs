@@ -1,11 +1,13 @@
 //! Disks without room, under pairs who talk: what is refused says so, nothing
 //! that was acknowledged is missing, and it goes on when there is room.
 
-use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    collections::BTreeMap, net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration,
+};
 
-use mingle_testkit::{Disk, eventually};
+use mingle_testkit::{Disk, Part, Postgres, eventually};
 
-use super::pairs;
+use super::{pairs, plan};
 use crate::{
     checker::{self, Crowd},
     ledger::Ledger,
@@ -39,6 +41,10 @@ impl Talk {
         .await;
     }
 
+    fn said(&self) -> usize {
+        self.0.tally.acknowledged.load(Relaxed)
+    }
+
     /// Requests have to be made again.
     pub(super) async fn is_refused(&self) {
         let before = self.0.tally.retried.load(Relaxed);
@@ -48,19 +54,25 @@ impl Talk {
         .await;
     }
 
-    /// Each acknowledged message is there once, and was heard by both; every
-    /// refusal was one that passes.
+    /// Each acknowledged message is there once, and was heard by both; refusals
+    /// said why, and there were some.
     pub(super) async fn assert_kept(self, ledger: &Ledger) {
+        let failures = self.assert_undisturbed(ledger).await;
+        assert!(failures.get("UNAVAILABLE").is_some_and(|refusals| *refusals > 0), "{failures:?}");
+    }
+
+    /// The same; there need be no refusal. Answers what was, by its reason.
+    pub(super) async fn assert_undisturbed(self, ledger: &Ledger) -> BTreeMap<String, usize> {
         let tally = self.0.tally.clone();
         let journals = self.0.end(ledger).await;
         let verdict = checker::check(&journals, &ledger.rows().await);
         assert!(verdict.0.is_empty(), "{verdict}");
-        let mut failures = std::collections::BTreeMap::<&str, usize>::new();
+        let mut failures = BTreeMap::new();
         for (_, word) in journals.iter().flat_map(|journal| &journal.failures) {
-            *failures.entry(word).or_default() += 1;
+            *failures.entry(word.clone()).or_default() += 1;
         }
         eprintln!("{} acknowledged, refused {failures:?}", tally.acknowledged.load(Relaxed));
-        assert!(failures.get("UNAVAILABLE").is_some_and(|refusals| *refusals > 0), "{failures:?}");
+        failures
     }
 }
 
@@ -84,4 +96,41 @@ async fn a_full_disk_under_sqlite_refuses_sends_and_loses_none() {
     talk.assert_kept(&ledger).await;
     let log = world.mingle().log();
     assert!(!log.contains("panic"), "{log}");
+}
+
+/// A log that cannot be written ends the server, which whoever supervises it
+/// starts again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_under_postgresqls_log_is_a_crash_that_loses_nothing() {
+    let log = full_disk(Disk::of(24), Part::Log).await;
+    assert!(log.contains("PANIC") && log.contains("No space left on device"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_under_postgresqls_tables_refuses_sends_and_loses_none() {
+    let log = full_disk(Disk::of(72), Part::Tables).await;
+    assert!(log.contains("could not extend file"), "{log}");
+}
+
+/// What the server logged.
+async fn full_disk(disk: Disk, part: Part) -> String {
+    let server = Postgres::start_on(&disk, part).await;
+    let deployment = plan().postgres(server).start().await;
+    let ledger = Ledger::postgres(&deployment.database().url).await;
+    let talk = Talk::begin(&deployment.gateways()).await;
+    talk.goes_on().await;
+    disk.fill();
+    talk.is_refused().await;
+    disk.free();
+    let (said, postgres) = (talk.said(), deployment.postgres().unwrap());
+    eventually(SOON * 2, "the pairs talk again", async || {
+        if !postgres.server().is_running() {
+            postgres.restart().await;
+        }
+        talk.said() >= said + SOME
+    })
+    .await;
+    ledger.close().await;
+    talk.assert_kept(&Ledger::postgres(&deployment.database().url).await).await;
+    postgres.server().log()
 }

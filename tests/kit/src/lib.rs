@@ -29,10 +29,10 @@ pub use envoy::Envoy;
 pub use eventually::{Outcome, eventually};
 pub use mingle::{Builder, Finished, Mingle};
 pub use otlp::{Collector, Span};
-pub use postgres::{Pooler, Postgres, TestDatabase};
+pub use postgres::{Part, Pooler, Postgres, TestDatabase};
 pub use proxy::{Fault, Proxy, Traffic};
 #[cfg(feature = "ratelimit")]
 pub use ratelimit::Ratelimit;
-pub use redis::Redis;
+pub use redis::{Redis, Snapshot};
 pub use server::{Server, free_port};
 pub use ways::To;

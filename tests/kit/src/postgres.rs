@@ -1,7 +1,7 @@
 //! A PostgreSQL of the machine's own package, in a temporary folder.
 
 use crate::{
-    Server, eventually, free_port,
+    Disk, Server, eventually, free_port,
     server::{must, succeed},
 };
 use std::{
@@ -38,8 +38,18 @@ log_min_messages = warning
 pub struct Postgres {
     server: Server,
     programs: PathBuf,
+    data: PathBuf,
     port: u16,
     databases: AtomicU32,
+}
+
+/// What of a server is on a [`Disk`] of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The write-ahead log, in segments of 1 MiB.
+    Log,
+    /// All but the log.
+    Tables,
 }
 
 /// An empty database of its own for one test.
@@ -94,7 +104,7 @@ impl Postgres {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         // The first caller starts it and the others wait, on threads: their
         // runtimes end with their tests, and the server does not.
-        let shared = tokio::task::spawn_blocking(|| SHARED.get_or_init(Self::boot));
+        let shared = tokio::task::spawn_blocking(|| SHARED.get_or_init(|| Self::boot(None)));
         let shared = must(shared.await, "the shared postgres");
         shared.ready().await;
         shared
@@ -106,7 +116,20 @@ impl Postgres {
     ///
     /// When PostgreSQL is not installed, or is not ready within 60 s.
     pub async fn start() -> Self {
-        let postgres = must(tokio::task::spawn_blocking(Self::boot).await, "a postgres");
+        let postgres = must(tokio::task::spawn_blocking(|| Self::boot(None)).await, "a postgres");
+        postgres.ready().await;
+        postgres
+    }
+
+    /// The same with a part of it on a disk, which must outlive it.
+    ///
+    /// # Panics
+    ///
+    /// When PostgreSQL is not installed, or is not ready within 60 s.
+    pub async fn start_on(disk: &Disk, part: Part) -> Self {
+        let at = Some((disk.path().join("postgres"), part));
+        let booted = tokio::task::spawn_blocking(|| Self::boot(at)).await;
+        let postgres = must(booted, "a postgres");
         postgres.ready().await;
         postgres
     }
@@ -218,20 +241,35 @@ impl Postgres {
         self.ready().await;
     }
 
-    fn boot() -> Self {
+    fn boot(small: Option<(PathBuf, Part)>) -> Self {
         let server = Server::prepare("postgres", "QUIT");
         let (programs, port) = (programs(), free_port());
-        let data = server.folder().join("data");
+        let (mut data, mut log) = (server.folder().join("data"), None);
+        let mut config = CONFIG.to_owned();
+        if let Some((folder, part)) = small {
+            must(fs::create_dir(&folder), "a folder on the disk");
+            own(&folder);
+            match part {
+                Part::Log => log = Some(folder.join("log")),
+                Part::Tables => {
+                    log = Some(server.folder().join("log-of-writes"));
+                    data = folder.join("data");
+                }
+            }
+            config.push_str("min_wal_size = 2MB\nmax_wal_size = 4MB\n");
+        }
         let mut initdb = as_user(server.folder(), &programs.join("initdb"));
+        if let Some(log) = log {
+            initdb.args(["--wal-segsize", "1", "-X"]).arg(log);
+        }
         initdb.arg("-D").arg(&data).args(["-U", USER, "-A", "trust", "-E", "UTF8"]);
         initdb.args(["--locale=C", "--no-sync", "--no-instructions"]);
         succeed(initdb);
-        let mut config = CONFIG.to_owned();
         let folder = server.folder().display();
         must(write!(config, "port = {port}\nunix_socket_directories = '{folder}'\n"), "settings");
         let file = fs::File::options().append(true).open(data.join("postgresql.conf"));
         must(must(file, "postgresql.conf").write_all(config.as_bytes()), "postgresql.conf");
-        let postgres = Self { server, programs, port, databases: AtomicU32::new(0) };
+        let postgres = Self { server, programs, data, port, databases: AtomicU32::new(0) };
         postgres.run();
         postgres
     }
@@ -239,7 +277,7 @@ impl Postgres {
     fn run(&self) {
         let folder = self.server.folder();
         let mut postgres = as_user(folder, &self.programs.join("postgres"));
-        postgres.arg("-D").arg(folder.join("data"));
+        postgres.arg("-D").arg(&self.data);
         run(&self.server, &postgres);
     }
 

@@ -1,11 +1,14 @@
 //! A Redis server of one's own, with its faults.
 
-use std::{ffi::OsString, process::Command, time::Duration};
+use std::{ffi::OsString, fs, path::Path, process::Command, time::Duration};
 
+use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
-use crate::{Server, eventually};
+use crate::{Server, eventually, server::must};
 
+/// The folder of the append-only files.
+const DATA: &str = "appendonlydir";
 const READY: Duration = Duration::from_secs(20);
 
 /// A running `redis-server` on a free port of 127.0.0.1, ended with this value
@@ -129,10 +132,34 @@ impl Redis {
     /// When the data cannot be removed.
     pub async fn restart_empty(&self) {
         self.server.kill();
-        let data = self.server.folder().join("appendonlydir");
-        if let Err(error) = std::fs::remove_dir_all(&data) {
-            panic!("{}: {error}", data.display());
-        }
+        must(fs::remove_dir_all(self.server.folder().join(DATA)), "the data");
+        self.run().await;
+    }
+
+    /// Keeps the data as it is now, for [`Redis::restart_from`].
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be copied.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let kept = must(tempfile::tempdir(), "a folder for a snapshot");
+        copy(&self.server.folder().join(DATA), kept.path());
+        Snapshot(kept)
+    }
+
+    /// Kills the process if it runs, and starts it on the same port with the
+    /// data that it had then.
+    ///
+    /// # Panics
+    ///
+    /// When the data cannot be replaced.
+    pub async fn restart_from(&self, snapshot: &Snapshot) {
+        self.server.kill();
+        let data = self.server.folder().join(DATA);
+        must(fs::remove_dir_all(&data), "the data");
+        must(fs::create_dir(&data), "the data");
+        copy(snapshot.0.path(), &data);
         self.run().await;
     }
 
@@ -168,6 +195,18 @@ impl Redis {
         };
         let text = String::from_utf8_lossy(&answer.stdout).trim_end_matches('\n').to_owned();
         answer.status.success().then_some(text)
+    }
+}
+
+/// The data of a [`Redis`] at a time.
+#[derive(Debug)]
+pub struct Snapshot(TempDir);
+
+/// Copies the files of a folder.
+fn copy(from: &Path, to: &Path) {
+    for entry in must(fs::read_dir(from), "the data") {
+        let entry = must(entry, "the data");
+        must(fs::copy(entry.path(), to.join(entry.file_name())), "a file of the data");
     }
 }
 
