@@ -22,6 +22,7 @@ use mingle_runtime::{
         remote::{AFFINITY, Remote},
     },
 };
+use mingle_testkit::{Fault, Proxy};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -243,6 +244,25 @@ async fn a_silent_instance_is_left_alone_after_three_calls() {
         }
     }
     assert!((1..=3).contains(&lost), "{lost} calls lost to the silent instance");
+}
+
+/// A host that is gone, or a process that stands still, with its connection open.
+#[tokio::test]
+async fn a_connection_that_falls_silent_costs_no_call_that_waits_as_usual() {
+    const USUAL: Duration = Duration::from_secs(10);
+    let [one, other] = [Instance::start().await, Instance::start().await];
+    let proxy = Proxy::to(one.address()).await;
+    let client =
+        client(&[format!("http://{}", proxy.address()), format!("http://{}", other.address())]);
+    let mut rooms = (0..).map(|room| format!("room-{room}"));
+    let room = loop {
+        let room = rooms.next().unwrap();
+        if ask(&client, Some(&room)).await == Ok(one.address().to_string()) {
+            break room;
+        }
+    };
+    proxy.set(Fault::Silent);
+    assert_eq!(ask_within(&client, Some(&room), USUAL).await, Ok(other.address().to_string()));
 }
 
 #[tokio::test]

@@ -20,9 +20,11 @@ use crate::{
 };
 
 const CONNECT: Duration = Duration::from_secs(1);
-/// A connection that does not answer is found out within the sum of both.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that does not answer is found out within the sum of both: half of
+/// what a call waits that says nothing else, so that there is time for another
+/// instance.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Unread on one stream.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 /// How long a failing instance is left alone.

@@ -4,6 +4,7 @@
 //! | what fails | what happens |
 //! |---|---|
 //! | an instance cannot be reached, or its connection breaks | ejected for 5 s; a unary call goes to another, within the budget |
+//! | a connection answers no ping for 5 s | as if it had broken |
 //! | an instance answers UNAVAILABLE | a unary call goes to another, within the budget; the third in a row ejects it |
 //! | an instance is silent until the deadline | DEADLINE_EXCEEDED; the third in a row ejects it |
 //! | every instance is ejected | all are tried as if none were |
