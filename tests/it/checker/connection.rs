@@ -102,7 +102,8 @@ impl Person {
     pub(crate) async fn enter(&mut self, room: &str) {
         let (begin, room) = (Instant::now(), room.to_owned());
         let after = Position::default();
-        self.journal.stays.push(Stay { room: room.clone(), after, heard: Vec::new(), left: false });
+        let (since, heard, left) = (None, Vec::new(), false);
+        self.journal.stays.push(Stay { room: room.clone(), after, since, heard, left });
         self.room = Some(room.clone());
         loop {
             // Whoever connects follows the room where they are.
@@ -112,7 +113,13 @@ impl Person {
                 let from = self.present();
                 self.follow(from.unwrap_or_default()).await.map(drop)
             };
-            if done.is_ok() || !self.pause(begin, &room).await {
+            if done.is_ok() {
+                if let Some(stay) = self.journal.stays.last_mut() {
+                    stay.since = Some(Instant::now());
+                }
+                return;
+            }
+            if !self.pause(begin, &room).await {
                 return;
             }
         }

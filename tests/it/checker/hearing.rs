@@ -83,7 +83,7 @@ impl Person {
     pub(super) fn told(&mut self, ticket: Ticket) {
         self.journal.told(&ticket);
         if !ticket.room_id.is_empty() {
-            self.found.push_back(ticket);
+            self.found.push_back((ticket, Instant::now()));
         }
     }
 

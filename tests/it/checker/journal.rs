@@ -69,6 +69,8 @@ pub(crate) struct Stay {
     pub(crate) room: String,
     /// The event before the first one that is to be heard.
     pub(crate) after: Position,
+    /// When they were in, once they were.
+    pub(crate) since: Option<Instant>,
     /// Every event, in the order heard.
     pub(crate) heard: Vec<Row>,
     /// The client left, and need not have heard all.
@@ -107,8 +109,9 @@ pub(crate) struct Journal {
     pub(crate) waits: Vec<Wait>,
     /// What went wrong and was no defect: a word for each time.
     pub(crate) failures: Vec<(Instant, String)>,
-    /// When each message was heard, by its id.
-    pub(crate) heard_at: Vec<(String, Instant)>,
+    /// Each message heard: its id, since when they were there to hear it, when
+    /// they did.
+    pub(crate) heard_at: Vec<(String, Instant, Instant)>,
     /// What no answer may be.
     pub(crate) wrong: Vec<String>,
     /// All that happened, for who looks for the cause of a violation.
@@ -208,15 +211,17 @@ impl Journal {
         let Some((room, position)) = logged(event) else { return };
         self.note(format_args!("heard {room} {}", position.seq));
         let row = match event {
-            Kind::Message(message) => {
-                self.heard_at.push((message.message_id.clone(), Instant::now()));
-                said(message, position)
-            }
+            Kind::Message(message) => said(message, position),
             _ => silent(position),
         };
         let stay = self.stays.iter_mut().rev().find(|stay| stay.room == room);
         match stay {
-            Some(stay) if !stay.left => stay.heard.push(row),
+            Some(stay) if !stay.left => {
+                if let (true, Some(since)) = (row.is_message, stay.since) {
+                    self.heard_at.push((row.position.id.clone(), since, Instant::now()));
+                }
+                stay.heard.push(row);
+            }
             _ => self.wrong(format_args!("an event of {room}, where they are not: {event:?}")),
         }
     }

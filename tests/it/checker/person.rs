@@ -76,8 +76,8 @@ pub(crate) struct Person {
     pub(super) connections: u32,
     /// Where the client is now.
     pub(super) room: Option<String>,
-    /// Matches that were told and not looked at yet.
-    pub(super) found: VecDeque<Ticket>,
+    /// Matches that were told and not looked at yet, and when.
+    pub(super) found: VecDeque<(Ticket, Instant)>,
     /// When the connection was lost.
     pub(super) lost: Option<Instant>,
     pub(super) resume_token: String,

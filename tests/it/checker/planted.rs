@@ -41,7 +41,8 @@ fn run() -> (Vec<Journal>, Rows) {
             answered: None,
         });
         let (room, after) = ("room".to_owned(), Position::default());
-        journal.stays.push(Stay { room, after, heard: log.clone(), left: false });
+        let (since, heard) = (None, log.clone());
+        journal.stays.push(Stay { room, after, since, heard, left: false });
         journal.told(&Ticket {
             ticket_id: format!("t-{user}"),
             state: TicketState::Matched.into(),

@@ -14,7 +14,7 @@ use rand::{Rng as _, seq::IndexedRandom as _};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    journal::{Journal, What},
+    journal::{Journal, Wait, What},
     person::Person,
     phase::Phase,
 };
@@ -92,13 +92,14 @@ impl Stranger {
     /// Goes to the room of a match that is new.
     async fn meet(&mut self) {
         while self.person.room.is_none()
-            && let Some(found) = self.person.found.pop_front()
+            && let Some((found, at)) = self.person.found.pop_front()
         {
             if self.ticket.as_ref().is_some_and(|(id, _)| *id == found.ticket_id) {
                 self.ticket = None;
             }
             if self.met.insert(found.match_id) {
-                self.person.journal.waited(What::Match, self.since);
+                let (what, begun) = (What::Match, self.since);
+                self.person.journal.waits.push(Wait { what, begun, ended: at });
                 self.person.tally.matched.fetch_add(1, Relaxed);
                 self.person.enter(&found.room_id).await;
             }

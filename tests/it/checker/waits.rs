@@ -42,8 +42,9 @@ fn heard(journals: &[Journal]) -> impl Iterator<Item = Wait> {
         }
     }
     let heard = journals.iter().flat_map(|journal| &journal.heard_at);
-    heard.filter_map(move |(id, ended)| {
+    heard.filter_map(move |(id, since, ended)| {
         let begun = *acknowledged.get(id)?;
-        Some(Wait { what: What::Hear, begun, ended: *ended })
+        // What was said before they came in was not waited for.
+        (begun >= *since).then_some(Wait { what: What::Hear, begun, ended: *ended })
     })
 }
