@@ -42,11 +42,11 @@ async fn tables_are_made_once_and_found_again() {
     let server = Postgres::shared().await;
     let database = server.database().await;
     let made = run(migrate(&database.url), 0).await;
-    assert_told(&made, &["chat are made, at version 1", "matchmaking are made, at version 1"]);
+    assert_told(&made, &["chat are made, at version 1", "matchmaking are made, at version 2"]);
     let before = tables(server, &database).await;
     assert_told(&before, &["chat_log|", "chat_rooms|", "mm_tickets|", "schema_version|"]);
     let again = run(migrate(&database.url), 0).await;
-    assert_told(&again, &["chat are at version 1 already", "matchmaking are at version 1 already"]);
+    assert_told(&again, &["chat are at version 1 already", "matchmaking are at version 2 already"]);
     assert_eq!(tables(server, &database).await, before);
 }
 
