@@ -45,10 +45,11 @@ impl Talk {
         self.0.tally.acknowledged.load(Relaxed)
     }
 
-    /// Requests have to be made again.
-    pub(super) async fn is_refused(&self) {
+    /// Requests have to be made again, while `again` goes on.
+    pub(super) async fn is_refused(&self, again: impl Fn()) {
         let before = self.0.tally.retried.load(Relaxed);
         eventually(SOON * 2, "sends are refused", async || {
+            again();
             self.0.tally.retried.load(Relaxed) >= before + SOME
         })
         .await;
@@ -84,8 +85,7 @@ async fn a_full_disk_under_sqlite_refuses_sends_and_loses_none() {
     let talk = Talk::begin(&[world.http()]).await;
     talk.goes_on().await;
     for _ in 0..2 {
-        disk.fill();
-        talk.is_refused().await;
+        talk.is_refused(|| disk.fill()).await;
         let room = ledger.heads().await.into_keys().next().unwrap();
         let log = ledger.room(&room).await;
         let said = world.history(&log[0].actor, &room).await;
@@ -119,8 +119,8 @@ async fn full_disk(disk: Disk, part: Part) -> String {
     let ledger = Ledger::postgres(&deployment.database().url).await;
     let talk = Talk::begin(&deployment.gateways()).await;
     talk.goes_on().await;
-    disk.fill();
-    talk.is_refused().await;
+    // What the server frees meanwhile is filled, too.
+    talk.is_refused(|| disk.fill()).await;
     disk.free();
     let (said, postgres) = (talk.said(), deployment.postgres().unwrap());
     eventually(SOON * 2, "the pairs talk again", async || {

@@ -26,7 +26,7 @@ async fn a_pooler_that_dies_under_talk_costs_retries_and_no_message() {
     assert_matched(&deployment, 0).await;
     let pooler = deployment.pooler().unwrap();
     pooler.kill();
-    talk.is_refused().await;
+    talk.is_refused(|| {}).await;
     pooler.restart().await;
     talk.goes_on().await;
     assert_matched(&deployment, 1).await;

@@ -256,7 +256,7 @@ impl Postgres {
                     data = folder.join("data");
                 }
             }
-            config.push_str("min_wal_size = 2MB\nmax_wal_size = 4MB\n");
+            config.push_str("min_wal_size = 2MB\nmax_wal_size = 4MB\nwal_recycle = off\n");
         }
         let mut initdb = as_user(server.folder(), &programs.join("initdb"));
         if let Some(log) = log {
