@@ -143,12 +143,14 @@ impl Postgres {
             }
         }
         let pool = self.readers().clone();
-        // In a task, because a BEGIN must not be dropped half way: the driver
-        // would put the connection back with a transaction that it does not
-        // know of, and the next statement would run in it, uncommitted.
-        let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(sql)).await });
         let bound = self.options.acquire + self.options.answer;
         let begun = async {
+            // In a task, because a BEGIN must not be dropped half way: the driver
+            // would put the connection back with a transaction that it does not
+            // know of, and the next statement would run in it, uncommitted. None
+            // is begun while the gate is closed, or they would wait there in
+            // number for a server that is away, and storm it when it is back.
+            let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(sql)).await });
             match timeout(bound, begun).await {
                 Ok(Ok(begun)) => Ok(begun?),
                 Ok(Err(_)) => Err(Error::new(ErrorKind::Unavailable, "database transaction")),

@@ -9,6 +9,7 @@ use mingle_store::{
 use mingle_testkit::{self as kit, Fault, Proxy, eventually};
 use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 use tokio::{
+    runtime::Handle,
     task::JoinSet,
     time::{timeout, timeout_at},
 };
@@ -52,11 +53,14 @@ async fn who_waits_for_a_server_that_went_away_is_told_and_the_next_at_once() {
         }
         eventually(SOON, "it counts as away", async || postgres.gate().is_away()).await;
         let connections = proxy.traffic().connections;
+        let tasks = Handle::current().metrics().num_alive_tasks();
         let end = tokio::time::Instant::now() + SOON;
         for _ in 0..1_000 {
             let told = timeout_at(end, ask(&postgres)).await.expect("at once");
             assert_eq!(told.unwrap_err().kind(), ErrorKind::Unavailable, "{fault:?}");
         }
+        let left = Handle::current().metrics().num_alive_tasks().saturating_sub(tasks);
+        assert!(left < 100, "{left} tasks of refused calls wait");
         let asked = proxy.traffic().connections - connections;
         assert!(asked < 500, "the calls did not ask: {asked} connections");
         proxy.set(Fault::None);
