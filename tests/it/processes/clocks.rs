@@ -8,7 +8,10 @@ use mingle_proto::runtime::v1::{
 use mingle_testkit::Deployment;
 use tonic::transport::Channel;
 
-use super::limits::{Log, QUOTA, clients, limited, room, talk};
+use super::{
+    limits::{QUOTA, charges, clients, limited, room, talk},
+    monitor::Monitor,
+};
 use crate::http;
 
 /// Who is how many seconds ahead of the machine. Two of a role are as far apart
@@ -30,9 +33,9 @@ async fn clocks_that_are_wrong_change_no_limit() {
     let clients = clients(&deployment);
     let room = room(&mut clients[0].clone()).await;
 
-    let log = Log::start(&deployment).await;
+    let log = Monitor::start(deployment.redis()).await;
     let tally = talk(&clients, &room, TALK).await;
-    let charges = log.end(&deployment).await;
+    let charges = charges(log, &deployment).await;
     tally.assert_charged(&charges);
     assert_eq!(charges.len(), QUOTA);
     for nth in 0..2 {

@@ -8,7 +8,6 @@ mod ratelimit;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -16,16 +15,14 @@ use mingle_client::ws::{
     Client, Encoding, Error,
     proto::{Matched, TicketState, server_frame::Kind},
 };
-use mingle_testkit::{Deployment, eventually};
+use mingle_testkit::eventually;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::pairs;
+use super::pairs::Talk;
 use crate::{
-    checker::{self, Crowd, Tally},
     http,
     ledger::Ledger,
-    nemesis,
     world::{SOON, greet, token},
 };
 
@@ -43,52 +40,6 @@ async fn make_room(gateway: SocketAddr, user: &str) -> String {
     let body = json!({"kind": "CHANNEL", "name": "all"});
     let room = http::post(gateway, "/api/rooms", &token(user), &body).await.ok();
     room["roomId"].as_str().unwrap().to_owned()
-}
-
-/// Pairs who talk all the while, one of each at each gateway.
-struct Talk {
-    tally: Arc<Tally>,
-    ledger: Ledger,
-    crowd: Crowd,
-}
-
-impl Talk {
-    async fn start(deployment: &Deployment, pairs: usize, pause: Duration) -> Self {
-        let seed = nemesis::seed();
-        eprintln!("MINGLE_TEST_SEED={seed}");
-        let ledger = Ledger::postgres(&deployment.database().url).await;
-        let gateways = deployment.gateways();
-        let gateways = [vec![gateways[0]], vec![gateways[1]]];
-        let crowd = pairs::talk(deployment, (pairs, pause), gateways, seed).await;
-        Self { tally: crowd.tally.clone(), ledger, crowd }
-    }
-
-    fn acknowledged(&self) -> usize {
-        self.tally.acknowledged.load(Relaxed)
-    }
-
-    fn retried(&self) -> usize {
-        self.tally.retried.load(Relaxed)
-    }
-
-    /// So many more are acknowledged.
-    async fn goes_on(&self, more: usize) {
-        let before = self.acknowledged();
-        eventually(SOON, "the talk goes on", async || self.acknowledged() >= before + more).await;
-    }
-
-    /// What was acknowledged is there once, and everybody heard the log.
-    async fn end(self) {
-        let journals = self.crowd.end(&self.ledger).await;
-        let mut rows = self.ledger.rows().await;
-        // What others say in other rooms is in no journal.
-        let stays = |room: &String| {
-            journals.iter().any(|it| it.stays.iter().any(|stay| stay.room == *room))
-        };
-        rows.rooms.retain(|room, _| stays(room));
-        let verdict = checker::check(&journals, &rows);
-        assert!(verdict.0.is_empty(), "{verdict}");
-    }
 }
 
 /// Two who look for each other and for nobody else are matched.

@@ -1,7 +1,6 @@
 //! One limit over three chat processes, on the log of Redis itself.
 
 use std::{
-    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -14,14 +13,15 @@ use mingle_proto::chat::v1::{
 };
 use mingle_testkit::{Deployment, Plan, eventually};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, interval},
 };
 use tonic::{Code, Response, Status, transport::Channel};
 
-use super::plan;
+use super::{
+    monitor::{Executed, Monitor},
+    plan,
+};
 use crate::world::SOON;
 
 pub(super) type Client = ChatServiceClient<Channel>;
@@ -62,9 +62,9 @@ async fn one_limit_holds_over_three_chat_processes() {
     let room = room(&mut clients[0].clone()).await;
     assert_failures_are_free(&clients, &room).await;
 
-    let log = Log::start(&deployment).await;
+    let log = Monitor::start(deployment.redis()).await;
     let tally = talk(&clients, &room, TALK).await;
-    let charges = log.end(&deployment).await;
+    let charges = charges(log, &deployment).await;
     tally.assert_charged(&charges);
     assert!(charges.len() > QUOTA, "one window only");
     for (first, beyond) in charges.iter().zip(&charges[QUOTA..]) {
@@ -212,40 +212,12 @@ async fn send_to_two(
     }
 }
 
-/// What Redis says that it executed, with its own times.
-pub(super) struct Log {
-    monitor: Child,
-    reading: JoinHandle<Vec<f64>>,
-}
-
-impl Log {
-    pub(super) async fn start(deployment: &Deployment) -> Self {
-        let mut command = Command::new("redis-cli");
-        command.args(["-u", &deployment.redis().url(), "MONITOR"]);
-        let mut monitor = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-        let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
-        assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("OK"));
-        let reading = tokio::spawn(async move {
-            let mut charges = Vec::new();
-            while let Ok(Some(line)) = lines.next_line().await {
-                if line.contains("END OF THE LOG") {
-                    break;
-                }
-                // A charge that is made is written once, by the script.
-                if line.contains(" lua] \"SET\"") && line.contains("\"1 chat_message|") {
-                    charges.push(line.split(' ').next().unwrap().parse().unwrap());
-                }
-            }
-            charges
-        });
-        Self { monitor, reading }
-    }
-
-    /// When each charge was made, in seconds of its clock.
-    pub(super) async fn end(mut self, deployment: &Deployment) -> Vec<f64> {
-        assert_eq!(deployment.redis().cli(&["ECHO", "END OF THE LOG"]), "END OF THE LOG");
-        let charges = self.reading.await.unwrap();
-        self.monitor.kill().await.unwrap();
-        charges
-    }
+/// When each charge was made, in seconds of Redis's clock.
+pub(super) async fn charges(log: Monitor, deployment: &Deployment) -> Vec<f64> {
+    let executed = log.end(deployment.redis()).await;
+    // A charge that is made is written once, by the script.
+    let is_charge = |it: &&Executed| {
+        it.is_nested && it.name() == "SET" && it.text.contains("\"1 chat_message|")
+    };
+    executed.iter().filter(is_charge).map(|it| it.at).collect()
 }

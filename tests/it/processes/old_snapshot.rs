@@ -10,13 +10,19 @@ use mingle_client::ws::{
 use mingle_testkit::eventually;
 use serde_json::json;
 
-use super::{disk_full::Talk, plan, urls};
+use super::{
+    pairs::{Load, Talk},
+    plan, urls,
+};
 use crate::{
     checker, http,
     ledger::Ledger,
     world::{SOON, greet, next_event, token},
 };
 
+const LOAD: Load = (10, Duration::from_millis(50));
+/// Messages acknowledged before and after.
+const SOME: usize = 200;
 /// Longer than what restored sessions and leases could last: 13 s.
 const LATER: Duration = Duration::from_secs(20);
 
@@ -64,8 +70,8 @@ async fn what_a_restored_redis_remembers_is_not_believed() {
         })
         .await;
     }
-    let talk = Talk::begin(&deployment.gateways()).await;
-    talk.goes_on().await;
+    let talk = Talk::around(deployment.gateways(), LOAD).await;
+    talk.goes_on(SOME).await;
     let (mut early, state) = seeks(&urls[0], "early", "female", "male").await;
     assert_eq!(state, TicketState::Waiting);
 
@@ -112,6 +118,6 @@ async fn what_a_restored_redis_remembers_is_not_believed() {
     assert_eq!(rows.matches.len(), 2, "{:?}", rows.matches);
     let doubled = checker::check_matches(&rows);
     assert!(doubled.is_empty(), "{doubled:?}");
-    talk.goes_on().await;
-    talk.assert_undisturbed(&ledger).await;
+    talk.goes_on(SOME).await;
+    talk.end(&ledger).await;
 }

@@ -7,13 +7,21 @@ use mingle_testkit::{Deployment, eventually};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{disk_full::Talk, health::describe, plan, redis_unwilling::assert_matched, urls};
+use super::{
+    bystanders::meet,
+    health::describe,
+    pairs::{Load, Talk, refusals},
+    plan, urls,
+};
 use crate::{
     http,
     ledger::Ledger,
     world::{SOON, greet, logged, next_event, token},
 };
 
+const LOAD: Load = (10, Duration::from_millis(50));
+/// Messages acknowledged before and after, and refusals in between.
+const SOME: usize = 200;
 /// Enough that some of them are followed at another instance than they are said.
 const ROOMS: usize = 12;
 
@@ -21,18 +29,18 @@ const ROOMS: usize = 12;
 async fn a_pooler_that_dies_under_talk_costs_retries_and_no_message() {
     let deployment = plan().pooler(true).start().await;
     let ledger = Ledger::postgres(&deployment.database().url).await;
-    let talk = Talk::begin(&deployment.gateways()).await;
-    talk.goes_on().await;
-    assert_matched(&deployment, 0).await;
+    let talk = Talk::around(deployment.gateways(), LOAD).await;
+    talk.goes_on(SOME).await;
+    meet(&deployment, 1, "before").await;
     let pooler = deployment.pooler().unwrap();
     pooler.kill();
-    talk.is_refused(|| {}).await;
+    talk.is_refused(SOME, || {}).await;
     pooler.restart().await;
-    talk.goes_on().await;
-    assert_matched(&deployment, 1).await;
+    talk.goes_on(SOME).await;
+    meet(&deployment, 1, "after").await;
     let degraded = describe(deployment.grpc("chat")[0]).await.degraded;
     assert!(!degraded.iter().any(|state| state == "notifications"), "{degraded:?}");
-    talk.assert_kept(&ledger).await;
+    assert!(refusals(&talk.end(&ledger).await)["UNAVAILABLE"] > 0);
 }
 
 /// LISTEN is taken and never heard. While Redis serves nobody notices; without
@@ -44,7 +52,7 @@ async fn without_a_way_past_the_pooler_the_heads_tell_what_redis_does_not() {
     for pair in 0..ROOMS {
         pairs.push(pair_of(&deployment, pair).await);
     }
-    assert_matched(&deployment, 0).await;
+    meet(&deployment, 1, "before").await;
     until_degraded(&deployment, &["notifications"]).await;
     deployment.redis().kill();
     until_degraded(&deployment, &["notifications", "redis"]).await;
@@ -66,7 +74,7 @@ async fn without_a_way_past_the_pooler_the_heads_tell_what_redis_does_not() {
     eprintln!("{ROOMS} were heard, the slowest within {slowest:?}");
     deployment.redis().restart().await;
     until_degraded(&deployment, &["notifications"]).await;
-    assert_matched(&deployment, 1).await;
+    meet(&deployment, 1, "after").await;
 }
 
 /// Every instance of chat tells exactly these of its backends.

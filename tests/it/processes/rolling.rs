@@ -1,16 +1,12 @@
 //! A new version is rolled out: every gateway and every chat ends by SIGTERM
 //! and starts again, one after the other, while pairs talk over them.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::time::Duration;
 
-use mingle_testkit::{Deployment, eventually};
+use mingle_testkit::Deployment;
 
-use super::{pairs, plan};
-use crate::{
-    checker::{self, Tally},
-    ledger::Ledger,
-    world::SOON,
-};
+use super::{pairs::Talk, plan};
+use crate::ledger::Ledger;
 
 const PAIRS: usize = 20;
 /// Between two messages of one user.
@@ -35,9 +31,8 @@ struct Mark {
 }
 
 impl Mark {
-    async fn now(tally: &Tally, ledger: &Ledger) -> Self {
-        let said = tally.acknowledged.load(Relaxed);
-        Self { said, transactions: ledger.count(TRANSACTIONS).await }
+    async fn now(talk: &Talk, ledger: &Ledger) -> Self {
+        Self { said: talk.acknowledged(), transactions: ledger.count(TRANSACTIONS).await }
     }
 
     /// Transactions per message since `earlier`: not per second, which is less
@@ -52,27 +47,24 @@ impl Mark {
 async fn a_rolling_restart_costs_nobody_a_message() {
     let mut deployment = plan().start().await;
     let ledger = Ledger::postgres(&deployment.database().url).await;
-    let gateways = [deployment.gateways(), deployment.gateways()];
-    let crowd = pairs::talk(&deployment, (PAIRS, PAUSE), gateways, rand::random()).await;
-    let tally = crowd.tally.clone();
-    talk_on(&tally, BETWEEN).await;
+    let talk = Talk::around(deployment.gateways(), (PAIRS, PAUSE)).await;
+    talk.goes_on(BETWEEN).await;
 
-    let begin = Mark::now(&tally, &ledger).await;
-    talk_on(&tally, BASE).await;
-    let usual = Mark::now(&tally, &ledger).await;
+    let begin = Mark::now(&talk, &ledger).await;
+    talk.goes_on(BASE).await;
+    let usual = Mark::now(&talk, &ledger).await;
     let mut ends = 0;
     for _ in 0..ROUNDS {
         for (role, nth) in ROLLED {
-            roll(&mut deployment, role, nth, &tally).await;
+            roll(&mut deployment, role, nth, &talk).await;
             ends += 1;
         }
     }
-    let rolled = Mark::now(&tally, &ledger).await;
-    let verdict = checker::check(&crowd.end(&ledger).await, &ledger.rows().await);
-    assert!(verdict.0.is_empty(), "{verdict}");
+    let rolled = Mark::now(&talk, &ledger).await;
+    let (resumed, retried) = (talk.resumed(), talk.retried());
+    talk.end(&ledger).await;
 
     let (base, cost) = (usual.cost_since(&begin), rolled.cost_since(&usual));
-    let (resumed, retried) = (tally.resumed.load(Relaxed), tally.retried.load(Relaxed));
     eprintln!(
         "{ends} SIGTERMs under {} messages; {resumed} resumed, {retried} sends tried again; \
          {base:.2} transactions per message before, {cost:.2} meanwhile",
@@ -85,18 +77,12 @@ async fn a_rolling_restart_costs_nobody_a_message() {
 
 /// Ends one process in good order and starts its successor; the pairs talk
 /// meanwhile and afterwards.
-async fn roll(deployment: &mut Deployment, role: &'static str, nth: usize, tally: &Tally) {
-    let said = tally.acknowledged.load(Relaxed);
+async fn roll(deployment: &mut Deployment, role: &'static str, nth: usize, talk: &Talk) {
+    let said = talk.acknowledged();
     let ended = deployment.stop(role, nth, GRACE).await;
     assert_eq!(ended.status.code(), Some(0), "{role} {nth}: an orderly end");
     assert!(!ended.log.contains("grace period is over"), "{role} {nth}: {}", ended.log);
     deployment.start().await;
-    assert!(tally.acknowledged.load(Relaxed) > said, "nobody talked while {role} {nth} was gone");
-    talk_on(tally, BETWEEN).await;
-}
-
-async fn talk_on(tally: &Tally, messages: usize) {
-    let said = tally.acknowledged.load(Relaxed);
-    let enough = async || tally.acknowledged.load(Relaxed) >= said + messages;
-    eventually(SOON, "the pairs talk on", enough).await;
+    assert!(talk.acknowledged() > said, "nobody talked while {role} {nth} was gone");
+    talk.goes_on(BETWEEN).await;
 }

@@ -4,7 +4,7 @@ use mingle_client::ws::{Client, Encoding};
 use mingle_testkit::eventually;
 use tokio::time::timeout;
 
-use super::{Duration, Talk, away, make_room, pass, refusal};
+use super::{Duration, Ledger, Talk, away, make_room, pass, refusal};
 use crate::{
     processes::{plan, urls},
     world::{SOON, greet, next_event},
@@ -18,8 +18,9 @@ const DEADLINE: Duration = Duration::from_secs(15);
 async fn half_of_chat_is_not_missed_and_without_all_of_it_talk_waits() {
     let mut deployment = plan().start().await;
     let urls = urls(&deployment);
+    let ledger = Ledger::postgres(&deployment.database().url).await;
     // Enough rooms that each process is preferred for some.
-    let talk = Talk::start(&deployment, 8, PAUSE).await;
+    let talk = Talk::across(&deployment, (8, PAUSE)).await;
     let room = make_room(deployment.gateways()[0], "ann").await;
     let mut ann = greet(&urls[0], "ann", Encoding::Json, None).await.unwrap();
     let mut bob = greet(&urls[1], "bob", Encoding::Proto, None).await.unwrap();
@@ -54,7 +55,7 @@ async fn half_of_chat_is_not_missed_and_without_all_of_it_talk_waits() {
     eprintln!("{noticed} sends tried again by users without half, {} in all", talk.retried());
     assert!(talk.retried() > retried + noticed, "without all of it sends were refused");
     assert_eq!(noticed, 0, "the other half answered at once");
-    talk.end().await;
+    talk.end_among_others(&ledger).await;
 }
 
 /// The socket is the one from the beginning.

@@ -5,7 +5,7 @@ use mingle_testkit::eventually;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{Duration, Talk, away, join, matched, pass, refusal};
+use super::{Duration, Ledger, Talk, away, join, matched, pass, refusal};
 use crate::{
     http,
     processes::{plan, urls},
@@ -21,7 +21,8 @@ const WAITING: &str = "select count(*) from mm_tickets where state = 'waiting'";
 async fn without_matchmaking_joins_are_refused_and_who_waits_is_matched_later() {
     let mut deployment = plan().start().await;
     let (urls, gateways) = (urls(&deployment), deployment.gateways());
-    let talk = Talk::start(&deployment, 2, PAUSE).await;
+    let ledger = Ledger::postgres(&deployment.database().url).await;
+    let talk = Talk::across(&deployment, (2, PAUSE)).await;
     let waits = [
         join(&urls[0], "waits-0", "female", "male").await,
         join(&urls[1], "waits-1", "female", "male").await,
@@ -48,7 +49,7 @@ async fn without_matchmaking_joins_are_refused_and_who_waits_is_matched_later() 
     pass(away()).await;
     talk.goes_on(8).await;
     assert_eq!(talk.retried(), retried, "talk is not concerned");
-    assert_eq!(talk.ledger.count(WAITING).await, 2, "as they were");
+    assert_eq!(ledger.count(WAITING).await, 2, "as they were");
 
     deployment.start().await;
     let mut meets = Vec::new();
@@ -60,6 +61,6 @@ async fn without_matchmaking_joins_are_refused_and_who_waits_is_matched_later() 
         let of = |name: &str| matched.users.iter().filter(|user| user.starts_with(name)).count();
         assert_eq!((of("waits-"), of("meets-")), (1, 1), "{matched:?}");
     }
-    eventually(SOON, "nobody waits", async || talk.ledger.count(WAITING).await == 0).await;
-    talk.end().await;
+    eventually(SOON, "nobody waits", async || ledger.count(WAITING).await == 0).await;
+    talk.end_among_others(&ledger).await;
 }

@@ -8,7 +8,7 @@ use mingle_client::ws::{
 use mingle_testkit::eventually;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Duration, Talk, away, join, make_room, matched, pass};
+use super::{Duration, Ledger, Talk, away, join, make_room, matched, pass};
 use crate::{
     http,
     processes::{plan, urls},
@@ -23,7 +23,8 @@ async fn without_presence_whoever_comes_is_let_in_and_registered_later() {
     let mut deployment = plan().env("MINGLE_PRESENCE__GRACE_MS", "3000").start().await;
     let (urls, gateways) = (urls(&deployment), deployment.gateways());
     let room = make_room(gateways[0], "watcher").await;
-    let talk = Talk::start(&deployment, 2, PAUSE).await;
+    let ledger = Ledger::postgres(&deployment.database().url).await;
+    let talk = Talk::across(&deployment, (2, PAUSE)).await;
     let mut here = Vec::new();
     for (at, user) in ["stays-0", "stays-1", "leaver"].into_iter().enumerate() {
         here.push(enter(&urls[at % 2], user, &room).await);
@@ -56,7 +57,7 @@ async fn without_presence_whoever_comes_is_let_in_and_registered_later() {
     }
     pass(away()).await;
     talk.goes_on(8).await;
-    assert_eq!(talk.ledger.count(OVER).await, 0, "tickets wait on");
+    assert_eq!(ledger.count(OVER).await, 0, "tickets wait on");
 
     deployment.start().await;
     for gateway in &gateways {
@@ -73,7 +74,7 @@ async fn without_presence_whoever_comes_is_let_in_and_registered_later() {
         let matched = tokio::time::timeout(SOON, matched(client)).await.expect("a match");
         assert_eq!(matched.users, ["meets", "waits"]);
     }
-    talk.end().await;
+    talk.end_among_others(&ledger).await;
 }
 
 const OVER: &str = "select count(*) from mm_tickets where ended_at is not null";

@@ -10,7 +10,7 @@ use mingle_testkit::{Deployment, eventually};
 use serde_json::json;
 use tonic::{Code, transport::Channel};
 
-use super::{Duration, Talk, away, meet, pass};
+use super::{Duration, Ledger, Talk, away, meet, pass};
 use crate::{
     bad_input::{ask, hello},
     http::{get, post},
@@ -39,7 +39,8 @@ async fn without_ratelimit_each_process_counts_its_share_and_auth_is_closed() {
         .await;
     let clients = clients(&deployment);
     let loud = room(&mut clients[0].clone()).await;
-    let talk = Talk::start(&deployment, 2, PAUSE).await;
+    let ledger = Ledger::postgres(&deployment.database().url).await;
+    let talk = Talk::across(&deployment, (2, PAUSE)).await;
     for gateway in deployment.gateways() {
         assert_eq!(get(gateway, "/api/rooms", "guess").await.problem().2, "TOKEN_INVALID");
     }
@@ -64,7 +65,7 @@ async fn without_ratelimit_each_process_counts_its_share_and_auth_is_closed() {
         .await;
     }
     assert_exact(&deployment, &clients, &loud).await;
-    talk.end().await;
+    talk.end_among_others(&ledger).await;
 }
 
 /// Says more than any share by one process; how much was admitted.
