@@ -42,6 +42,8 @@ pub enum Fault {
     Slow(Duration),
     /// So many bytes pass in a second, each way of each connection.
     Narrow(u32),
+    /// Connections that are there pass, new ones are silent.
+    Full,
 }
 
 /// Which way bytes go.
@@ -93,6 +95,8 @@ struct Shared {
     fault: watch::Sender<Fault>,
     /// Connections older than this one are stranded.
     stranded: watch::Sender<u64>,
+    /// Those that were there when the fault began.
+    known: AtomicU64,
     counts: Counts,
 }
 
@@ -123,6 +127,7 @@ impl Proxy {
             server,
             fault: watch::Sender::default(),
             stranded: watch::Sender::default(),
+            known: AtomicU64::new(0),
             counts: Counts::default(),
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
@@ -137,6 +142,7 @@ impl Proxy {
 
     /// The way has this fault from now on.
     pub fn set(&self, fault: Fault) {
+        self.shared.known.store(self.shared.counts.connections.load(Relaxed), Relaxed);
         self.shared.fault.send_replace(fault);
     }
 
@@ -214,7 +220,9 @@ async fn held(shared: &Shared, (way, number): (Way, u64), bytes: usize) {
         if *stranded.borrow_and_update() >= number {
             pending::<()>().await;
         }
-        let holds = faults.borrow_and_update().holds(way, bytes);
+        let fault = *faults.borrow_and_update();
+        let is_late = fault == Fault::Full && number > shared.known.load(Relaxed);
+        let holds = if is_late { None } else { fault.holds(way, bytes) };
         let wait = async {
             match holds {
                 Some(time) => drop(timeout(time, pending::<()>()).await),

@@ -1,23 +1,29 @@
 //! Whether the server is worth asking.
 //!
 //! A call that fails, or waits for longer than it should, raises a suspicion.
-//! A connection of its own then asks the server, and that answer alone decides:
-//! errors of statements say little about a server, and a pool whose connections
-//! are all taken says nothing. While the server is away calls fail at once, those
-//! that wait already too, and it is asked on until it answers: by no user's call.
+//! Then the server is asked, by a new connection and by one of the pool that is
+//! idle: errors of statements say little about a server. It is away when neither
+//! answers, nor any call meanwhile. That no new connection can be made is not
+//! enough: a pooler or a server with no place left refuses it, and serves those
+//! who are there. While the server is away calls fail at once, those that wait
+//! already too, and it is asked on until it answers: by no user's call.
 
-use std::{sync::Arc, time::Duration};
-
-use sqlx::{
-    ConnectOptions as _, Connection as _, error::DatabaseError, postgres::PgConnectOptions,
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
 };
+
+use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 use tokio::{
     sync::{Notify, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::options::check;
+use super::{
+    options::check,
+    pools::{Alive, Pools},
+};
 use crate::{Error, ErrorKind, Result};
 
 /// How long an answer may take before the server is asked whether it is there.
@@ -34,17 +40,21 @@ pub struct Gate {
     _prober: Arc<AbortOnDropHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     away: watch::Sender<bool>,
     suspicion: Notify,
+    /// When a call was last answered.
+    answered: Alive,
 }
 
 impl Gate {
-    /// Asks at `options`, for as long as anybody holds the gate.
-    pub(super) fn start(options: PgConnectOptions) -> Self {
-        let state = Arc::new(State::default());
-        let prober = tokio::spawn(probe(state.clone(), options));
+    /// Asks at `options` and by connections of `pools`, for as long as anybody
+    /// holds the gate.
+    pub(super) fn start(options: PgConnectOptions, pools: &Arc<Pools>) -> Self {
+        let (away, suspicion) = (watch::Sender::default(), Notify::new());
+        let state = Arc::new(State { away, suspicion, answered: Alive::new() });
+        let prober = tokio::spawn(probe(state.clone(), options, Arc::downgrade(pools)));
         Self { state, _prober: Arc::new(AbortOnDropHandle::new(prober)) }
     }
 
@@ -73,8 +83,10 @@ impl Gate {
             done = work => done,
             () = gone => Err(Error::new(ErrorKind::Timeout, "database went away")),
         };
-        if done.as_ref().is_err_and(Error::is_transient) {
-            self.suspect();
+        match &done {
+            Ok(_) => self.state.answered.note(),
+            Err(error) if error.is_transient() => self.suspect(),
+            Err(_) => {}
         }
         done
     }
@@ -86,14 +98,17 @@ impl Gate {
 }
 
 /// Asks when somebody suspects, and while it is away again and again.
-async fn probe(state: Arc<State>, options: PgConnectOptions) {
+async fn probe(state: Arc<State>, options: PgConnectOptions, pools: Weak<Pools>) {
     loop {
         if !*state.away.borrow() {
             state.suspicion.notified().await;
         }
-        let greeted = greet(&options, PROBE).await;
-        // A full server answers those who are connected already.
-        let is_away = greeted.is_err_and(|error| error.is_transient() && !is_full(&error));
+        let asked = Instant::now();
+        let is_away = tokio::select! {
+            true = takes_new(&options) => false,
+            true = keeps_old(&pools) => false,
+            else => state.answered.since() > asked.elapsed(),
+        };
         if state.away.send_replace(is_away) != is_away {
             if is_away {
                 tracing::warn!("the database is away: calls fail at once until it answers");
@@ -105,12 +120,37 @@ async fn probe(state: Arc<State>, options: PgConnectOptions) {
     }
 }
 
-/// Out of connections, memory or disk.
+/// True when it answers a new connection, be it that it has no place for one:
+/// then it answers those who are connected already.
+async fn takes_new(options: &PgConnectOptions) -> bool {
+    let greeted = greet(options, PROBE).await;
+    greeted.err().is_none_or(|error| !error.is_transient() || is_full(&error))
+}
+
+/// True when it answers a connection of the pool: the first that is idle.
+async fn keeps_old(pools: &Weak<Pools>) -> bool {
+    let asked = async {
+        let mut idle = loop {
+            let Some(pools) = pools.upgrade() else { return false };
+            match pools.pool().try_acquire() {
+                Some(idle) => break idle,
+                None => sleep(PAUSE / 10).await,
+            }
+        };
+        check(&mut idle).await.is_ok()
+    };
+    timeout(PROBE, asked).await.unwrap_or(false)
+}
+
+/// Out of connections, memory or disk; a pooler has a code for no place that it
+/// has for other things too.
 fn is_full(error: &Error) -> bool {
     let source = std::error::Error::source(error);
     let sqlx = source.and_then(|source| source.downcast_ref::<sqlx::Error>());
-    let code = sqlx.and_then(|error| error.as_database_error()).and_then(DatabaseError::code);
+    let Some(said) = sqlx.and_then(|error| error.as_database_error()) else { return false };
+    let code = said.code();
     code.is_some_and(|code| code.starts_with("53"))
+        || said.message().contains("no more connections allowed")
 }
 
 /// One connection, asked and closed.

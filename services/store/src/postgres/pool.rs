@@ -66,7 +66,7 @@ impl Postgres {
         }
         let (options, ways) = (Arc::new(options), Arc::new(ways));
         let pools = Pools::start(&options, &ways);
-        let gate = Gate::start(ways.pooled.clone());
+        let gate = Gate::start(ways.pooled.clone(), &pools);
         Ok(Self { options, ways, pools, gate })
     }
 

@@ -22,11 +22,11 @@ use super::options::{Options, Ways};
 const LOOK: Duration = Duration::from_millis(500);
 
 /// When a connection was last known to live.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Alive(Arc<Mutex<Instant>>);
 
 impl Alive {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(Instant::now())))
     }
 
@@ -35,7 +35,7 @@ impl Alive {
         *self.0.lock() = Instant::now();
     }
 
-    fn since(&self) -> Duration {
+    pub(super) fn since(&self) -> Duration {
         self.0.lock().elapsed()
     }
 }

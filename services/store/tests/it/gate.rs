@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use mingle_store::{
-    ErrorKind,
+    Database, ErrorKind,
     postgres::{Options, Postgres, within},
+    sql::Sql,
 };
 use mingle_testkit::{self as kit, Fault, Proxy, eventually};
 use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
@@ -18,11 +19,17 @@ const SOON: Duration = Duration::from_secs(60);
 /// Each call of a server away would last for this without a gate.
 const LONG: Duration = Duration::from_secs(300);
 
-async fn reached_by(url: &str) -> (Proxy, Postgres) {
+/// A proxy on the way of an address, and the address through it.
+async fn through_proxy(url: &str) -> (Proxy, String) {
     let (_, place) = url.split_once('@').unwrap();
     let (server, _) = place.split_once('/').unwrap();
     let proxy = Proxy::to(server.parse().unwrap()).await;
     let url = url.replace(server, &proxy.address().to_string());
+    (proxy, url)
+}
+
+async fn reached_by(url: &str) -> (Proxy, Postgres) {
+    let (proxy, url) = through_proxy(url).await;
     let options = Options { max_connections: 4, acquire: LONG, answer: LONG, ..Options::new(url) };
     let postgres = Postgres::connect(options).await.unwrap();
     postgres.begin().await.unwrap();
@@ -66,6 +73,67 @@ async fn who_waits_for_a_server_that_went_away_is_told_and_the_next_at_once() {
         proxy.set(Fault::None);
         eventually(SOON, "it is back", async || ask(&postgres).await.is_ok()).await;
     }
+}
+
+/// Suspects it until it was asked by new connections several times.
+async fn suspected(postgres: &Postgres, proxy: &Proxy, meanwhile: impl AsyncFn()) {
+    let before = proxy.traffic().connections;
+    eventually(SOON, "it was asked several times", async || {
+        postgres.gate().suspect();
+        meanwhile().await;
+        proxy.traffic().connections >= before + 3
+    })
+    .await;
+}
+
+/// Where new connections are not answered, those of the pool that are say that
+/// it is there: one that is idle, or the calls themselves.
+#[tokio::test]
+async fn a_server_that_answers_who_is_connected_is_not_away() {
+    let database = kit::Postgres::shared().await.database().await;
+    let (proxy, url) = through_proxy(&database.url).await;
+    let options = Options { max_connections: 1, ..Options::new(url) };
+    let postgres = Postgres::connect(options).await.unwrap();
+    ask(&postgres).await.unwrap();
+    proxy.set(Fault::Full);
+    suspected(&postgres, &proxy, async || assert!(!postgres.gate().is_away(), "one is idle")).await;
+    ask(&postgres).await.unwrap();
+
+    let database = Database::Postgres(postgres.clone());
+    let held = tokio::sync::Mutex::new(database.begin().await.unwrap());
+    suspected(&postgres, &proxy, async || {
+        let mut tx = held.lock().await;
+        let one = Sql { name: "one", sqlite: "", postgres: "select 1 as one" };
+        one.query().optional(&mut *tx).await.expect("none is idle, and it answers");
+    })
+    .await;
+    assert!(!postgres.gate().is_away());
+    held.into_inner().commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pooler_that_takes_no_more_clients_is_not_away() {
+    let pooler = kit::Postgres::shared().await.pooler().await;
+    let (proxy, url) = through_proxy(&pooler.url).await;
+    let options = Options { max_connections: 1, ..Options::new(url) };
+    let options = Options { direct_url: Some(pooler.direct_url.clone()), ..options };
+    let postgres = Postgres::connect(options).await.unwrap();
+    let held = postgres.begin().await.unwrap();
+    let guest: PgConnectOptions = pooler.url.parse().unwrap();
+    let mut guests = Vec::new();
+    let refused = loop {
+        match guest.connect().await {
+            Ok(guest) => guests.push(guest),
+            Err(error) => break error,
+        }
+    };
+    let said = refused.as_database_error().unwrap();
+    assert_eq!(said.code().as_deref(), Some("08P01"), "{said}");
+    // None is idle and no call is answered: the refusal itself says it.
+    suspected(&postgres, &proxy, async || assert!(!postgres.gate().is_away())).await;
+    drop(held);
+    ask(&postgres).await.unwrap();
+    drop(guests);
 }
 
 #[tokio::test]
