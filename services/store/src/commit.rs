@@ -131,7 +131,7 @@ async fn alone<B: Batch>(batch: &B, item: &B::Item) -> Result<B::Outcome> {
             other => return other.and_then(|mut one| one.pop().ok_or_else(miscounted)),
         }
     }
-    Err(Error::new(ErrorKind::Unavailable, "other writers were first"))
+    Err(Error::new(ErrorKind::Unavailable, "other writers were first").undone())
 }
 
 fn is_conflict(error: &Error) -> bool {

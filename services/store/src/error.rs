@@ -31,12 +31,13 @@ pub struct Error {
     kind: ErrorKind,
     what: &'static str,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    is_undone: bool,
 }
 
 impl Error {
     /// A failure of `kind` while doing `what`.
     pub fn new(kind: ErrorKind, what: &'static str) -> Self {
-        Self { kind, what, source: None }
+        Self { kind, what, source: None, is_undone: false }
     }
 
     /// The same with its cause.
@@ -45,7 +46,7 @@ impl Error {
         what: &'static str,
         source: impl StdError + Send + Sync + 'static,
     ) -> Self {
-        Self { kind, what, source: Some(Arc::new(source)) }
+        Self { kind, what, source: Some(Arc::new(source)), is_undone: false }
     }
 
     /// What went wrong.
@@ -53,10 +54,23 @@ impl Error {
         self.kind
     }
 
-    /// True when the same call may succeed later. It may also have succeeded
-    /// already: retry by a request key.
+    /// True when the same call may succeed later. Unless it [is
+    /// undone](Self::is_undone), it may also have succeeded already: retry by a
+    /// request key.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+
+    /// The same of a call that is known to have changed nothing.
+    #[must_use]
+    pub fn undone(self) -> Self {
+        Self { is_undone: true, ..self }
+    }
+
+    /// True when the call is known to have changed nothing: it was not begun, or
+    /// was rolled back. False when nobody knows.
+    pub fn is_undone(&self) -> bool {
+        self.is_undone
     }
 }
 

@@ -17,7 +17,7 @@ use sqlx::{
 };
 
 use crate::{
-    Database, Result,
+    Database, Error, Result,
     postgres::{Gate, Postgres, within},
     sqlite::{Migrated, Migration},
 };
@@ -332,13 +332,16 @@ impl Tx {
 
 impl Database {
     /// Begins a transaction that writes.
+    ///
+    /// **Errors**: undone, whichever it is.
     pub async fn begin(&self) -> Result<Tx> {
-        match self {
+        let begun = match self {
             Self::Sqlite(database) => database.begin().await.map(Tx::Sqlite),
             Self::Postgres(database) => {
-                Ok(Tx::Postgres(database.begin().await?, Terms::of(database)))
+                database.begin().await.map(|tx| Tx::Postgres(tx, Terms::of(database)))
             }
-        }
+        };
+        begun.map_err(Error::undone)
     }
 
     /// Begins a transaction that reads one snapshot.

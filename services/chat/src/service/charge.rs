@@ -45,6 +45,7 @@ pub(super) fn work(written: &Result<Written, Error>) -> Work {
     match written {
         Ok(Written { answer: Answer::Sent(_), events }) if events.is_empty() => Work::DoneBefore,
         Ok(_) => Work::Done,
+        Err(Error::Store(error)) if error.is_undone() => Work::NotBegun,
         Err(Error::Store(error)) if error.is_transient() => Work::Unknown,
         Err(_) => Work::Undone,
     }

@@ -1,7 +1,7 @@
 //! What senders are charged, at a ratelimit that is there and at one that is
 //! not.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use mingle_chat::Config;
 use mingle_proto::chat::v1::{
@@ -9,18 +9,27 @@ use mingle_proto::chat::v1::{
     SendRequest,
 };
 use mingle_runtime::{Context, Role, config::Section as _, grpc::Transport, status::Described};
-use mingle_testkit::Ratelimit;
+use mingle_store::postgres;
+use mingle_testkit::{Postgres, Ratelimit, eventually};
 use tonic::{Status, service::Routes};
 
-use crate::stage::{Client, Stage, failure};
+use crate::{
+    between::{self, UNAIDED},
+    stage::{Client, Stage, failure},
+};
 
 const LIMIT: &str = "chat_message";
 const QUOTA: usize = 30;
+const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn serve(stage: &Stage, ratelimit: &Ratelimit) -> Client {
+fn limited(ratelimit: &Ratelimit) -> Context {
     let ctx = Context::for_test(&[Config::DEFAULTS], "");
     ctx.peers.set(Role::Ratelimit, Transport::local(Routes::new(ratelimit.service())));
-    stage.serve_in(ctx, stage.bus.clone(), stage.clock.clone()).await.client
+    ctx
+}
+
+async fn serve(stage: &Stage, ratelimit: &Ratelimit) -> Client {
+    stage.serve_in(limited(ratelimit), stage.bus.clone(), stage.clock.clone()).await.client
 }
 
 async fn without(stage: &Stage, terms: &str) -> Client {
@@ -115,12 +124,56 @@ async fn only_what_is_said_is_charged_and_once() {
     ratelimit.forget();
     client.send(said()).await.unwrap();
     assert_eq!(ratelimit.charges("ann"), 0, "an old message is not paid twice");
-    // Whether it was said is unknown: it is one charge however often it is tried.
+}
+
+#[tokio::test]
+async fn what_may_have_been_said_is_one_charge_and_what_was_not_begun_is_none() {
+    let (stage, ratelimit) = (Stage::new().await, Ratelimit::of(LIMIT, QUOTA));
+    let ctx = limited(&ratelimit);
+    let (between, mut client) = between::serve(&stage, &ctx, UNAIDED).await;
+    let room = pair(&mut client).await;
+    between.forgetful.store(true, SeqCst);
+    let told = failure(client.send(message("ann", &room, "k")).await);
+    assert_eq!((told.0.as_str(), ratelimit.charges("ann")), ("DEADLINE_EXCEEDED", 1));
+    // Nothing is begun in a database that is closed.
     stage.database.close().await;
-    for _ in 0..2 {
-        assert_eq!(failure(client.send(message("ann", &room, "l")).await).1, "UNAVAILABLE");
-        assert_eq!(ratelimit.charges("ann"), 1);
+    between.forgetful.store(false, SeqCst);
+    for n in 0..2 * QUOTA {
+        let away = failure(client.send(message("ann", &room, &n.to_string())).await);
+        assert_eq!((away.0.as_str(), ratelimit.charges("ann")), ("UNAVAILABLE", 1));
+        let again = failure(client.send(message("ann", &room, "k")).await);
+        assert_eq!((again.0.as_str(), ratelimit.charges("ann")), ("UNAVAILABLE", 1), "it stands");
     }
+}
+
+/// Who keeps trying through an outage has their quota after it.
+#[tokio::test]
+async fn while_postgres_is_away_nothing_is_charged() {
+    let (server, ratelimit) = (Postgres::start().await, Ratelimit::of(LIMIT, QUOTA));
+    let stage = Stage::new().await;
+    let fresh = server.database().await;
+    let database = postgres::Postgres::connect(postgres::Options::new(&fresh.url)).await.unwrap();
+    let ctx = limited(&ratelimit);
+    let mut client = stage.serve_from(database.clone().into(), ctx).await.client;
+    let room = pair(&mut client).await;
+    server.kill();
+    eventually(PATIENCE, "it counts as away", async || {
+        client.send(message("ann", &room, "early")).await.unwrap_err();
+        database.gate().is_away()
+    })
+    .await;
+    let unknown = ratelimit.charges("ann");
+    assert!(unknown <= 1, "of one message");
+    for n in 0..2 * QUOTA {
+        let away = failure(client.send(message("ann", &room, &n.to_string())).await);
+        assert_eq!((away.0.as_str(), ratelimit.charges("ann")), ("UNAVAILABLE", unknown));
+    }
+    server.restart().await;
+    eventually(PATIENCE, "it is back", async || {
+        client.send(message("ann", &room, "early")).await.is_ok()
+    })
+    .await;
+    assert_eq!(ratelimit.charges("ann"), 1);
 }
 
 #[tokio::test]

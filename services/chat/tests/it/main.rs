@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, also in functions that tests share"
 )]
 
+mod between;
 mod bus;
 mod conformance;
 mod crowd;

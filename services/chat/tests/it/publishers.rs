@@ -3,28 +3,25 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, atomic::Ordering::SeqCst},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use mingle_chat::{
-    domain::{Bookmark, Kind, Membership, Position, Verdict, View, Wish},
+    domain::{Kind, Wish},
     fanout::{Board, Bounds, Hub, Outgoing, Session, Settings},
-    store::{Nobody, Page, Replay, Store},
+    store::{Nobody, Store},
 };
 use mingle_proto::chat::v1::{
     RoomIds, SubscribeRequest, subscribe_request::Action, subscribe_response::Event as Told,
 };
-use mingle_store::{Result, clock::ManualClock};
+use mingle_store::clock::ManualClock;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_stream::StreamExt as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    between::Between,
     bus::Rough,
     conformance::{message, new_room},
     reader::{Place, take},
@@ -34,66 +31,6 @@ use crate::{
 const ROOMS: usize = 10;
 const SENDS: usize = 60;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Counts what reads of the log cost.
-struct Counted {
-    store: Arc<dyn Store>,
-    ranges: AtomicUsize,
-    heads: AtomicUsize,
-}
-
-#[async_trait]
-impl Store for Counted {
-    async fn range(&self, room_id: &str, after: u64, limit: usize) -> Result<Page> {
-        self.ranges.fetch_add(1, SeqCst);
-        self.store.range(room_id, after, limit).await
-    }
-
-    async fn heads(&self, room_ids: &[String]) -> Result<HashMap<String, Position>> {
-        self.heads.fetch_add(1, SeqCst);
-        self.store.heads(room_ids).await
-    }
-
-    async fn replay(&self, room: &str, after: &Position, limit: usize) -> Result<Option<Replay>> {
-        self.store.replay(room, after, limit).await
-    }
-
-    async fn write(&self, wish: Wish, traceparent: String) -> Result<Verdict> {
-        self.store.write(wish, traceparent).await
-    }
-
-    async fn is_said(&self, room_id: &str, sender: &str, key: &str) -> Result<bool> {
-        self.store.is_said(room_id, sender, key).await
-    }
-
-    async fn view(&self, room_id: &str, user: &str) -> Result<Option<View>> {
-        self.store.view(room_id, user).await
-    }
-
-    async fn list(&self, user: &str, after: Option<&Bookmark>, limit: usize) -> Result<Vec<View>> {
-        self.store.list(user, after, limit).await
-    }
-
-    async fn members(&self, room_id: &str) -> Result<Vec<Membership>> {
-        self.store.members(room_id).await
-    }
-
-    async fn history(&self, room_id: &str, before: u64, limit: usize) -> Result<Page> {
-        self.store.history(room_id, before, limit).await
-    }
-
-    async fn shared(&self, user: &str, others: &[String]) -> Result<Vec<String>> {
-        self.store.shared(user, others).await
-    }
-
-    async fn idle(&self, since: i64, limit: usize) -> Result<Vec<String>> {
-        self.store.idle(since, limit).await
-    }
-
-    async fn expire(&self, before: i64, limit: usize) -> Result<u64> {
-        self.store.expire(before, limit).await
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_two_publishers_mishandle_is_read_and_costs_a_bounded_number_of_queries() {
@@ -110,8 +47,7 @@ async fn what_two_publishers_mishandle_is_read_and_costs_a_bounded_number_of_que
     }
 
     let store = stage::open(database.clone(), clock.clone(), Arc::new(Nobody)).await;
-    let store =
-        Arc::new(Counted { store, ranges: AtomicUsize::new(0), heads: AtomicUsize::new(0) });
+    let store = Arc::new(Between::new(store));
     let settings = Settings {
         hold: Duration::from_millis(20),
         heads: Duration::from_millis(200),

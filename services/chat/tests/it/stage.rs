@@ -82,7 +82,17 @@ impl Stage {
         bus: Arc<dyn Bus>,
         clock: Arc<dyn Clock>,
     ) -> Process {
-        let backends = Backends { database: self.database.clone().into(), redis: None, bus, clock };
+        let database = self.database.clone().into();
+        Self::bound(Backends { database, redis: None, bus, clock }, ctx).await
+    }
+
+    /// The same over another database.
+    pub(crate) async fn serve_from(&self, database: Database, ctx: Context) -> Process {
+        let (bus, clock) = (self.bus.clone(), self.clock.clone());
+        Self::bound(Backends { database, redis: None, bus, clock }, ctx).await
+    }
+
+    async fn bound(backends: Backends, ctx: Context) -> Process {
         let bound = bind(ctx.clone(), backends).await.unwrap();
         let client = ChatServiceClient::new(Transport::local(bound.into_routes().unwrap()));
         Process { client, ctx }

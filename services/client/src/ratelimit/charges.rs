@@ -84,6 +84,9 @@ pub enum Work {
     /// It was done before. The charge is given back, unless another attempt
     /// found it made already: then it stands for the work.
     DoneBefore,
+    /// This attempt began nothing, and what became of one before it is as
+    /// unknown as ever. The charge is given back on the same terms.
+    NotBegun,
     /// It will not be done: the charge is given back.
     Undone,
 }
@@ -147,7 +150,9 @@ where
         let refund = tokio::spawn(async move {
             let Charge { subject, id, .. } = charge;
             let refunded = match work {
-                Work::DoneBefore => limiter.refund_unless_repeated(&policy, &subject, 1, &id).await,
+                Work::DoneBefore | Work::NotBegun => {
+                    limiter.refund_unless_repeated(&policy, &subject, 1, &id).await
+                }
                 _ => limiter.refund(&policy, &subject, 1, &id).await,
             };
             if let Err(error) = refunded {

@@ -39,6 +39,7 @@ pub fn charges(ctx: &Context, terms: Terms, bus: Arc<dyn Bus>) -> Charges {
 pub(super) fn work(created: &Result<Created>) -> Work {
     match created {
         Ok(Created::New { .. }) => Work::Done,
+        Err(error) if error.is_undone() => Work::NotBegun,
         Err(error) if error.is_transient() => Work::Unknown,
         Ok(Created::Existing(_)) => Work::DoneBefore,
         Ok(Created::Other { .. }) | Err(_) => Work::Undone,

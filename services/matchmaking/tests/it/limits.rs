@@ -143,3 +143,19 @@ async fn attempts_at_one_wish_are_one_charge() {
     let long = fault(world.create(wish(&"x".repeat(257))).await);
     assert_eq!(long, ("INVALID_ARGUMENT", "TOO_LONG".to_owned(), "request_id".to_owned()));
 }
+
+/// Nothing was begun, so nothing is paid: who keeps trying joins after it.
+#[tokio::test]
+async fn wishes_while_the_database_is_away_are_free() {
+    let ratelimit = Ratelimit::of(LIMIT, QUOTA);
+    let world = limited(&ratelimit).await;
+    let ticket = world.create(wish()).await.unwrap();
+    world.database.close().await;
+    for _ in 0..2 * QUOTA {
+        let away = fault(world.create(wish()).await);
+        assert_eq!((away.0, ratelimit.charges("ann")), ("UNAVAILABLE", 1), "the ticket's");
+    }
+    let world = World::open(world.close().await).await;
+    assert_eq!(world.create(wish()).await.unwrap().ticket_id, ticket.ticket_id);
+    assert_eq!(ratelimit.charges("ann"), 1);
+}

@@ -65,13 +65,13 @@ impl Gate {
 
     /// Awaits what the server was asked, while it is there.
     ///
-    /// **Errors**: those of `work`; `Unavailable` when the server is away
-    /// already, and nothing was asked; `Timeout` when it goes away meanwhile:
+    /// **Errors**: those of `work`; `Unavailable` and undone when the server is
+    /// away already, and nothing was asked; `Timeout` when it goes away meanwhile:
     /// what it was asked may still happen.
     pub(crate) async fn pass<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let mut away = self.state.away.subscribe();
         if *away.borrow_and_update() {
-            return Err(Error::new(ErrorKind::Unavailable, "database is away"));
+            return Err(Error::new(ErrorKind::Unavailable, "database is away").undone());
         }
         let gone = async {
             if timeout(PATIENCE, away.wait_for(|away| *away)).await.is_err() {

@@ -116,6 +116,7 @@ async fn an_unknown_commit_is_transient_for_all_and_never_rerun() {
     let wishes = [Wish::Write(1), Wish::Lost, Wish::Write(2)];
     let results = futures::future::join_all(wishes.map(|wish| lanes.submit("room", wish))).await;
     assert!(results.iter().any(|result| result.as_ref().is_err_and(Error::is_transient)));
+    assert!(!results.iter().any(|result| result.as_ref().is_err_and(Error::is_undone)));
     assert!(log.batches.load(Ordering::SeqCst) <= 3, "a batch of unknown outcome is not rerun");
 }
 
@@ -136,6 +137,7 @@ async fn who_was_beaten_by_another_writer_tries_again_but_not_for_ever() {
     let lanes = Lanes::start(log.clone(), 1, MAX_BATCH);
     let gave_up = lanes.submit("", Wish::Late(usize::MAX)).await.unwrap_err();
     assert_eq!(gave_up.kind(), ErrorKind::Unavailable);
+    assert!(gave_up.is_undone(), "each was rolled back");
     assert_eq!(log.batches.load(Ordering::SeqCst), 5);
     assert_eq!(lanes.submit("", Wish::Write(1)).await.unwrap(), Ok(1), "the lane goes on");
 }

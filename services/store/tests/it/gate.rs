@@ -64,7 +64,9 @@ async fn who_waits_for_a_server_that_went_away_is_told_and_the_next_at_once() {
         let end = tokio::time::Instant::now() + SOON;
         for _ in 0..1_000 {
             let told = timeout_at(end, ask(&postgres)).await.expect("at once");
-            assert_eq!(told.unwrap_err().kind(), ErrorKind::Unavailable, "{fault:?}");
+            let error = told.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{fault:?}");
+            assert!(error.is_undone(), "nothing was asked: {error:?}");
         }
         let left = Handle::current().metrics().num_alive_tasks().saturating_sub(tasks);
         assert!(left < 100, "{left} tasks of refused calls wait");

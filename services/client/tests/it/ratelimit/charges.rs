@@ -45,9 +45,14 @@ async fn who_is_denied_is_told_whether_it_was_too_much() {
 async fn only_what_was_not_done_goes_back() {
     let fake = Fake::new(Says::Left(5));
     let charges = charges(&fake, Outage::Local);
-    for (work, back) in
-        [(Work::Done, 0), (Work::Unknown, 0), (Work::DoneBefore, 1), (Work::Undone, 2)]
-    {
+    let rows = [
+        (Work::Done, 0),
+        (Work::Unknown, 0),
+        (Work::DoneBefore, 1),
+        (Work::NotBegun, 2),
+        (Work::Undone, 3),
+    ];
+    for (work, back) in rows {
         let charge = charges.charge("ann", "id").await.unwrap();
         charges.settle(charge, work).await;
         assert_eq!(refunds(&fake), (back, back), "{work:?}");
