@@ -18,14 +18,15 @@ if content ~= ARGV[1] or (ARGV[4] == '1' and repeated(record)) then return 0 end
 local marks, places, given = {}, {}, 0
 for mark in record:gmatch('%S+') do marks[#marks + 1] = mark end
 for place in ARGV[3]:gmatch('%d+') do places[#places + 1] = tonumber(place) end
-for at, limit in ipairs(limits(5)) do
+-- All are read before any is written: one that cannot be read gives nothing back.
+local all, states = limits(5), {}
+for at, limit in ipairs(all) do states[at] = load(limit, KEYS[at + 1]) end
+for at, limit in ipairs(all) do
   local a, b, c = marks[places[at]]:match('^(%d+),(%d+),(%d+)$')
-  if a then
-    local state = load(limit, KEYS[at + 1])
-    if refund(limit, state, tonumber(ARGV[2]), {tonumber(a), tonumber(b), tonumber(c)}) then
-      save(limit, KEYS[at + 1], state)
-      given = 1
-    end
+  local mark = a and {tonumber(a), tonumber(b), tonumber(c)}
+  if mark and refund(limit, states[at], tonumber(ARGV[2]), mark) then
+    save(limit, KEYS[at + 1], states[at])
+    given = 1
   end
 end
 redis.call('DEL', KEYS[1])

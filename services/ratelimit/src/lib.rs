@@ -16,6 +16,7 @@ use mingle_proto::ratelimit::v1::rate_limit_service_server::{
 use mingle_runtime::health::Health;
 use mingle_runtime::{Bound, Context, Role};
 use mingle_store::{breaker::Breaker, clock::Clock, redis::Redis};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -37,7 +38,11 @@ pub async fn bind(
     let store: Arc<dyn store::Store> = match redis {
         Some(redis) => {
             let redis = redis.with_timeout(Duration::from_millis(config.timeout_ms));
-            connected(&redis).await;
+            // A start is no outage, and callers come as soon as the process
+            // listens.
+            if timeout(FIRST, redis.connected()).await.is_err() {
+                tracing::warn!("started without redis");
+            }
             let together = RedisStore::new(redis, limits.clone(), config.remember_us());
             let id = ctx.node_id.to_string();
             let (limits, bounds) = (limits.clone(), config.bounds_alone());
@@ -53,20 +58,6 @@ pub async fn bind(
     ctx.health.set_service(SERVICE_NAME, true).await;
     let server = RateLimitServiceServer::new(service);
     Ok(Bound::grpc(Role::Ratelimit, tonic::service::Routes::new(server)))
-}
-
-/// Waits a little for the first connection: a start is no outage, and callers
-/// come as soon as the process listens.
-async fn connected(redis: &Redis) {
-    let mut looks = tokio::time::interval(Duration::from_millis(5));
-    let connected = async {
-        while !redis.is_connected() {
-            looks.tick().await;
-        }
-    };
-    if tokio::time::timeout(FIRST, connected).await.is_err() {
-        tracing::warn!("started without redis");
-    }
 }
 
 /// Keeps the health of the process true about the breaker.

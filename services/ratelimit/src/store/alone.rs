@@ -5,13 +5,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use async_trait::async_trait;
-use mingle_store::{Result, clock::Clock};
+use mingle_store::clock::Clock;
 
-use super::{
-    Store,
-    memory::{Back, Bounds, Memory},
-};
+use super::memory::{Back, Bounds, Memory};
 use crate::domain::{Answer, Ask, Limit, Limits, Outage, Standing, Verdict};
 
 /// When to come again while nobody counts and all is denied.
@@ -111,19 +107,4 @@ fn open(limit: &Limit) -> Standing {
 
 fn shut() -> Standing {
     Standing { allowed: false, remaining: 0, retry_us: CLOSED_US, reset_us: CLOSED_US }
-}
-
-#[async_trait]
-impl Store for Alone {
-    async fn check(&self, asks: &[Ask]) -> Vec<Result<Answer>> {
-        asks.iter().map(|ask| Ok(self.decide(ask, true))).collect()
-    }
-
-    async fn peek(&self, ask: &Ask) -> Result<Answer> {
-        Ok(self.decide(ask, false))
-    }
-
-    async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool> {
-        Ok(self.give_back(subject, (charge_id, unless_repeated)) == Back::Given)
-    }
 }

@@ -6,10 +6,11 @@
 //! | most of 20 calls or more within a second, or two heartbeats in a row | the breaker opens: Redis is not asked at all until a probe succeeds, one each second |
 //! | a charge times out on Redis, and is then charged alone | Redis runs it in time or never (LATE): it may stand in both counts, and ends with its windows |
 //! | the same charge comes again on the other side | known here, if this process made it: allowed, charged once. Known to Redis alone: charged here once more |
-//! | a charge is given back on the other side | here at once; on Redis with the next probe that succeeds, for the last 1,024 |
+//! | a charge is given back on the other side | here at once; on Redis with the next probes that succeed, for 1,024 at most, unless the same charge was asked for again |
 //! | Redis restarts empty, or the outage ends | what was admitted meanwhile is not in the new count: in a window that holds the change at most quota + instances × share are admitted, twice the quota |
 //! | this process restarts during the outage | it knows of no other instance and of no charge: it admits the whole quota once |
-//! | an instance dies during the outage | the others keep their shares |
+//! | an instance dies during the outage | the others keep their shares, and for 5 s after it |
+//! | the outage ends, and the instances come back one by one | each keeps its share until all had 5 s to be back: should Redis go again, it has not grown |
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,24 +21,21 @@ use mingle_store::{
     clock::Clock,
     failover::{Probe, watch},
 };
+use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Store,
     alone::Alone,
+    company::Company,
     memory::{Back, Bounds},
     owed::Owed,
-    redis::RedisStore,
+    redis::{LOST_MS, RedisStore},
 };
 use crate::domain::{Answer, Ask, Limits};
 
-/// Enough failures to be no accident, also where few call.
-const POLICY: Policy = Policy {
-    min_failures: 20,
-    failure_share: 0.5,
-    window: Duration::from_secs(1),
-    cooldown: Duration::from_secs(1),
-};
+/// What the refunds that are owed may take of a probe.
+const PAYING: Duration = Duration::from_millis(250);
 
 /// What one instance counts with when it counts alone.
 pub struct Instance {
@@ -67,6 +65,7 @@ struct Sides {
     together: RedisStore,
     alone: Alone,
     owed: Owed,
+    company: Company,
 }
 
 impl Failover {
@@ -80,8 +79,9 @@ impl Failover {
     ) -> Self {
         let Instance { id, clock, limits, bounds } = instance;
         let alone = Alone::new(clock, limits, bounds);
-        let sides = Arc::new(Sides { id, together, alone, owed: Owed::default() });
-        let breaker = Arc::new(Breaker::new("ratelimit", POLICY));
+        let company = Company::new(Duration::from_millis(LOST_MS));
+        let sides = Arc::new(Sides { id, together, alone, owed: Owed::default(), company });
+        let breaker = Arc::new(Breaker::new("ratelimit", Policy::default()));
         let (watched, watching) = (sides.clone(), breaker.clone());
         tasks.spawn(async move {
             watch(watched.clone(), watching, stop).await;
@@ -108,9 +108,17 @@ impl Failover {
             }
             Err(error) => {
                 tracing::debug!(%error, "a limit is not counted together");
-                self.sides.alone.decide(ask, charges)
+                self.alone(ask, charges)
             }
         }
+    }
+
+    fn alone(&self, ask: &Ask, charges: bool) -> Answer {
+        let answer = self.sides.alone.decide(ask, charges);
+        if charges && answer.verdict.is_allowed() {
+            self.sides.owed.forget(&ask.subject, &ask.charge_id);
+        }
+        answer
     }
 }
 
@@ -118,8 +126,11 @@ impl Failover {
 impl Probe for Sides {
     async fn probe(&self) -> Result<()> {
         self.together.prove(&self.id).await?;
-        self.alone.share(self.together.beat(&self.id, false).await?);
-        self.owed.pay(&self.together).await
+        let series = self.company.beats(self.together.generation());
+        let live = self.together.beat(&self.id, false).await?;
+        self.alone.share(self.company.told(series, live));
+        let _ = timeout(PAYING, self.owed.pay(&self.together)).await;
+        Ok(())
     }
 }
 
@@ -127,7 +138,7 @@ impl Probe for Sides {
 impl Store for Failover {
     async fn check(&self, asks: &[Ask]) -> Vec<Result<Answer>> {
         if self.breaker.is_open() {
-            return self.sides.alone.check(asks).await;
+            return asks.iter().map(|ask| Ok(self.alone(ask, true))).collect();
         }
         let answers = self.sides.together.check(asks).await;
         let settle = |(ask, answer)| Ok(self.settle(ask, answer, true));
@@ -136,7 +147,7 @@ impl Store for Failover {
 
     async fn peek(&self, ask: &Ask) -> Result<Answer> {
         if self.breaker.is_open() {
-            return self.sides.alone.peek(ask).await;
+            return Ok(self.alone(ask, false));
         }
         let answer = self.sides.together.peek(ask).await;
         Ok(self.settle(ask, answer, false))

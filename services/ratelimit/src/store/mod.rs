@@ -1,6 +1,7 @@
 //! Where limits are counted: one method is one atomic intent.
 
 mod alone;
+mod company;
 mod failover;
 pub mod memory;
 mod owed;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mingle_store::{Error, ErrorKind, Result};
+use mingle_store::{Error, ErrorKind, Result, redis::Generation};
 
 use super::{RedisStore, scripts::BEAT};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// An instance that says nothing for so long counts no more.
-const LOST_MS: u64 = 5_000;
+pub(in crate::store) const LOST_MS: u64 = 5_000;
 /// A charge that proves the server is over before the next one.
 const PROOF_US: u64 = 100_000;
 
@@ -22,6 +22,11 @@ impl RedisStore {
         let keys = [self.redis.key("rl-instances", "1")];
         let args = [instance.into(), LOST_MS.into(), leaves.into()];
         self.redis.run::<u64>(&BEAT, &keys, &args).await
+    }
+
+    /// The life of the server's data.
+    pub(in crate::store) fn generation(&self) -> Option<Generation> {
+        self.redis.fence().borrow().clone()
     }
 
     /// Makes a charge of its own, as whoever asks next would: it proves that

@@ -18,4 +18,5 @@ mod keys;
 mod scripts;
 mod store;
 
+pub(in crate::store) use instances::LOST_MS;
 pub use store::RedisStore;

@@ -13,13 +13,13 @@ use tokio::time::timeout;
 use crate::world::{SOON, START, ask, config, connect, failover};
 
 /// Instances over one server, each with a connection of its own.
-struct Stage {
-    server: Server,
-    instances: Vec<Failover>,
+pub(super) struct Stage {
+    pub(super) server: Server,
+    pub(super) instances: Vec<Failover>,
 }
 
 impl Stage {
-    async fn of(instances: usize) -> Self {
+    pub(super) async fn of(instances: usize) -> Self {
         let server = Server::start().await;
         let mut all = Vec::new();
         for at in 0..instances {
@@ -28,18 +28,22 @@ impl Stage {
         Self { server, instances: all }
     }
 
-    async fn take(&self, at: usize, id: &str, limit: &str) -> Answer {
-        let ask = ask(&config().limits(), "ann", id, 1, &[limit]);
+    pub(super) async fn take(&self, at: usize, id: &str, limit: &str) -> Answer {
+        self.take_of(at, id, &[limit]).await
+    }
+
+    pub(super) async fn take_of(&self, at: usize, id: &str, limits: &[&str]) -> Answer {
+        let ask = ask(&config().limits(), "ann", id, 1, limits);
         self.instances[at].check(&[ask]).await.remove(0).unwrap()
     }
 
-    async fn left(&self, at: usize, limit: &str) -> u64 {
+    pub(super) async fn left(&self, at: usize, limit: &str) -> u64 {
         let ask = ask(&config().limits(), "ann", "", 1, &[limit]);
         self.instances[at].peek(&ask).await.unwrap().standings[0].remaining
     }
 
     /// When each instance was last heard, by the server itself.
-    fn heard(&self) -> Vec<String> {
+    pub(super) fn heard(&self) -> Vec<String> {
         let said = self.server.cli(&["ZRANGE", "mingle:{rl-instances}:1", "0", "-1", "WITHSCORES"]);
         let words: Vec<_> = said.split_whitespace().map(str::to_owned).collect();
         let mut heard: Vec<_> = words.chunks(2).map(|pair| pair.join(" ")).collect();
@@ -48,7 +52,7 @@ impl Stage {
     }
 
     /// Every instance has counted the others.
-    async fn acquainted(&self) {
+    pub(super) async fn acquainted(&self) {
         let all = async || (self.heard().len() == self.instances.len()).then(|| self.heard());
         let first = eventually(SOON, "every instance is there", all).await;
         eventually(SOON, "each has counted since", async || {
@@ -58,7 +62,14 @@ impl Stage {
         .await;
     }
 
-    async fn flipped(&self, open: bool) {
+    /// What the server holds of a limit is something else from now on.
+    pub(super) fn spoil(&self, limit: &str) {
+        let key = self.server.cli(&["KEYS", &format!("*:1:l:{limit}")]);
+        assert_eq!(self.server.cli(&["DEL", key.trim()]), "1");
+        assert_eq!(self.server.cli(&["LPUSH", key.trim(), "no state"]), "1");
+    }
+
+    pub(super) async fn flipped(&self, open: bool) {
         for instance in &self.instances {
             let mut changes = instance.breaker().changes();
             let flipped = changes.wait_for(|is_open| *is_open == open);
@@ -193,9 +204,7 @@ async fn a_refusal_that_lasts_is_an_outage_that_lasts() {
 async fn a_key_that_cannot_be_read_is_one_subjects_outage() {
     let stage = Stage::of(1).await;
     stage.take(0, "a", "ten").await;
-    let key = stage.server.cli(&["KEYS", "*:1:l:ten"]);
-    assert_eq!(stage.server.cli(&["DEL", key.trim()]), "1");
-    assert_eq!(stage.server.cli(&["LPUSH", key.trim(), "no state"]), "1");
+    stage.spoil("ten");
     let answer = stage.take(0, "b", "ten").await;
     assert_eq!((answer.alone_of, answer.standings[0].remaining), (Some(1), 8));
     assert_eq!(stage.take(0, "c", "three").await.alone_of, None);
