@@ -26,6 +26,7 @@ mod roles;
 mod shutdown;
 mod slow;
 mod slowloris;
+mod stalled;
 mod talkers;
 mod trace;
 mod world;

@@ -2,9 +2,10 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use mingle_proto::{chat::v1 as chat, gateway::v1::server_frame};
+use mingle_proto::{chat::v1 as chat, errors::v1::Reason, gateway::v1::server_frame};
 use mingle_runtime::status::Kind;
 use rand::Rng as _;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::session::Session;
 use crate::{
@@ -59,6 +60,7 @@ pub(super) struct Replay {
 /// What comes after a step.
 enum Next {
     ReadOn,
+    Pause(Duration),
     Done,
 }
 
@@ -77,12 +79,25 @@ impl Replay {
     /// takes them, and ends with the socket live. When the log cannot be read
     /// on without a hole the socket is told of a gap and is live at the head.
     pub(super) async fn run(mut self, gateway: Arc<Gateway>, session: Arc<Session>) {
-        // The semaphore is never closed.
-        let _turn = session.replays.acquire().await;
-        while let Next::ReadOn = self.step(&gateway, &session).await {}
+        while let Next::Pause(time) = self.read_on(&gateway, &session).await {
+            tokio::time::sleep(time).await;
+        }
     }
 
-    async fn step(&mut self, gateway: &Gateway, session: &Session) -> Next {
+    /// Reads in the socket's turn, which it gives up for a pause: a log that
+    /// cannot be read now keeps no other room from going live.
+    async fn read_on(&mut self, gateway: &Arc<Gateway>, session: &Arc<Session>) -> Next {
+        // The semaphore is never closed.
+        let _turn = session.replays.acquire().await;
+        loop {
+            match self.step(gateway, session).await {
+                Next::ReadOn => {}
+                end => return end,
+            }
+        }
+    }
+
+    async fn step(&mut self, gateway: &Arc<Gateway>, session: &Arc<Session>) -> Next {
         // The room was left, or joined again with another replay.
         if !session.is_current(&self.followed) {
             return Next::Done;
@@ -90,10 +105,7 @@ impl Replay {
         session.outbox.drained().await;
         let page = match self.known.take() {
             Some(page) => Ok(page),
-            None => {
-                let _turn = gateway.replays.turn().await;
-                page(gateway, session, self.followed.id(), (&self.after, 0)).await
-            }
+            None => self.next_page(gateway, session).await,
         };
         if !session.is_current(&self.followed) {
             return Next::Done;
@@ -105,23 +117,43 @@ impl Replay {
                 self.hand_over(session, page.events);
                 if has_more { Next::ReadOn } else { self.catch_up(session, is_empty).await }
             }
-            Ok(_) => {
-                session.outbox.push(Entry::Event(translate::gap(self.followed.id())));
-                let head = self.followed.live_at_head();
-                session.start_over(self.followed.id(), head);
-                Next::Done
-            }
+            Ok(_) => self.give_up(session),
             // The membership ended, unnoticed: nothing more is theirs to hear.
             Err(fault) if matches!(fault.kind, Kind::NotFound | Kind::Denied) => {
                 session.leave(self.followed.id());
                 session.outbox.push(Entry::Event(translate::gap(self.followed.id())));
                 Next::Done
             }
-            Err(fault) => {
-                tokio::time::sleep(self.pause(&fault)).await;
-                Next::ReadOn
-            }
+            Err(fault) if fault.kind.is_transient() => Next::Pause(self.pause(&fault)),
+            // To read it again would end the same way.
+            Err(_) => self.give_up(session),
         }
+    }
+
+    /// Reads a page in a task of its own. Nobody polls a job while its socket
+    /// waits for a peer that does not read: one that held a turn then, or was
+    /// next for one, would keep it from those who do.
+    async fn next_page(
+        &self,
+        gateway: &Arc<Gateway>,
+        session: &Arc<Session>,
+    ) -> Result<chat::ReplayResponse, Fault> {
+        let (gateway, session) = (gateway.clone(), session.clone());
+        let (room, after) = (self.followed.id().clone(), self.after.clone());
+        let reading = tokio::spawn(async move {
+            let _turn = gateway.replays.turn().await;
+            page(&gateway, &session, &room, (&after, 0)).await
+        });
+        let read = AbortOnDropHandle::new(reading).await;
+        read.unwrap_or_else(|_| Err(Fault::new(Kind::Internal, Reason::Internal, "internal error")))
+    }
+
+    /// Tells of a gap, and is live at the head.
+    fn give_up(&self, session: &Session) -> Next {
+        session.outbox.push(Entry::Event(translate::gap(self.followed.id())));
+        let head = self.followed.live_at_head();
+        session.start_over(self.followed.id(), head);
+        Next::Done
     }
 
     /// What is waited after a failure: what was told, and more after each, so
@@ -147,11 +179,8 @@ impl Replay {
         if self.followed.live_after(self.after.seq) {
             return Next::Done;
         }
-        if is_empty && self.is_behind {
-            tokio::time::sleep(RETRY).await;
-        }
-        self.is_behind = is_empty;
-        Next::ReadOn
+        let was_behind = std::mem::replace(&mut self.is_behind, is_empty);
+        if is_empty && was_behind { Next::Pause(RETRY) } else { Next::ReadOn }
     }
 
     fn hand_over(&mut self, session: &Session, events: Vec<chat::Event>) {

@@ -1,18 +1,22 @@
 //! The task of one socket.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+mod end;
+mod write;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures::{SinkExt as _, StreamExt as _, stream::FuturesUnordered};
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use axum::extract::ws::{Message, WebSocket};
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use mingle_client::close::Close;
 use mingle_proto::{
     errors::v1::Reason,
-    gateway::v1::{self as pb, client_frame, server_frame},
+    gateway::v1::{client_frame, server_frame},
 };
 use mingle_runtime::status::Kind;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use self::end::{End, closing};
 use super::{
     codec,
     handle::{self, Reply},
@@ -24,16 +28,10 @@ use crate::{
     fault::Fault,
     gateway::Gateway,
     hub::{sockets::Registered, tickets::Wish},
-    outbox::{Closing, Encoding, Entry, Event, Outbox},
+    outbox::{Encoding, Outbox},
     throttle::Address,
 };
 
-/// What goes out in one write.
-const WRITE: usize = 64 * 1024;
-/// How long a peer may take to read our close frame.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Of it, what a request in flight may take.
-const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// Refused hellos on one socket.
 const MAX_REFUSED: u32 = 3;
 /// Frames in a row that are none of the protocol's.
@@ -48,14 +46,6 @@ struct InFlight {
     room: Option<String>,
     is_hello: bool,
     work: Working,
-}
-
-/// The socket is at its end.
-enum End {
-    /// By our choice.
-    Close(Closing),
-    /// By the peer's, or the network's.
-    Gone,
 }
 
 /// One socket.
@@ -122,30 +112,9 @@ impl Connection {
                 break end;
             }
         };
-        if let End::Close(closing) = end {
-            // A peer that reads no more does not hold us, nor the whole process.
-            let is_ours = closing.close == Close::Draining;
-            let most = if is_ours { self.gateway.spread } else { CLOSE_TIMEOUT };
-            let _ = tokio::time::timeout(most.min(CLOSE_TIMEOUT), self.say_goodbye(closing)).await;
-        }
-        Box::pin(self.end_session()).await;
-    }
-
-    async fn end_session(&mut self) {
-        // The request may have made the session that must be ended: a socket
-        // that closes during its hello is still let in first.
-        if let Some(request) = self.request.take().filter(|request| request.is_hello)
-            && let Ok(Reply { session: Some(session), .. }) = request.work.await
-        {
-            self.session = Some(session);
-        }
-        let Some(session) = self.session.take() else { return };
-        for ticket in session.tickets() {
-            self.gateway.tickets.forget(&ticket, session.socket);
-        }
-        let watched = session.set_watched(Vec::new());
-        self.gateway.people.unwatch(session.socket, &watched);
-        self.gateway.sessions.disconnect(session.socket, &session.session_id).await;
+        // Nothing polls them from here on, and nobody takes what they bring.
+        self.jobs.clear();
+        Box::pin(self.finish(end)).await;
     }
 
     /// Waits for one thing and deals with it.
@@ -221,17 +190,6 @@ impl Connection {
             Message::Ping(_) => Ok(()),
             Message::Close(_) => Err(End::Gone),
         }
-    }
-
-    /// The library refused the peer's bytes: too large, or no WebSocket.
-    async fn broken(&mut self, error: &axum::Error) -> End {
-        let too_large = error.to_string().contains("too long");
-        if too_large {
-            let frame = CloseFrame { code: 1009, reason: "message too big".into() };
-            let send = self.socket.send(Message::Close(Some(frame)));
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, send).await;
-        }
-        End::Gone
     }
 
     fn prove_alive(&self) {
@@ -317,111 +275,6 @@ impl Connection {
         self.unwelcome = close;
         (self.refused >= MAX_REFUSED).then(|| closing(close))
     }
-
-    async fn reply(&mut self, id: u32, kind: server_frame::Kind) -> Result<(), End> {
-        let message = codec::reply(self.outbox.encoding(), id, kind);
-        self.write(vec![message]).await
-    }
-
-    /// Writes everything that waits, but for the room of the request. Nothing
-    /// comes before the welcome.
-    async fn write_waiting(&mut self) -> Result<(), End> {
-        if self.session.is_none() {
-            return Ok(());
-        }
-        loop {
-            let held = self.request.as_ref().and_then(|request| request.room.as_deref());
-            let entries = self.outbox.take(WRITE, held);
-            if entries.is_empty() {
-                return Ok(());
-            }
-            let mut told = Vec::new();
-            let mut messages = Vec::with_capacity(entries.len());
-            for entry in entries {
-                match entry {
-                    Entry::Event(event) => messages.extend(self.note(&event)),
-                    Entry::Matched(event, ticket) => {
-                        messages.extend(self.note(&event));
-                        told.push(ticket);
-                    }
-                    Entry::CatchUp(room) => self.catch_up(&room),
-                    Entry::Over(ticket) => self.forget_ticket(&ticket),
-                }
-            }
-            if !told.is_empty() {
-                // Its pong proves that the outcome arrived.
-                messages.push(Message::Ping(Default::default()));
-            }
-            self.write(messages).await?;
-            for ticket in told {
-                self.session.iter().for_each(|session| session.was_told(&ticket));
-            }
-        }
-    }
-
-    /// The event as a message, unless it is of a room that was left since.
-    fn note(&self, event: &Event) -> Option<Message> {
-        if let (Some(session), Some(room)) = (&self.session, &event.room)
-            && !session.writes(room, event)
-        {
-            return None;
-        }
-        Some(event.message(self.outbox.encoding()))
-    }
-
-    fn forget_ticket(&self, ticket: &str) {
-        self.session.iter().for_each(|session| session.remove_ticket(ticket));
-    }
-
-    fn catch_up(&mut self, room: &str) {
-        let Some(session) = &self.session else { return };
-        let job = handle::rooms::catch_up(self.gateway.clone(), session.clone(), room);
-        self.jobs.extend(job);
-    }
-
-    /// Writes messages in one go; ends when the outbox is told to close, which
-    /// a peer that does not read brings about.
-    async fn write(&mut self, messages: Vec<Message>) -> Result<(), End> {
-        let (socket, outbox) = (&mut self.socket, &self.outbox);
-        let written = async {
-            for message in messages {
-                socket.feed(message).await?;
-            }
-            socket.flush().await
-        };
-        tokio::select! {
-            written = written => written.map_err(|_| End::Gone),
-            closing = outbox.closed() => Err(End::Close(closing)),
-        }
-    }
-
-    /// A draining server answers what it was asked already.
-    async fn answer_last(&mut self) -> Result<(), axum::Error> {
-        let Some(request) = self.request.take_if(|request| !request.is_hello) else {
-            return Ok(());
-        };
-        let kind = request.work.await.map_or_else(refusal, |reply| reply.kind);
-        self.socket.feed(codec::reply(self.outbox.encoding(), request.id, kind)).await
-    }
-
-    async fn say_goodbye(&mut self, closing: Closing) -> Result<(), axum::Error> {
-        if closing.retry_after_ms > 0 {
-            let _ = tokio::time::timeout(LAST_ANSWER, self.answer_last()).await;
-            let draining = pb::Draining { retry_after_ms: closing.retry_after_ms };
-            let event = Event::new(server_frame::Kind::Draining(draining));
-            self.socket.feed(event.message(self.outbox.encoding())).await?;
-        }
-        let close = closing.close;
-        let frame = CloseFrame { code: close.code(), reason: close.reason().into() };
-        self.socket.send(Message::Close(Some(frame))).await?;
-        // Until the peer has answered, the close may not have arrived.
-        while let Some(Ok(_)) = self.socket.recv().await {}
-        Ok(())
-    }
-}
-
-fn closing(close: Close) -> End {
-    End::Close(Closing { close, retry_after_ms: 0 })
 }
 
 fn refusal(fault: Fault) -> server_frame::Kind {
