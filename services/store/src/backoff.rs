@@ -8,15 +8,18 @@ const LAST: Duration = Duration::from_secs(1);
 /// Waits that double from 50 ms to 1 s, each at random between the half and the
 /// whole of it, so that those who lost a server together do not come back
 /// together.
-pub(crate) struct Backoff(Duration);
+#[derive(Debug)]
+pub struct Backoff(Duration);
 
 impl Backoff {
-    pub(crate) fn new() -> Self {
+    /// Before the first wait.
+    pub fn new() -> Self {
         Self(FIRST)
     }
 
     /// The next wait.
-    pub(crate) fn next(&mut self) -> Duration {
+    #[expect(clippy::should_implement_trait, reason = "it never ends")]
+    pub fn next(&mut self) -> Duration {
         let whole = self.0;
         self.0 = LAST.min(whole * 2);
         whole.mul_f64(rand::random_range(0.5..=1.0))
@@ -24,11 +27,17 @@ impl Backoff {
 
     /// The wait after an attempt that held for so long: one that outlasted the
     /// longest wait was good, and the next begins anew.
-    pub(crate) fn after(&mut self, held: Duration) -> Duration {
+    pub fn after(&mut self, held: Duration) -> Duration {
         if held > LAST {
             *self = Self::new();
         }
         self.next()
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every backend of Mingle shares, and nothing of any one service.
 //!
 //! - [`error`]: what a backend may answer, and whether to wait and try again.
+//! - [`backoff`]: waits between attempts.
 //! - [`clock`]: time as a parameter.
 //! - [`sqlite`]: the embedded database, one folder, one process.
 //! - [`postgres`]: the database of many processes.
@@ -12,7 +13,7 @@
 //! - [`breaker`], [`failover`]: a primary, a secondary, and the decision
 //!   between them.
 
-mod backoff;
+pub mod backoff;
 pub mod breaker;
 pub mod bus;
 pub mod clock;

@@ -26,6 +26,8 @@ pub(super) enum Need {
     Nothing,
     /// Something is missing that may be on its way.
     Patience,
+    /// Something may be missing: the head tells.
+    Comparison,
     /// Something is missing.
     Repair,
 }
@@ -35,6 +37,7 @@ struct State {
     sequencer: Option<Sequencer>,
     streams: Vec<(SessionId, Arc<Outbox>)>,
     repair: bool,
+    doubt: bool,
 }
 
 /// A followed room. Its task is in [`super::hub`].
@@ -48,7 +51,7 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) fn new(room_id: &str, stop: CancellationToken) -> Self {
-        let state = State { sequencer: None, streams: Vec::new(), repair: false };
+        let state = State { sequencer: None, streams: Vec::new(), repair: false, doubt: false };
         Self { room_id: room_id.to_owned(), stop, wake: Notify::new(), state: Mutex::new(state) }
     }
 
@@ -151,11 +154,23 @@ impl Follower {
         self.wake.notify_one();
     }
 
+    /// Asks for a comparison with the head.
+    pub(super) fn doubt(&self) {
+        self.state.lock().doubt = true;
+        self.wake.notify_one();
+    }
+
+    /// The head is about to be read: what is doubted from now on needs another.
+    pub(super) fn begin_comparison(&self) {
+        self.state.lock().doubt = false;
+    }
+
     /// What the task has to do.
     pub(super) fn need(&self) -> Need {
         let state = self.state.lock();
         match &state.sequencer {
             Some(_) if state.repair => Need::Repair,
+            Some(_) if state.doubt => Need::Comparison,
             Some(sequencer) if sequencer.is_waiting() => Need::Patience,
             _ => Need::Nothing,
         }
@@ -166,6 +181,7 @@ impl Follower {
     pub(super) fn begin_repair(&self) {
         let mut state = self.state.lock();
         state.repair = false;
+        state.doubt = false;
         if let Some(sequencer) = &mut state.sequencer {
             sequencer.forget_dropped();
         }

@@ -8,29 +8,29 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use mingle_store::{
     Result,
+    backoff::Backoff,
     bus::{Delivery, Subscription},
-    commit::{Batch, Lanes, MAX_BATCH},
+    commit::Lanes,
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     board::Board,
     envelope::{Incoming, decode, topic},
     follower::{Follower, Need, SessionId},
+    heads::{Heads, compare, compare_all},
     outbox::{Bounds, Outbox},
 };
-use crate::{domain::Position, store::Store, wire};
+use crate::{store::Store, wire};
 
 /// Events read from the store at once.
 const PAGE: usize = 200;
-/// Rooms whose heads are compared in one query.
-const HEADS: usize = 10_000;
-/// The pause after a failure of the bus or the store.
-const RETRY: Duration = Duration::from_millis(500);
+/// Logs that are read at the same time: all rooms may be behind at once, and
+/// sends use the same connections.
+const REPAIRS: usize = 4;
 
 /// How a process follows rooms.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +52,12 @@ pub struct Hub {
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
     board: Board,
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
+    /// Of rooms that are opened.
     heads: Lanes<Heads>,
+    /// Of rooms that may have missed something: they do not stand before those.
+    pub(super) doubts: Lanes<Heads>,
+    pub(super) repairs: Arc<Semaphore>,
     next_session: Arc<AtomicU64>,
 }
 
@@ -67,9 +71,11 @@ impl Hub {
         stop: CancellationToken,
     ) -> Self {
         let next_session = Arc::default();
-        let heads = Lanes::start(Arc::new(Heads(store.clone())), 1, MAX_BATCH);
-        let hub = Self { settings, tasks, stop, board, store, heads, next_session };
-        hub.tasks.spawn(compare_heads(hub.clone()));
+        let (heads, doubts) = (Heads::lane(&store, &stop), Heads::lane(&store, &stop));
+        let repairs = Arc::new(Semaphore::new(REPAIRS));
+        let hub =
+            Self { settings, tasks, stop, board, store, heads, doubts, repairs, next_session };
+        hub.tasks.spawn(compare_all(hub.clone()));
         hub
     }
 
@@ -109,6 +115,11 @@ impl Hub {
         }
     }
 
+    /// Every room that is followed now.
+    pub(super) fn followed(&self) -> Vec<Arc<Follower>> {
+        self.board.rooms.iter().map(|entry| entry.value().clone()).collect()
+    }
+
     /// The room is not there: its streams are told, and it is given up.
     fn give_up(&self, follower: &Arc<Follower>) {
         if let dashmap::Entry::Occupied(entry) = self.board.rooms.entry(follower.room_id.clone())
@@ -130,22 +141,25 @@ async fn follow(hub: Hub, follower: Arc<Follower>) {
 
 /// Listens for good; a bus that ends is subscribed to again.
 async fn listen(hub: &Hub, follower: &Arc<Follower>) {
+    let mut backoff = Backoff::new();
     loop {
+        let begun = Instant::now();
         match subscribe(hub, follower).await {
             Ok(Some(subscription)) => attend(hub, follower, subscription).await,
             Ok(None) => return hub.give_up(follower),
             Err(error) => tracing::debug!(%error, "room not followed yet"),
         }
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(backoff.after(begun.elapsed())).await;
     }
 }
 
 /// The order matters: the bus confirms, then the head is read, so that every
-/// event is either up to the head or announced. `None`: there is no such room.
+/// event is either up to the head or announced. Until it could be read the
+/// subscription is kept. `None`: there is no such room.
 async fn subscribe(hub: &Hub, follower: &Follower) -> Result<Option<Subscription>> {
     let subscription = hub.board.bus.subscribe(&topic(&follower.room_id)).await?;
     if follower.last().is_some() {
-        follower.ask_repair();
+        follower.doubt();
         return Ok(Some(subscription));
     }
     let head = hub.heads.submit("", follower.room_id.clone()).await?;
@@ -155,34 +169,19 @@ async fn subscribe(hub: &Hub, follower: &Follower) -> Result<Option<Subscription
     }))
 }
 
-/// Rooms that are opened at the same time share one read of their heads: a
-/// gateway that comes back names thousands at once.
-struct Heads(Arc<dyn Store>);
-
-#[async_trait]
-impl Batch for Heads {
-    type Item = String;
-    type Outcome = Option<Position>;
-
-    async fn run(&self, room_ids: &[String]) -> Result<Vec<Option<Position>>> {
-        let heads = self.0.heads(room_ids).await?;
-        Ok(room_ids.iter().map(|room_id| heads.get(room_id).cloned()).collect())
-    }
-}
-
 /// Passes on what the bus brings, and reads what it does not.
 async fn attend(hub: &Hub, follower: &Follower, mut subscription: Subscription) {
     let mut patience: Option<Instant> = None;
+    let mut backoff = Backoff::new();
     loop {
         match follower.need() {
             Need::Nothing => patience = None,
             Need::Patience => _ = patience.get_or_insert(Instant::now() + hub.settings.hold),
-            Need::Repair => {
+            need @ (Need::Comparison | Need::Repair) => {
                 patience = None;
-                if let Err(error) = repair(hub, follower).await {
-                    tracing::debug!(%error, "room not repaired yet");
-                    follower.ask_repair();
-                    tokio::time::sleep(RETRY).await;
+                match heal(hub, follower, need).await {
+                    Ok(()) => backoff = Backoff::new(),
+                    Err(_) => tokio::time::sleep(backoff.next()).await,
                 }
                 continue;
             }
@@ -192,9 +191,9 @@ async fn attend(hub: &Hub, follower: &Follower, mut subscription: Subscription) 
                 Some(Delivery::Message(bytes)) => match decode(hub.board.origin, bytes) {
                     Incoming::Own => {}
                     Incoming::Foreign(response) => follower.take(response),
-                    Incoming::Unreadable => follower.ask_repair(),
+                    Incoming::Unreadable => follower.doubt(),
                 },
-                Some(Delivery::Gap) => follower.ask_repair(),
+                Some(Delivery::Gap) => follower.doubt(),
                 None => return,
             },
             () = follower.wake.notified() => {}
@@ -204,6 +203,16 @@ async fn attend(hub: &Hub, follower: &Follower, mut subscription: Subscription) 
             }
         }
     }
+}
+
+/// Does what is needed; what fails is needed still.
+async fn heal(hub: &Hub, follower: &Follower, need: Need) -> Result<()> {
+    let is_known = need == Need::Repair;
+    let healed = if is_known { repair(hub, follower).await } else { compare(hub, follower).await };
+    healed.inspect_err(|error| {
+        tracing::debug!(%error, "room not repaired yet");
+        if is_known { follower.ask_repair() } else { follower.doubt() }
+    })
 }
 
 async fn until(moment: Option<Instant>) {
@@ -217,6 +226,7 @@ async fn until(moment: Option<Instant>) {
 async fn repair(hub: &Hub, follower: &Follower) -> Result<()> {
     follower.begin_repair();
     while let Some(last) = follower.last() {
+        let _place = hub.repairs.acquire().await;
         let page = hub.store.range(&follower.room_id, last.seq, PAGE).await?;
         if let Some(first) = page.events.first() {
             follower.skip_to(first.seq);
@@ -228,54 +238,4 @@ async fn repair(hub: &Hub, follower: &Follower) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// What no announcement told, the heads tell: also after a crash between
-/// commit and announcement.
-async fn compare_heads(hub: Hub) {
-    let mut tick = tokio::time::interval(hub.settings.heads);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = hub.stop.cancelled() => return,
-            _ = tick.tick() => {}
-        }
-        let followed: Vec<_> = hub.board.rooms.iter().map(|entry| entry.key().clone()).collect();
-        for rooms in followed.chunks(HEADS) {
-            let heads = match hub.store.heads(rooms).await {
-                Ok(heads) => heads,
-                Err(error) => {
-                    tracing::debug!(%error, "heads not compared");
-                    break;
-                }
-            };
-            for (room_id, head) in heads {
-                let follower = hub.board.rooms.get(&room_id).map(|follower| follower.clone());
-                if let Some(follower) = follower {
-                    compare_head(&hub, &follower, head).await;
-                }
-            }
-        }
-    }
-}
-
-async fn compare_head(hub: &Hub, follower: &Follower, head: Position) {
-    let Some(last) = follower.last() else { return };
-    if last.seq < head.seq {
-        return follower.ask_repair();
-    }
-    if last.seq == head.seq && last.id == head.id {
-        return;
-    }
-    // Either the head was read before the last event was committed, or the
-    // store was put back: the event itself tells.
-    let last = Position { seq: last.seq, id: last.id };
-    match hub.store.replay(&follower.room_id, &last, 1).await {
-        Ok(Some(replay)) if replay.proved.is_err() => {
-            tracing::warn!(room = follower.room_id, seq = last.seq, "the log went back");
-            follower.start_over(wire::position(&replay.room.head));
-        }
-        Ok(_) => {}
-        Err(error) => tracing::debug!(%error, "head not compared"),
-    }
 }

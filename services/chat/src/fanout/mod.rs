@@ -4,8 +4,8 @@
 //! the events at once, and the bus carries a copy to the other processes. A
 //! follower passes on only the next seq: it drops what it has, holds what came
 //! too early for a moment, then reads the missing range from the store. Bus
-//! gaps and the comparison of heads every few seconds lead to the same read,
-//! so a lost announcement is late, never missing.
+//! gaps and the time, every few seconds, have heads compared, and who is behind
+//! is read likewise: a lost announcement is late, never missing.
 //!
 //! Per process and room there is one follower with one bus subscription,
 //! however many streams follow the room.
@@ -13,6 +13,7 @@
 mod board;
 mod envelope;
 mod follower;
+mod heads;
 mod hub;
 mod outbox;
 mod sequencer;

@@ -70,8 +70,9 @@ pub(crate) struct Between {
     pub(crate) headless: AtomicBool,
     /// What is written is, and whoever asked is not told.
     pub(crate) forgetful: AtomicBool,
-    /// Reads so far.
+    /// Reads so far, and how many rooms' heads were read by them.
     pub(crate) heads: AtomicUsize,
+    pub(crate) compared: AtomicUsize,
     pub(crate) ranges: AtomicUsize,
     pub(crate) replays: AtomicUsize,
     /// Ranges that are read now, and the most of them at once.
@@ -87,6 +88,7 @@ impl Between {
             headless: AtomicBool::new(false),
             forgetful: AtomicBool::new(false),
             heads: AtomicUsize::new(0),
+            compared: AtomicUsize::new(0),
             ranges: AtomicUsize::new(0),
             replays: AtomicUsize::new(0),
             reading: AtomicUsize::new(0),
@@ -121,6 +123,7 @@ impl Store for Between {
         }
         let heads = self.store.heads(room_ids).await?;
         self.interruption.happen().await;
+        self.compared.fetch_add(room_ids.len(), SeqCst);
         Ok(heads)
     }
     async fn write(&self, wish: Wish, traceparent: String) -> Result<Verdict> {

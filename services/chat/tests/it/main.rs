@@ -12,6 +12,7 @@ mod bus;
 mod conformance;
 mod crowd;
 mod degraded;
+mod doubt;
 mod fields;
 mod follow;
 mod grpc;
