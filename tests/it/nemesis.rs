@@ -8,8 +8,8 @@
 mod run;
 mod schedule;
 
-pub(crate) use run::{Done, fallen, run};
-pub(crate) use schedule::{Harm, Step, Target, draw};
+pub(crate) use run::run;
+pub(crate) use schedule::{Harm, Step, Target, draw_all};
 
 /// The seed of a run: `MINGLE_TEST_SEED` when a run is to be repeated.
 pub(crate) fn seed() -> u64 {

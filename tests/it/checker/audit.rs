@@ -9,12 +9,12 @@ use futures::{
     future,
     stream::{self, StreamExt as _},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{journal::Journal, verdict::Violation};
 use crate::{
     http,
-    ledger::Rows,
+    ledger::{Row, Rows},
     world::{FUTURE, history, mint, number},
 };
 
@@ -40,12 +40,18 @@ pub(crate) async fn histories(
 
 async fn differs(gateway: SocketAddr, user: &str, room: &str, rows: &Rows) -> Option<Violation> {
     let read = history(|| gateway, user, room).await;
+    let log = rows.rooms.get(room).map_or(&[][..], Vec::as_slice);
+    let differs = difference(&read, log)?;
+    Some(Violation::new(HISTORY, format_args!("{room} at {gateway}: {differs}")))
+}
+
+/// What messages that were read are other than those of the log.
+pub(super) fn difference(read: &[Value], log: &[Row]) -> Option<String> {
     let read = read.iter().map(|message| {
         let text = |key: &str| message[key].as_str().unwrap_or_default().to_owned();
         let seq = number(&message["seq"]);
         (seq, text("messageId"), text("senderId"), text("clientMsgId"), text("body"))
     });
-    let log = rows.rooms.get(room).map_or(&[][..], Vec::as_slice);
     let log = log.iter().filter(|row| row.is_message).cloned();
     let log =
         log.map(|row| (row.position.seq, row.position.id, row.actor, row.client_msg_id, row.body));
@@ -53,8 +59,7 @@ async fn differs(gateway: SocketAddr, user: &str, room: &str, rows: &Rows) -> Op
     (read != log).then(|| {
         let differs = read.iter().zip(&log).find(|(read, log)| read != log);
         let (read, log) = (read.len(), log.len());
-        let what = format!("{room} at {gateway}: {read} messages of {log}, first {differs:?}");
-        Violation::new(HISTORY, what)
+        format!("{read} messages of {log}, first {differs:?}")
     })
 }
 
@@ -73,15 +78,28 @@ pub(crate) async fn presences(
             let users: Vec<_> = some.iter().map(|user| format!("user={user}")).collect();
             let path = format!("/api/presence?{}", users.join("&"));
             let told = http::get(*gateway, &path, &token).await.ok();
-            for presence in told["presences"].as_array().into_iter().flatten() {
-                let text = |key: &str| presence[key].as_str().unwrap_or_default().to_owned();
-                let (user, status) = (text("userId"), text("status"));
-                let is = if people[&user] { "ONLINE" } else { "OFFLINE" };
-                if status != is {
-                    wrong.insert((*gateway, user, status));
-                }
-            }
+            let some = some.iter().map(|user| (user.as_str(), people[*user]));
+            let untrue = untrue(&told, &some.collect());
+            wrong.extend(untrue.into_iter().map(|(user, status)| (*gateway, user, status)));
         }
     }
     wrong
+}
+
+/// Users of whom an answer says other than what is, says it twice, or says
+/// nothing; and those who were not asked for.
+pub(super) fn untrue(told: &Value, people: &BTreeMap<&str, bool>) -> Vec<(String, String)> {
+    let mut said: BTreeMap<String, Vec<&str>> =
+        people.keys().map(|user| ((*user).to_owned(), Vec::new())).collect();
+    for presence in told["presences"].as_array().into_iter().flatten() {
+        let text = |key: &str| presence[key].as_str().unwrap_or_default();
+        said.entry(text("userId").to_owned()).or_default().push(text("status"));
+    }
+    let is = |user: &str| match people.get(user) {
+        Some(true) => "ONLINE",
+        Some(false) => "OFFLINE",
+        None => "not asked for",
+    };
+    let untrue = said.into_iter().filter(|(user, status)| *status != [is(user)]);
+    untrue.map(|(user, status)| (user, format!("{status:?}"))).collect()
 }

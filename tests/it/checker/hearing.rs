@@ -79,10 +79,13 @@ impl Person {
         }
     }
 
-    /// Notes what was told of a ticket; a room to go to is kept.
+    /// Notes what was told of a ticket that is waited for; a room to go to is
+    /// kept.
     pub(super) fn told(&mut self, ticket: Ticket) {
         self.journal.told(&ticket);
         if !ticket.room_id.is_empty() {
+            let is_new = self.journal.called.insert(ticket.ticket_id.clone());
+            self.tally.called.fetch_add(is_new.into(), Relaxed);
             self.found.push_back((ticket, Instant::now()));
         }
     }

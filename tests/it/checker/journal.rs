@@ -99,6 +99,8 @@ pub(crate) struct Journal {
     pub(crate) stays: Vec<Stay>,
     /// What was told of each ticket: state, match, room.
     pub(crate) tickets: BTreeMap<String, BTreeSet<(TicketState, String, String)>>,
+    /// Tickets of which an event, or the answer to a search, told the room.
+    pub(crate) called: BTreeSet<String>,
     /// Others who were told to be offline.
     pub(crate) offline: Vec<Sight>,
     /// From when to when nothing came from any gateway.
@@ -130,6 +132,7 @@ impl Journal {
             sends: Vec::new(),
             stays: Vec::new(),
             tickets: BTreeMap::new(),
+            called: BTreeSet::new(),
             offline: Vec::new(),
             silences: Vec::new(),
             blind: Vec::new(),

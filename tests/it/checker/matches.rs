@@ -12,6 +12,7 @@ const ONCE: &str = "a ticket is in one match at most, the one that it names";
 const ROOM: &str = "a match has one room of its own, of its users";
 const ACTIVE: &str = "a user waits with one ticket at most";
 const TOLD: &str = "a ticket ends once, as its owner was told";
+const CALLED: &str = "who is matched is told the room without asking to leave";
 
 /// The rows among themselves.
 pub(crate) fn check(rows: &Rows) -> Vec<Violation> {
@@ -90,6 +91,22 @@ pub(super) fn check_told(journals: &[Journal], rows: &Rows) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// Every owner of a ticket whose match has a room was told of it.
+pub(super) fn check_called(journals: &[Journal], rows: &Rows) -> Vec<Violation> {
+    let by_user: BTreeMap<&str, &Journal> =
+        journals.iter().map(|it| (it.user.as_str(), it)).collect();
+    let rooms: BTreeMap<&str, &str> =
+        rows.matches.iter().filter_map(|it| Some((it.id.as_str(), it.room.as_deref()?))).collect();
+    let missed = rows.tickets.iter().filter_map(|ticket| {
+        let room = rooms.get(ticket.of.as_deref()?)?;
+        let owner = by_user.get(ticket.user.as_str())?;
+        let told = owner.tickets.get(&ticket.id);
+        let missed = !owner.called.contains(&ticket.id);
+        missed.then(|| Violation::new(CALLED, format_args!("{ticket:?}, {room}: told {told:?}")))
+    });
+    missed.collect()
 }
 
 /// A ticket that waited may have ended since; every other state is the last.

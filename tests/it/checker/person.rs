@@ -46,6 +46,8 @@ pub(crate) struct Tally {
     /// `degraded` events, and refusals that told when to come back.
     pub(crate) degraded: AtomicUsize,
     pub(crate) matched: AtomicUsize,
+    /// Tickets whose owner was told the room.
+    pub(crate) called: AtomicUsize,
     pub(crate) left: AtomicUsize,
     /// Those who did the last thing they will do.
     pub(crate) quiet: AtomicUsize,

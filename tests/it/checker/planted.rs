@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use mingle_client::ws::proto::{Position, Ticket, TicketState};
+use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::{
+    audit::{difference, untrue},
     journal::{Journal, Outcome, Send, Sight, Stay},
     verdict::check,
 };
@@ -49,6 +51,7 @@ fn run() -> (Vec<Journal>, Rows) {
             match_id: "match".to_owned(),
             room_id: "room".to_owned(),
         });
+        journal.called.insert(format!("t-{user}"));
         journal
     });
     let journals = journals.collect();
@@ -91,6 +94,7 @@ const PAIR: &str = "a match is of two tickets of two users";
 const ONCE: &str = "a ticket is in one match at most, the one that it names";
 const ROOM: &str = "a match has one room of its own, of its users";
 const TOLD: &str = "a ticket ends once, as its owner was told";
+const CALLED: &str = "who is matched is told the room without asking to leave";
 const OFFLINE: &str = "who is connected, or returns within the grace, is offline to nobody";
 
 #[test]
@@ -163,7 +167,7 @@ fn double_matches_are_found() {
         rows.matches.push(again);
     });
     assert_found(&[PAIR, TOLD], |_, rows| drop(rows.tickets.pop()));
-    assert_found(&[PAIR, TOLD], |_, rows| rows.tickets[1].user = "ann".to_owned());
+    assert_found(&[PAIR, TOLD, CALLED], |_, rows| rows.tickets[1].user = "ann".to_owned());
     assert_found(&[ONCE, TOLD], |_, rows| rows.tickets[0].of = Some("other".to_owned()));
     assert_found(&[ROOM], |_, rows| {
         rows.made.push(Made { id: "second".to_owned(), ..rows.made[0].clone() });
@@ -188,6 +192,68 @@ fn outcomes_of_tickets_that_are_not_so_are_found() {
     assert_found(&[TOLD], |journals, _| journals[0].told(&told(TicketState::Matched, "other")));
     assert_found(&[TOLD], |journals, _| journals[1].told(&told(TicketState::Waiting, "")));
     assert_found(&[], |journals, _| journals[0].told(&told(TicketState::Waiting, "")));
+}
+
+#[test]
+fn a_match_of_which_nobody_told_is_found() {
+    // The answer to a cancel is known, and stands for nothing.
+    assert_found(&[CALLED], |journals, _| journals[1].called.clear());
+    assert_found(&[CALLED], |journals, _| {
+        journals[1].called.clear();
+        journals[1].tickets.clear();
+    });
+    // A match of somebody who keeps no journal here.
+    assert_found(&[], |_, rows| {
+        let users = vec!["carl".to_owned(), "dan".to_owned()];
+        let tickets = users.iter().map(|user| format!("t-{user}")).collect::<Vec<_>>();
+        for (id, user) in tickets.iter().zip(&users) {
+            rows.tickets.push(TicketRow { of: Some("other".to_owned()), ..ticket(id, user) });
+        }
+        let (id, room) = ("other".to_owned(), Some("elsewhere".to_owned()));
+        let made =
+            Made { id: "elsewhere".to_owned(), of: Some(id.clone()), members: users.clone() };
+        rows.matches.push(Match { id, tickets, users, room });
+        rows.made.push(made);
+    });
+}
+
+#[test]
+fn a_history_that_is_not_the_log_is_found() {
+    let log = run().1.rooms["room"].clone();
+    let said = log.iter().filter(|row| row.is_message).map(|row| {
+        json!({"seq": row.position.seq.to_string(), "messageId": row.position.id,
+            "senderId": row.actor, "clientMsgId": row.client_msg_id, "body": row.body})
+    });
+    let read: Vec<_> = said.collect();
+    assert_eq!(difference(&read, &log), None);
+    assert!(difference(&[], &log).is_some());
+    assert!(difference(&read[1..], &log).is_some());
+    assert!(difference(&[&read[..], &read[..1]].concat(), &log).is_some());
+    for key in ["messageId", "senderId", "clientMsgId", "body"] {
+        let mut read = read.clone();
+        read[1][key] = json!("other");
+        assert!(difference(&read, &log).is_some(), "{key}");
+    }
+    let mut swapped = read.clone();
+    swapped.reverse();
+    assert!(difference(&swapped, &log).is_some());
+}
+
+#[test]
+fn presence_that_is_not_the_truth_is_found() {
+    let people = [("ann", true), ("bob", false)].into();
+    let found = |told: &[(&str, &str)]| {
+        let told = told.iter().map(|(user, status)| json!({"userId": user, "status": status}));
+        let told = json!({"presences": told.collect::<Vec<_>>()});
+        untrue(&told, &people).into_iter().map(|(user, _)| user).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[("ann", "ONLINE"), ("bob", "OFFLINE")]), [""; 0]);
+    assert_eq!(found(&[("ann", "UNKNOWN"), ("bob", "OFFLINE")]), ["ann"]);
+    assert_eq!(found(&[("ann", "ONLINE"), ("bob", "ONLINE")]), ["bob"]);
+    assert_eq!(found(&[("ann", "ONLINE")]), ["bob"]);
+    assert_eq!(found(&[]), ["ann", "bob"]);
+    assert_eq!(found(&[("ann", "ONLINE"), ("ann", "OFFLINE"), ("bob", "OFFLINE")]), ["ann"]);
+    assert_eq!(found(&[("ann", "ONLINE"), ("bob", "OFFLINE"), ("eve", "OFFLINE")]), ["eve"]);
 }
 
 #[test]

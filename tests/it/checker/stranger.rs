@@ -129,7 +129,9 @@ impl Stranger {
 
     async fn seek(&mut self) {
         match &self.ticket {
-            Some((id, told_on)) if *told_on == self.person.connections => {
+            Some((id, told_on))
+                if *told_on == self.person.connections && self.person.is_connected() =>
+            {
                 let id = id.clone();
                 if self.person.dice.random_bool(0.05) {
                     self.cancel(&id).await;
@@ -161,11 +163,12 @@ impl Stranger {
     async fn cancel(&mut self, id: &str) {
         let leave = Ask::MatchLeave(MatchLeave { ticket_id: id.to_owned() });
         if let Ok(ticket) = self.person.ask::<Ticket>(leave).await {
-            // A match without a room is told when it has one.
-            if ticket.state() != TicketState::Matched || !ticket.room_id.is_empty() {
+            // Who is matched already is told so beside, or when they search again:
+            // this answer must not stand for that.
+            if ticket.state() != TicketState::Matched {
                 self.ticket = None;
             }
-            self.person.told(ticket);
+            self.person.journal.told(&ticket);
         }
     }
 

@@ -56,6 +56,7 @@ pub(crate) fn check(journals: &[Journal], rows: &Rows) -> Verdict {
     found.extend(heard::check(journals, rows));
     found.extend(matches::check(rows));
     found.extend(matches::check_told(journals, rows));
+    found.extend(matches::check_called(journals, rows));
     found.extend(presence::check_offline(journals));
     Verdict(found)
 }

@@ -7,9 +7,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::schedule::{Harm, Step, Target};
 
-/// Of the log of a process that ended.
-const TAIL: usize = 20;
-
 /// What was done.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Done {
@@ -17,13 +14,13 @@ pub(crate) struct Done {
     pub(crate) stops: usize,
     /// Faults of ways.
     pub(crate) faults: usize,
-    /// Processes that ended by themselves, or panicked.
-    pub(crate) fallen: Vec<String>,
+    /// The most memory of any process that was killed, in KiB.
+    pub(crate) peak_kib: u64,
 }
 
 /// Carries out all steps in their time; `trouble` is told whether anything is
-/// broken. Processes that were killed have been started again at the end, and
-/// need not be ready.
+/// broken. At the end Redis and PostgreSQL are ready; processes that were killed
+/// have been started again, and need not be.
 pub(crate) async fn run(
     deployment: &mut Deployment,
     steps: &[Step],
@@ -40,13 +37,17 @@ pub(crate) async fn run(
             begin(deployment, step, &mut done);
         } else {
             open -= 1;
-            end(deployment, step).await;
+            end(deployment, step);
         }
         trouble(open > 0);
         let late = start.elapsed().saturating_sub(at);
         if late > Duration::from_secs(2) {
             eprintln!("{late:?} late: {step}");
         }
+    }
+    deployment.redis().ready().await;
+    if let Some(postgres) = deployment.postgres() {
+        postgres.ready().await;
     }
     done
 }
@@ -59,7 +60,10 @@ fn begin(deployment: &mut Deployment, step: &Step, done: &mut Done) {
     }
     match (step.target, step.harm) {
         (Target::Process(role, nth), Harm::Kill) => {
-            done.fallen.extend(fallen(deployment, role, nth));
+            // One that fell before has none: the deployment tells of it.
+            if deployment.process(role, nth).exited().is_none() {
+                done.peak_kib = done.peak_kib.max(deployment.process(role, nth).peak_kib());
+            }
             deployment.kill9(role, nth);
         }
         (Target::Process(role, nth), _) => deployment.process(role, nth).freeze(),
@@ -74,28 +78,17 @@ fn begin(deployment: &mut Deployment, step: &Step, done: &mut Done) {
     }
 }
 
-async fn end(deployment: &mut Deployment, step: &Step) {
+/// Waits for nothing: what is to be thawed next must not be frozen for as long
+/// as a server recovers.
+fn end(deployment: &mut Deployment, step: &Step) {
     match (step.target, step.harm) {
         (Target::Process(role, nth), Harm::Kill) => deployment.respawn(role, nth),
         (Target::Process(role, nth), _) => deployment.process(role, nth).thaw(),
         (Target::Redis, Harm::Stop) => deployment.redis().thaw(),
-        (Target::Redis, Harm::Empty) => deployment.redis().restart_empty().await,
-        (Target::Redis, _) => deployment.redis().restart().await,
+        (Target::Redis, Harm::Empty) => deployment.redis().begin_empty(),
+        (Target::Redis, _) => deployment.redis().begin(),
         (Target::Postgres, Harm::Stop) => deployment.postgres().unwrap().thaw(),
-        (Target::Postgres, _) => deployment.postgres().unwrap().restart().await,
+        (Target::Postgres, _) => deployment.postgres().unwrap().begin(),
         (Target::Way(role, nth, to), _) => deployment.way(role, nth, to).set(Fault::None),
     }
-}
-
-/// Why a process is not as it should be.
-pub(crate) fn fallen(deployment: &mut Deployment, role: &str, nth: usize) -> Option<String> {
-    let process = deployment.process(role, nth);
-    let (log, exited) = (process.log(), process.exited());
-    if let Some(status) = exited {
-        let lines: Vec<_> = log.lines().collect();
-        let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
-        return Some(format!("{role} {nth} ended by itself: {status}\n{tail}"));
-    }
-    let panicked = log.lines().find(|line| line.contains("panicked"));
-    panicked.map(|line| format!("{role} {nth}: {line}"))
 }

@@ -2,7 +2,10 @@
 //! long they wait, and that nothing is lost. A soak run measures every fault and
 //! writes the table of `deploy/README.md`; else one of them shows that it works.
 
-use std::{fmt::Write as _, future::pending, path::PathBuf, time::Duration};
+use std::{
+    fmt::Write as _, future::pending, path::PathBuf, sync::atomic::Ordering::Relaxed,
+    time::Duration,
+};
 
 use mingle_testkit::{Fault, To};
 use tokio::time::{Instant, timeout};
@@ -18,8 +21,6 @@ use crate::{
 };
 
 const PEOPLE: usize = 60;
-const SHAPE: &[(&str, usize)] =
-    &[("ratelimit", 1), ("presence", 1), ("chat", 2), ("matchmaking", 2), ("gateway", 2)];
 /// How long a fault lasts: shorter than what makes users of a gateway offline.
 const LASTS: Duration = Duration::from_secs(10);
 /// Before a fault.
@@ -111,9 +112,11 @@ async fn measure((what, how, harm): &Case) -> Figures {
     let _ = timeout(AFTER, pending::<()>()).await;
     let end = Instant::now();
     let mut report = people.end(&deployment, &ledger).await;
-    report.verdict.0.extend(Report::fallen(&mut deployment, SHAPE, &done));
+    report.verdict.0.extend(Report::fallen(&mut deployment));
     report.assert_holds(seed, &steps);
     assert_eq!(done.kills + done.stops + done.faults, steps.len());
+    let in_trouble = report.tally.in_trouble.load(Relaxed);
+    assert!(steps.is_empty() || in_trouble > 0, "nothing was said during the fault");
     let figures = figures(&report.journals, (begin, end));
     assert!(!figures.longest.is_empty(), "nobody waited for anything");
     figures

@@ -11,12 +11,12 @@ use std::{
 };
 
 use mingle_testkit::{Deployment, eventually};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     checker::{self, Crowd, Journal, Manner, Person, Phase, Tally, Verdict, Violation},
     ledger::Ledger,
-    nemesis::{self, Done, Step},
+    nemesis::Step,
     world::SOON,
 };
 
@@ -81,6 +81,13 @@ impl Strangers {
             ledger.count(waiting).await <= 1 && ledger.count(roomless).await == 0
         })
         .await;
+        // Who is not told by then is found by name below.
+        let told = eventually(SOON * 2, "those who are matched are told", async || {
+            let matched = "select count(*) from mm_tickets where state = 'matched'";
+            let matched = usize::try_from(ledger.count(matched).await).unwrap();
+            crowd.tally.called.load(Relaxed) >= matched
+        });
+        let _ = timeout(SOON, told).await;
         crowd.quiet().await;
         let quiet = Instant::now();
         eprintln!("quiet {:?} after the last fault", quiet - healed);
@@ -102,16 +109,9 @@ impl Strangers {
 
 impl Report {
     /// Processes that did not live through it.
-    pub(super) fn fallen(
-        deployment: &mut Deployment,
-        shape: &[(&'static str, usize)],
-        done: &Done,
-    ) -> Vec<Violation> {
-        let all = shape.iter().flat_map(|(role, count)| (0..*count).map(move |nth| (*role, nth)));
-        let now = all.filter_map(|(role, nth)| nemesis::fallen(deployment, role, nth));
-        let mut fallen: Vec<_> = now.collect();
-        fallen.extend(done.fallen.iter().cloned());
-        fallen.into_iter().map(|what| Violation::new("no process ends or panics", what)).collect()
+    pub(super) fn fallen(deployment: &mut Deployment) -> Vec<Violation> {
+        let fallen = deployment.fallen().into_iter();
+        fallen.map(|what| Violation::new("no process ends or panics", what)).collect()
     }
 
     /// Fails with the seed, the schedule and what differs, and keeps the

@@ -2,7 +2,7 @@
 
 mod plan;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
 
 use crate::{
     Builder, Envoy, Finished, Mingle, Pooler, Postgres, Proxy, Redis, TestDatabase, To, clock,
@@ -36,6 +36,11 @@ impl Place {
 
 /// See the module. The processes and servers end with this value, or with the
 /// test process.
+///
+/// # Panics
+///
+/// At the end of a test that has not failed, when a process ended by itself or
+/// panicked meanwhile: where a role has two, nobody else would see it.
 #[derive(Debug)]
 pub struct Deployment {
     redis: Redis,
@@ -50,6 +55,18 @@ pub struct Deployment {
     ways: Vec<Ways>,
     /// What one process has beside the others: its port of gRPC and the pair.
     own: Vec<(u16, String, String)>,
+    /// Of processes that are no more: see [`Deployment::fallen`].
+    fallen: Vec<String>,
+}
+
+impl Drop for Deployment {
+    /// Fails a test that would pass although a process ended or panicked.
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            let fallen = self.fallen();
+            assert!(fallen.is_empty(), "processes ended by themselves: {fallen:#?}");
+        }
+    }
 }
 
 impl Deployment {
@@ -83,6 +100,7 @@ impl Deployment {
     /// their exit codes.
     pub async fn terminate(&mut self, deadline: Duration) -> Vec<Option<i32>> {
         let mut codes = Vec::new();
+        self.fallen = self.fallen();
         for (_, process) in self.processes.iter_mut().rev() {
             if let Some(mut process) = process.take() {
                 codes.push(process.sigterm(deadline).await.code());
@@ -189,6 +207,7 @@ impl Deployment {
     ///
     /// When it is still there after `deadline`.
     pub async fn stop(&mut self, role: &str, nth: usize, deadline: Duration) -> Finished {
+        self.fallen = self.fallen();
         let process = self.process(role, nth);
         let status = process.sigterm(deadline).await;
         let log = process.log();
@@ -198,6 +217,7 @@ impl Deployment {
 
     /// Kills a process, which learns nothing of it.
     pub fn kill9(&mut self, role: &str, nth: usize) {
+        self.fallen = self.fallen();
         self.process(role, nth).kill9();
         self.forget(role, nth);
     }
@@ -209,11 +229,23 @@ impl Deployment {
 
     /// Kills every process.
     pub fn kill9_all(&mut self) {
+        self.fallen = self.fallen();
         for (_, process) in &mut self.processes {
             if let Some(mut process) = process.take() {
                 process.kill9();
             }
         }
+    }
+
+    /// Processes that ended by themselves or panicked so far, and how.
+    #[must_use]
+    pub fn fallen(&mut self) -> Vec<String> {
+        let mut fallen = self.fallen.clone();
+        for (place, process) in &mut self.processes {
+            let how = process.as_mut().and_then(Mingle::fallen);
+            fallen.extend(how.map(|how| format!("{} at {}: {how}", place.role, place.grpc)));
+        }
+        fallen
     }
 
     /// The processes that run, each with its role.

@@ -241,12 +241,6 @@ impl Mingle {
         self.log.text()
     }
 
-    /// The file of [`Mingle::log`], while this lives.
-    #[must_use]
-    pub fn log_path(&self) -> &Path {
-        self.log.path()
-    }
-
     /// Resident memory in KiB, as the kernel counts it.
     ///
     /// # Panics
@@ -254,16 +248,39 @@ impl Mingle {
     /// When the process is gone.
     #[must_use]
     pub fn rss_kib(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that it ever was.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    #[must_use]
+    pub fn peak_kib(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, which: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
         let status = must(std::fs::read_to_string(&path), &path);
         let kib = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .find_map(|line| line.strip_prefix(which))
             .and_then(|rest| rest.split_whitespace().next()?.parse().ok());
         match kib {
             Some(kib) => kib,
-            None => panic!("{path} has no VmRSS: the process is gone"),
+            None => panic!("{path} has no {which} the process is gone"),
         }
+    }
+
+    /// How the process ended by itself, or where it panicked, if it did.
+    pub(crate) fn fallen(&mut self) -> Option<String> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Some(format!("ended by itself: {status}\n{}", self.log.tail()));
+        }
+        let log = self.log.text();
+        log.lines().find(|line| line.contains("panicked at")).map(str::to_owned)
     }
 
     /// Asks the process to stop and does not wait; [`Mingle::exit`] does.

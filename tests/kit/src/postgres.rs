@@ -237,7 +237,7 @@ impl Postgres {
     /// When it is not ready within 60 s.
     pub async fn restart(&self) {
         self.server.kill();
-        self.run();
+        self.begin();
         self.ready().await;
     }
 
@@ -270,18 +270,25 @@ impl Postgres {
         let file = fs::File::options().append(true).open(data.join("postgresql.conf"));
         must(must(file, "postgresql.conf").write_all(config.as_bytes()), "postgresql.conf");
         let postgres = Self { server, programs, data, port, databases: AtomicU32::new(0) };
-        postgres.run();
+        postgres.begin();
         postgres
     }
 
-    fn run(&self) {
+    /// Starts the server after [`Postgres::kill`] and waits for nothing: it
+    /// has to recover.
+    pub fn begin(&self) {
         let folder = self.server.folder();
         let mut postgres = as_user(folder, &self.programs.join("postgres"));
         postgres.arg("-D").arg(&self.data);
         run(&self.server, &postgres);
     }
 
-    async fn ready(&self) {
+    /// Waits until it lets users in.
+    ///
+    /// # Panics
+    ///
+    /// When it does not within 60 s.
+    pub async fn ready(&self) {
         eventually(START, "postgres is ready", async || {
             assert!(self.server.is_running(), "postgres ended: {}", self.server.log());
             accepts(self.port).unwrap_or(false)

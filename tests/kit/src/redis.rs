@@ -132,8 +132,8 @@ impl Redis {
     /// When the data cannot be removed.
     pub async fn restart_empty(&self) {
         self.server.kill();
-        must(fs::remove_dir_all(self.server.folder().join(DATA)), "the data");
-        self.run().await;
+        self.begin_empty();
+        self.ready().await;
     }
 
     /// Keeps the data as it is now, for [`Redis::restart_from`].
@@ -169,8 +169,27 @@ impl Redis {
         self.server.start("redis-server".as_ref(), &self.arguments);
     }
 
+    /// The same without any data.
+    ///
+    /// # Panics
+    ///
+    /// When the data cannot be removed.
+    pub fn begin_empty(&self) {
+        must(fs::remove_dir_all(self.server.folder().join(DATA)), "the data");
+        self.begin();
+    }
+
     async fn run(&self) {
         self.begin();
+        self.ready().await;
+    }
+
+    /// Waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// When it does not within 20 s.
+    pub async fn ready(&self) {
         eventually(READY, "redis-server to answer", async || {
             self.try_cli(&["PING"]).is_some_and(|answer| answer == "PONG")
         })

@@ -119,6 +119,7 @@ impl Plan {
             processes: places.collect(),
             ways: Vec::new(),
             own: Vec::new(),
+            fallen: Vec::new(),
         };
         if self.ways {
             let places = deployment.called();
