@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 5000;
 /// Of these, so many speak WebSocket and say no hello.
 const SILENT: usize = 100;
 /// Long enough that all are there at once, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Files that the process opens and closes by itself, at most.
 const OTHERS: usize = 10;
 /// What one of them may cost.
@@ -26,7 +26,9 @@ const EACH_KIB: u64 = 32;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_open_connections_cost_little_and_end() {
     let patience = PATIENCE.as_millis().to_string();
-    let builder = World::builder().env("MINGLE_GATEWAY__LIMITS__HELLO_TIMEOUT_MS", patience);
+    let builder = World::builder()
+        .env("MINGLE_GATEWAY__LIMITS__HELLO_TIMEOUT_MS", patience)
+        .env("MINGLE_GATEWAY__LIMITS__ACCEPTS_PER_SECOND", CONNECTIONS.to_string());
     let world = World::from(builder).await;
     let room = world.room(&["ann", "bob"]).await;
     let files = open_files(world.mingle().pid());

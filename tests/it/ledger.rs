@@ -198,6 +198,16 @@ impl Ledger {
         sqlx::query_scalar(sql).fetch_one(&self.0).await.unwrap()
     }
 
+    /// Transactions of a server's database so far. Its sessions tell what they
+    /// did up to a second later.
+    pub(crate) async fn transactions(&self) -> i64 {
+        self.count(
+            "select xact_commit + xact_rollback from pg_stat_database
+             where datname = current_database()",
+        )
+        .await
+    }
+
     /// The first column of every row.
     pub(crate) async fn texts(&self, sql: &'static str) -> Vec<String> {
         sqlx::query_scalar(sql).fetch_all(&self.0).await.unwrap()

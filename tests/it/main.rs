@@ -23,6 +23,7 @@ mod nemesis;
 mod processes;
 mod resume;
 mod roles;
+mod seekers;
 mod shutdown;
 mod slow;
 mod slowloris;

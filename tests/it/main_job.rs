@@ -1,15 +1,14 @@
 //! The main job at size: strangers of all kinds join over real sockets, some
 //! leave, and whoever is matched talks. The database is counted afterwards.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use mingle_client::ws::{
     Client, Encoding, Error,
     proto::{Matched, Position, Ticket, TicketState, server_frame::Kind},
 };
-use mingle_testkit::eventually;
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 use tokio::{
     sync::watch,
@@ -17,8 +16,10 @@ use tokio::{
 };
 
 use crate::{
-    checker, http,
+    http,
     ledger::Ledger,
+    nemesis,
+    seekers::{self, GENDERS, Seeker},
     world::{SOON, World, greet, number},
 };
 
@@ -26,36 +27,6 @@ const USERS: usize = 1000;
 const SAID: u64 = 3;
 /// Between two tries of one join.
 const PAUSE: Duration = Duration::from_millis(500);
-const GENDERS: [&str; 3] = ["female", "male", "other"];
-
-/// Who somebody is and whom they look for.
-#[derive(Clone, Debug)]
-struct Person {
-    name: String,
-    gender: &'static str,
-    wants: Vec<&'static str>,
-    encoding: Encoding,
-    /// Leaves as soon as they have joined.
-    fickle: bool,
-}
-
-impl Person {
-    fn random(number: usize, dice: &mut StdRng) -> Self {
-        let amount = dice.random_range(0..GENDERS.len());
-        Self {
-            name: format!("user-{number}"),
-            gender: GENDERS.choose(dice).unwrap(),
-            wants: GENDERS.choose_multiple(dice, amount).copied().collect(),
-            encoding: *Encoding::ALL.choose(dice).unwrap(),
-            fickle: dice.random_bool(0.1),
-        }
-    }
-
-    fn accepts(&self, other: &Self) -> bool {
-        self.wants.is_empty() || self.wants.contains(&other.gender)
-    }
-}
-
 /// How it ended for somebody.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
@@ -65,53 +36,48 @@ enum End {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_strangers_meet_in_pairs_and_talk() {
-    let seed = rand::random();
-    eprintln!("seed {seed}");
+    let seed = nemesis::seed();
+    eprintln!("MINGLE_TEST_SEED={seed}");
     let mut dice = StdRng::seed_from_u64(seed);
     let world = World::start().await;
     let people: Arc<Vec<_>> =
-        Arc::new((0..USERS).map(|number| Person::random(number, &mut dice)).collect());
+        Arc::new((0..USERS).map(|number| Seeker::random(number, &GENDERS, &mut dice)).collect());
     let (tell, _) = watch::channel(false);
     let lives: Vec<_> = (0..USERS)
         .map(|who| {
             let (people, url, over) = (people.clone(), world.url(), tell.subscribe());
-            tokio::spawn(async move { live(&url, &people[who], over).await })
+            tokio::spawn(
+                async move { live(&url, &people[who], Encoding::ALL[who % 2], over).await },
+            )
         })
         .collect();
 
     let ledger = world.ledger().await;
-    eventually(SOON * 2, "only those are left whom nobody would meet", async || {
-        let joined = ledger.count("select count(*) from mm_tickets").await;
-        let waiting = ledger.texts("select user_id from mm_tickets where state = 'waiting'").await;
-        joined == USERS as i64 && !anybody_matches(&people, &waiting)
-    })
-    .await;
+    seekers::until_alone(&ledger, &people).await;
     tell.send_replace(true);
     let ends: Vec<End> = join_all(lives).await.into_iter().map(Result::unwrap).collect();
 
-    let matched = ends.iter().filter(|end| matches!(end, End::Talked(_))).count();
-    eprintln!("{matched} of {USERS} matched");
-    assert!(matched > USERS / 2 && matched < USERS, "{matched} matched");
-    assert_tickets(&ledger, matched as i64).await;
-    assert_matches(&ledger, &people, &ends).await;
+    let matched = seekers::assert_tickets(&ledger, USERS).await;
+    let talked = ends.iter().filter(|end| matches!(end, End::Talked(_))).count();
+    assert_eq!(talked as i64, matched);
+    for (pair, room) in seekers::assert_fitting(&ledger, &people).await {
+        // Both were told the same room.
+        let talked = End::Talked(room);
+        assert!(pair.iter().all(|who| ends[*who] == talked), "{pair:?}: {talked:?}");
+    }
     assert_conversations(&ledger, &world, matched / 2).await;
     world.assert_meshed(&["ratelimit", "presence", "matchmaking", "chat"]);
     ledger.close().await;
 }
 
-fn anybody_matches(people: &[Person], waiting: &[String]) -> bool {
-    let person = |name: &String| people.iter().find(|person| person.name == *name).unwrap();
-    let waiting: Vec<_> = waiting.iter().map(person).collect();
-    let mut pairs = waiting
-        .iter()
-        .enumerate()
-        .flat_map(|(at, one)| waiting[at + 1..].iter().map(move |other| (*one, *other)));
-    pairs.any(|(one, other)| one.accepts(other) && other.accepts(one))
-}
-
 /// One user: joins, leaves or waits, and talks to whoever is found.
-async fn live(url: &str, person: &Person, mut over: watch::Receiver<bool>) -> End {
-    let mut client = greet(url, &person.name, person.encoding, None).await.unwrap();
+async fn live(
+    url: &str,
+    person: &Seeker,
+    encoding: Encoding,
+    mut over: watch::Receiver<bool>,
+) -> End {
+    let mut client = greet(url, &person.name, encoding, None).await.unwrap();
     let wants: &[(&str, &[&str])] = &[("gender", &person.wants)];
     let attributes = [("gender", person.gender)];
     let ticket = join(&mut client, &attributes, wants).await;
@@ -186,42 +152,10 @@ async fn talk(client: &mut Client, matched: Matched) -> End {
     End::Talked(matched.room_id)
 }
 
-/// Each ticket is in one final state, and the states are what users were told.
-async fn assert_tickets(ledger: &Ledger, matched: i64) {
-    for (sql, expected) in [
-        ("select count(*) from mm_tickets", USERS as i64),
-        ("select count(distinct user_id) from mm_tickets", USERS as i64),
-        ("select count(*) from mm_tickets where state = 'matched'", matched),
-        ("select count(*) from mm_tickets where state = 'cancelled'", USERS as i64 - matched),
-        ("select count(*) from mm_tickets where ended_at is null", 0),
-        ("select count(*) from mm_matches", matched / 2),
-        ("select count(*) from chat_rooms", matched / 2),
-        ("select count(*) from chat_members", matched),
-    ] {
-        assert_eq!(ledger.count(sql).await, expected, "{sql}");
-    }
-    let wrong = checker::check_matches(&ledger.rows().await);
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// Each pair accepts each other, and both were told the same room.
-async fn assert_matches(ledger: &Ledger, people: &[Person], ends: &[End]) {
-    let by_name: BTreeMap<_, _> = people.iter().map(|p| p.name.as_str()).zip(0..).collect();
-    let sql = "select json_object('users', json(user_ids), 'room', room_id) from mm_matches";
-    for found in ledger.texts(sql).await {
-        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
-        let who = |at: usize| by_name[found["users"][at].as_str().unwrap()];
-        let (one, other) = (&people[who(0)], &people[who(1)]);
-        assert!(one.accepts(other) && other.accepts(one), "{one:?} and {other:?}");
-        let room = End::Talked(found["room"].as_str().unwrap().to_owned());
-        assert!(ends[who(0)] == room && ends[who(1)] == room, "{found}");
-    }
-}
-
 /// Each message is there once, and the logs have no hole.
-async fn assert_conversations(ledger: &Ledger, world: &World, rooms: usize) {
+async fn assert_conversations(ledger: &Ledger, world: &World, rooms: i64) {
     ledger.assert_gapless().await;
-    let said = rooms as i64 * 2 * SAID as i64;
+    let said = rooms * 2 * SAID as i64;
     for sql in [
         "select count(*) from chat_log where kind = 1",
         "select count(*) from (select distinct room_id, actor, client_msg_id, body from chat_log

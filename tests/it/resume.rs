@@ -15,6 +15,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use self::wanderer::Wanderer;
 use crate::{
     ledger::Row,
+    nemesis,
     world::{World, greet, number},
 };
 
@@ -25,8 +26,8 @@ const SAID: usize = 3000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_drops_and_resumes_misses_nothing() {
-    let seed = rand::random();
-    eprintln!("seed {seed}");
+    let seed = nemesis::seed();
+    eprintln!("MINGLE_TEST_SEED={seed}");
     let mut dice = StdRng::seed_from_u64(seed);
     let world = World::start().await;
     let writers: Vec<String> = (0..WRITERS).map(|number| format!("writer-{number}")).collect();

@@ -69,7 +69,7 @@ impl Shape {
             // A room is made with a hundred members at most.
             return Self { rooms: 32, readers: 79, slow: 16, resumed: usize::MAX };
         }
-        Self { rooms: 1, readers: 3, slow: 8, resumed: 2 }
+        Self { rooms: 1, readers: 3, slow: 48, resumed: 2 }
     }
 
     fn all_slow(self) -> usize {

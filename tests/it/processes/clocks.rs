@@ -19,7 +19,7 @@ use crate::http;
 const WRONG: [(&str, usize, i64); 4] =
     [("ratelimit", 0, -30), ("ratelimit", 1, 30), ("chat", 1, -30), ("chat", 2, 30)];
 /// Much less than the window of a minute.
-const TALK: Duration = Duration::from_secs(10);
+const TALK: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clocks_that_are_wrong_change_no_limit() {

@@ -2,7 +2,6 @@
 //! processes. What came of it is read by SQL.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -16,7 +15,7 @@ use mingle_proto::matchmaking::v1::{
     Wanted, matchmaking_service_client::MatchmakingServiceClient,
 };
 use mingle_testkit::eventually;
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     sync::{Semaphore, watch},
     time::interval,
@@ -24,7 +23,12 @@ use tokio::{
 use tonic::{Code, Request, Status, transport::Channel};
 
 use super::plan;
-use crate::{checker, ledger::Ledger, world::SOON};
+use crate::{
+    ledger::Ledger,
+    nemesis,
+    seekers::{self, Seeker},
+    world::SOON,
+};
 
 type Client = MatchmakingServiceClient<Channel>;
 
@@ -33,50 +37,22 @@ const KILLS: usize = 5;
 const AT_ONCE: usize = 60;
 /// Between two tries of one call.
 const PAUSE: Duration = Duration::from_millis(100);
-const GENDERS: [&str; 3] = ["female", "male", "other"];
+/// More of one kind than the others look for: some wait in vain.
+const MANY_MALE: [&str; 5] = ["male", "male", "male", "female", "other"];
 
 fn users() -> usize {
     if std::env::var_os("MINGLE_SOAK").is_some() { 10_000 } else { 2_000 }
 }
 
-#[derive(Clone, Debug)]
-struct Person {
-    name: String,
-    gender: &'static str,
-    wants: Vec<String>,
-    fickle: bool,
-}
-
-impl Person {
-    fn random(number: usize, dice: &mut StdRng) -> Self {
-        // More of one kind than the others look for: some wait in vain.
-        let gender = ["male", "male", "male", "female", "other"].choose(dice).unwrap();
-        let amount = dice.random_range(0..GENDERS.len());
-        let wants: Vec<&str> = match *gender {
-            "male" => vec!["female"],
-            _ => GENDERS.choose_multiple(dice, amount).copied().collect(),
-        };
-        Self {
-            name: format!("user-{number}"),
-            gender,
-            wants: wants.into_iter().map(str::to_owned).collect(),
-            fickle: dice.random_bool(0.15),
-        }
-    }
-
-    fn accepts(&self, other: &Self) -> bool {
-        self.wants.is_empty() || self.wants.iter().any(|it| it == other.gender)
-    }
-
-    fn request(&self) -> CreateTicketRequest {
-        CreateTicketRequest {
-            actor: self.name.clone(),
-            pool: "random-chat".to_owned(),
-            attributes: [("gender".to_owned(), self.gender.to_owned())].into(),
-            wants: [("gender".to_owned(), Wanted { values: self.wants.clone() })].into(),
-            liveness: Liveness::Lease.into(),
-            ..Default::default()
-        }
+fn request(seeker: &Seeker) -> CreateTicketRequest {
+    let values = seeker.wants.iter().map(|it| (*it).to_owned()).collect();
+    CreateTicketRequest {
+        actor: seeker.name.clone(),
+        pool: "random-chat".to_owned(),
+        attributes: [("gender".to_owned(), seeker.gender.to_owned())].into(),
+        wants: [("gender".to_owned(), Wanted { values })].into(),
+        liveness: Liveness::Lease.into(),
+        ..Default::default()
     }
 }
 
@@ -89,10 +65,14 @@ struct Tally {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_matchmaking_matches_nobody_twice_and_forgets_nobody() {
-    let seed = rand::random();
-    eprintln!("seed {seed}");
+    let seed = nemesis::seed();
+    eprintln!("MINGLE_TEST_SEED={seed}");
     let mut dice = StdRng::seed_from_u64(seed);
-    let people: Vec<_> = (0..users()).map(|number| Person::random(number, &mut dice)).collect();
+    let mut people: Vec<_> =
+        (0..users()).map(|number| Seeker::random(number, &MANY_MALE, &mut dice)).collect();
+    for male in people.iter_mut().filter(|it| it.gender == "male") {
+        male.wants = vec!["female"];
+    }
     // A long lease: these users wait without a word.
     let mut deployment =
         plan().env("MINGLE_MATCHMAKING__POOLS__RANDOM-CHAT__LEASE_MS", "600000").start().await;
@@ -126,25 +106,26 @@ async fn kill_9_of_matchmaking_matches_nobody_twice_and_forgets_nobody() {
         eprintln!("kill {kill}: matchmaking {victim}");
         deployment.kill_and_restart("matchmaking", victim).await;
     }
-    eventually(SOON * 3, "only those are left whom nobody would meet", async || {
-        let joined = ledger.count("select count(*) from mm_tickets").await;
-        let waiting = ledger.texts("select user_id from mm_tickets where state = 'waiting'").await;
-        joined >= people.len() as i64 && !anybody_matches(&people, &waiting)
-    })
-    .await;
+    seekers::until_alone(&ledger, &people).await;
     end.send_replace(true);
     let ends: Vec<Ticket> = join_all(lives).await.into_iter().map(Result::unwrap).collect();
 
     let retried = tally.retried.load(Relaxed);
     eprintln!("{retried} calls were made again");
     assert!(retried > 0, "no call met a killed process");
-    assert_rows(&ledger, people.len() as i64).await;
-    assert_ends(&ledger, &people, &ends).await;
+    let matched = seekers::assert_tickets(&ledger, people.len()).await;
+    let told = ends.iter().filter(|end| end.state() == TicketState::Matched).count();
+    assert_eq!(told as i64, matched, "an answer said matched and the rows do not");
+    for (pair, room) in seekers::assert_fitting(&ledger, &people).await {
+        for end in pair.map(|who| &ends[who]) {
+            assert_eq!((end.state(), &end.room_id), (TicketState::Matched, &room), "{end:?}");
+        }
+    }
 }
 
 /// One user: joins, leaves or waits, and knows in the end how it ended.
 async fn live(
-    person: Person,
+    person: Seeker,
     mut clients: Vec<Client>,
     tally: Arc<Tally>,
     turn: Arc<Semaphore>,
@@ -152,7 +133,7 @@ async fn live(
 ) -> Ticket {
     let permit = turn.acquire().await.unwrap();
     let ticket = again(&mut clients, &tally, |mut client| {
-        let request = within(person.request());
+        let request = within(request(&person));
         async move { Ok(client.create_ticket(request).await?.into_inner().ticket.unwrap()) }
     })
     .await;
@@ -211,56 +192,4 @@ where
         tally.retried.fetch_add(1, Relaxed);
         clients.rotate_left(1);
     }
-}
-
-fn anybody_matches(people: &[Person], waiting: &[String]) -> bool {
-    let by_name: BTreeMap<_, _> = people.iter().map(|it| (it.name.as_str(), it)).collect();
-    let waiting: Vec<_> = waiting.iter().map(|name| by_name[name.as_str()]).collect();
-    waiting.iter().enumerate().any(|(at, one)| {
-        waiting[at + 1..].iter().any(|other| one.accepts(other) && other.accepts(one))
-    })
-}
-
-/// Each ticket in one final state, nobody in two matches, one room per match.
-async fn assert_rows(ledger: &Ledger, users: i64) {
-    let matched = ledger.count("select count(*) from mm_tickets where state = 'matched'").await;
-    eprintln!("{matched} of {users} matched");
-    assert!(matched > users / 4 && matched < users, "{matched} matched");
-    for (sql, expected) in [
-        ("select count(*) from mm_tickets", users),
-        ("select count(distinct user_id) from mm_tickets", users),
-        ("select count(*) from mm_tickets where ended_at is null", 0),
-        ("select count(*) from mm_matches", matched / 2),
-        ("select count(*) from chat_rooms", matched / 2),
-        ("select count(*) from chat_members", matched),
-    ] {
-        assert_eq!(ledger.count(sql).await, expected, "{sql}");
-    }
-    let wrong = checker::check_matches(&ledger.rows().await);
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// Each pair accepts each other, and the answers are what the rows say.
-async fn assert_ends(ledger: &Ledger, people: &[Person], ends: &[Ticket]) {
-    let by_name: BTreeMap<_, _> = people.iter().map(|it| it.name.as_str()).zip(0..).collect();
-    let sql = "select json_object('users', json(user_ids), 'room', room_id) from mm_matches";
-    let mut told = 0;
-    for found in ledger.texts(sql).await {
-        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
-        let who = |at: usize| by_name[found["users"][at].as_str().unwrap()];
-        let (one, other) = (who(0), who(1));
-        assert!(
-            people[one].accepts(&people[other]) && people[other].accepts(&people[one]),
-            "{:?} and {:?}",
-            people[one],
-            people[other]
-        );
-        for end in [&ends[one], &ends[other]] {
-            assert_eq!(end.state(), TicketState::Matched, "{end:?}");
-            assert_eq!(found["room"].as_str(), Some(end.room_id.as_str()));
-            told += 1;
-        }
-    }
-    let matched = ends.iter().filter(|end| end.state() == TicketState::Matched).count();
-    assert_eq!(matched, told, "an answer said matched and the rows do not");
 }

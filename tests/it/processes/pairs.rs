@@ -7,15 +7,17 @@ use std::{
     time::Duration,
 };
 
+use mingle_client::ws::{Client, Encoding, proto::Position};
 use mingle_testkit::{Deployment, eventually};
 use serde_json::json;
 
+use super::urls;
 use crate::{
     checker::{self, Crowd, Journal, Person, Tally},
     http,
     ledger::Ledger,
     nemesis,
-    world::{SOON, token},
+    world::{SOON, greet, logged, next_event, token},
 };
 
 /// So many pairs, and the pause between two messages of one user.
@@ -136,4 +138,33 @@ pub(super) fn refusals(journals: &[Journal]) -> BTreeMap<String, usize> {
 
 fn names(pair: usize) -> [String; 2] {
     [format!("ann-{pair}"), format!("bob-{pair}")]
+}
+
+/// Two with a room of their own, which both follow, each at a gateway.
+pub(super) async fn follow(deployment: &Deployment, pair: usize) -> (String, Client, Client) {
+    let users = names(pair);
+    let body = json!({"kind": "DIRECT", "memberIds": users});
+    let made = http::post(deployment.gateways()[0], "/api/rooms", &token(&users[0]), &body).await;
+    let room = made.ok()["roomId"].as_str().unwrap().to_owned();
+    let mut clients = Vec::new();
+    for (user, url) in users.iter().zip(urls(deployment)) {
+        let mut client = greet(&url, user, Encoding::Json, None).await.unwrap();
+        client.room_join(&room, Some(Position::default())).await.unwrap();
+        clients.push(client);
+    }
+    let bob = clients.pop().unwrap();
+    (room, clients.pop().unwrap(), bob)
+}
+
+/// Hears up to a message, once.
+pub(super) async fn hear(bob: &mut Client, message: &Position) {
+    loop {
+        let event = next_event(bob).await.unwrap();
+        if let Some((_, position)) = logged(&event)
+            && position.seq >= message.seq
+        {
+            assert_eq!(position, *message, "one event, the committed one");
+            return;
+        }
+    }
 }

@@ -1,58 +1,75 @@
 //! A new version is rolled out: every gateway and every chat ends by SIGTERM
 //! and starts again, one after the other, while pairs talk over them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mingle_testkit::Deployment;
+use mingle_testkit::{Deployment, eventually};
 
 use super::{pairs::Talk, plan};
 use crate::ledger::Ledger;
 
 const PAIRS: usize = 20;
 /// Between two messages of one user.
-const PAUSE: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_millis(200);
 const ROUNDS: usize = 2;
 /// Those that end and start again in each round, in this order.
 const ROLLED: [(&str, usize); 4] = [("gateway", 0), ("gateway", 1), ("chat", 0), ("chat", 1)];
 /// The processes' own, as configured by default, and what a busy machine adds.
 const GRACE: Duration = Duration::from_secs(15);
-/// Messages before anything ends: what is usual.
-const BASE: usize = 800;
-/// Messages between two ends.
-const BETWEEN: usize = 300;
-
-const TRANSACTIONS: &str =
-    "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()";
+/// Nobody talks for so long: for PostgreSQL's sessions tell what they did a
+/// second later.
+const IDLE: Duration = Duration::from_secs(6);
+/// Messages before anything ends: what is usual. Long beside the second after
+/// which PostgreSQL's sessions tell what they did.
+const BASE: usize = 2_400;
+/// Messages between two ends: some seconds, as whoever rolls a deployment waits.
+const BETWEEN: usize = 900;
 
 /// What was done, by the clients and by PostgreSQL, up to a moment.
 struct Mark {
+    at: Instant,
     said: usize,
     transactions: i64,
 }
 
 impl Mark {
-    async fn now(talk: &Talk, ledger: &Ledger) -> Self {
-        Self { said: talk.acknowledged(), transactions: ledger.count(TRANSACTIONS).await }
+    async fn now(said: usize, ledger: &Ledger) -> Self {
+        Self { at: Instant::now(), said, transactions: ledger.transactions().await }
     }
 
-    /// Transactions per message since `earlier`: not per second, which is less
-    /// when clients are away and would forgive each restart its storm.
-    fn cost_since(&self, earlier: &Self) -> f64 {
+    /// Transactions in a second since `earlier`.
+    fn rate_since(&self, earlier: &Self) -> f64 {
         let transactions = (self.transactions - earlier.transactions) as f64;
-        transactions / (self.said - earlier.said) as f64
+        transactions / (self.at - earlier.at).as_secs_f64()
     }
+
+    /// Transactions for each message since `earlier`, without those that happen
+    /// when nobody talks. Not per second: that is less when clients are away,
+    /// and would forgive each restart its storm.
+    fn cost_since(&self, earlier: &Self, idle: f64) -> f64 {
+        let seconds = (self.at - earlier.at).as_secs_f64();
+        (self.rate_since(earlier) - idle) * seconds / (self.said - earlier.said) as f64
+    }
+}
+
+/// Transactions in a second while nobody talks.
+async fn idle(ledger: &Ledger) -> f64 {
+    let begin = Mark::now(0, ledger).await;
+    eventually(IDLE * 2, "idle for a while", async || begin.at.elapsed() > IDLE).await;
+    Mark::now(0, ledger).await.rate_since(&begin)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_costs_nobody_a_message() {
     let mut deployment = plan().start().await;
     let ledger = Ledger::postgres(&deployment.database().url).await;
+    let idle = idle(&ledger).await;
     let talk = Talk::around(deployment.gateways(), (PAIRS, PAUSE)).await;
     talk.goes_on(BETWEEN).await;
 
-    let begin = Mark::now(&talk, &ledger).await;
+    let begin = Mark::now(talk.acknowledged(), &ledger).await;
     talk.goes_on(BASE).await;
-    let usual = Mark::now(&talk, &ledger).await;
+    let usual = Mark::now(talk.acknowledged(), &ledger).await;
     let mut ends = 0;
     for _ in 0..ROUNDS {
         for (role, nth) in ROLLED {
@@ -60,14 +77,14 @@ async fn a_rolling_restart_costs_nobody_a_message() {
             ends += 1;
         }
     }
-    let rolled = Mark::now(&talk, &ledger).await;
+    let rolled = Mark::now(talk.acknowledged(), &ledger).await;
     let (resumed, retried) = (talk.resumed(), talk.retried());
     talk.end(&ledger).await;
 
-    let (base, cost) = (usual.cost_since(&begin), rolled.cost_since(&usual));
+    let (base, cost) = (usual.cost_since(&begin, idle), rolled.cost_since(&usual, idle));
     eprintln!(
         "{ends} SIGTERMs under {} messages; {resumed} resumed, {retried} sends tried again; \
-         {base:.2} transactions per message before, {cost:.2} meanwhile",
+         {base:.2} transactions per message before, {cost:.2} meanwhile, beside {idle:.1}/s idle",
         rolled.said - usual.said
     );
     // Each user's gateway ends at least once a round.

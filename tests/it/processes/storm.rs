@@ -38,9 +38,6 @@ const TRANSACTIONS_EACH: i64 = 8;
 /// What the processes do by themselves in a second, and beside that at start.
 const TRANSACTIONS_IDLE: i64 = 60;
 
-const TRANSACTIONS: &str =
-    "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()";
-
 /// As many as the files of two processes allow, or a few.
 fn sockets() -> usize {
     if std::env::var_os("MINGLE_SOAK").is_some() { 12_000 } else { 2_000 }
@@ -83,7 +80,7 @@ async fn who_is_cut_at_once_comes_back_at_the_pace_of_the_gateway() {
     let (end, over) = watch::channel(false);
     let lives = welcome(guests, &over).await;
 
-    let transactions = ledger.count(TRANSACTIONS).await;
+    let transactions = ledger.transactions().await;
     deployment.kill9("gateway", 0);
     let all_cut = async || tally.cut.load(Relaxed) == sockets();
     eventually(SOON, "everybody is cut", all_cut).await;
@@ -92,7 +89,7 @@ async fn who_is_cut_at_once_comes_back_at_the_pace_of_the_gateway() {
     let probes = deployment.process("gateway", 0).probes_addr();
     let seen = watch_return(probes, begin, &tally).await;
     let took = begin.elapsed();
-    let transactions = ledger.count(TRANSACTIONS).await - transactions;
+    let transactions = ledger.transactions().await - transactions;
     end.send_replace(true);
     join_all(lives).await.into_iter().for_each(Result::unwrap);
 

@@ -4,17 +4,15 @@
 
 use std::time::Duration;
 
-use mingle_client::ws::{Client, Encoding, proto::Position};
-use mingle_testkit::{Deployment, eventually};
-use serde_json::json;
+use mingle_client::ws::{Client, proto::Position};
+use mingle_testkit::eventually;
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{plan, urls};
-use crate::{
-    http,
-    ledger::Ledger,
-    world::{SOON, greet, logged, next_event, token},
+use super::{
+    pairs::{follow, hear},
+    plan,
 };
+use crate::{ledger::Ledger, world::SOON};
 
 /// Enough that some of them prefer either instance.
 const ROOMS: usize = 12;
@@ -32,11 +30,9 @@ struct Pair {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_no_announcement_tells_the_heads_tell() {
     let deployment = plan().env("FAILPOINTS", "chat-committed=return").start().await;
-    let [gateway_of_ann, gateway_of_bob] = [0, 1].map(|at| urls(&deployment)[at].clone());
     let mut said = Vec::new();
     for pair in 0..ROOMS {
-        let (room, mut ann, bob) =
-            follow(&deployment, pair, &gateway_of_ann, &gateway_of_bob).await;
+        let (room, mut ann, bob) = follow(&deployment, pair).await;
         let sent = ann.send(&room, "key", "said").await.unwrap();
         said.push((Position { seq: sent.seq, id: sent.message_id }, bob));
     }
@@ -47,19 +43,6 @@ async fn what_no_announcement_tells_the_heads_tell() {
     eprintln!("{ROOMS} were heard within {:?}", begin.elapsed());
 }
 
-/// Hears up to a message, once.
-async fn hear(bob: &mut Client, message: &Position) {
-    loop {
-        let event = next_event(bob).await.unwrap();
-        if let Some((_, position)) = logged(&event)
-            && position.seq >= message.seq
-        {
-            assert_eq!(position, *message, "one event, the committed one");
-            return;
-        }
-    }
-}
-
 /// With the sender's gateway: nobody is left who would try again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_committed_and_never_announced_is_delivered_all_the_same() {
@@ -67,10 +50,9 @@ async fn what_was_committed_and_never_announced_is_delivered_all_the_same() {
     let ledger = Ledger::postgres(&deployment.database().url).await;
     deployment.kill9("chat", 0);
     deployment.set_env("chat", 0, "FAILPOINTS", "chat-committed=pause");
-    let [gateway_of_ann, gateway_of_bob] = [0, 1].map(|at| urls(&deployment)[at].clone());
     let mut pairs = Vec::new();
     for pair in 0..ROOMS {
-        pairs.push(follow(&deployment, pair, &gateway_of_ann, &gateway_of_bob).await);
+        pairs.push(follow(&deployment, pair).await);
     }
     // Both gateways follow by way of the other one; this one only commits.
     deployment.start().await;
@@ -106,24 +88,4 @@ async fn what_was_committed_and_never_announced_is_delivered_all_the_same() {
     eprintln!("all {heard} were heard {:?} after the kill", killed.elapsed());
     assert!(heard >= committed, "{heard} heard");
     ledger.assert_gapless().await;
-}
-
-async fn follow(
-    deployment: &Deployment,
-    pair: usize,
-    ann: &str,
-    bob: &str,
-) -> (String, Client, Client) {
-    let users = [format!("ann-{pair}"), format!("bob-{pair}")];
-    let body = json!({"kind": "DIRECT", "memberIds": users});
-    let made = http::post(deployment.gateways()[0], "/api/rooms", &token(&users[0]), &body).await;
-    let room = made.ok()["roomId"].as_str().unwrap().to_owned();
-    let mut clients = Vec::new();
-    for (user, url) in users.iter().zip([ann, bob]) {
-        let mut client = greet(url, user, Encoding::Json, None).await.unwrap();
-        client.room_join(&room, Some(Position::default())).await.unwrap();
-        clients.push(client);
-    }
-    let bob = clients.pop().unwrap();
-    (room, clients.pop().unwrap(), bob)
 }
