@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | a source is lost here | its connection, or silence for the bound | reconnect; a gap for every topic when it listens again |
 //! | Redis is lost here, or there is none, and PostgreSQL is heard | the same | the others are told and publish on both; a gap a beat later, by when they know |
-//! | Redis refuses a publish | the publisher | the batch goes out on PostgreSQL |
+//! | Redis refuses a publish | the publisher | the batch goes out on PostgreSQL; where that is not heard here, everyone has a gap with the next heartbeat on Redis, too |
 //! | no source that is needed takes a batch | the publisher | it fails; the heartbeats say so, and everyone has a gap with the next one |
 //! | a process is heard on PostgreSQL alone: it has another Redis | the others, by its heartbeats | they publish on both |
 //! | PostgreSQL is not heard, and Redis takes a batch | the publisher | its heartbeats on PostgreSQL tell of it later: a gap |
@@ -241,6 +241,12 @@ async fn announce(
         join(redis.publish(batch), postgres.publish(batch)).await
     };
     match (fast, sure) {
+        // Those who do not listen to PostgreSQL either, as nobody may through a
+        // pooler, have no gap by it: it may be that they hear Redis all along.
+        (Err(_), Ok(())) if !postgres.ear().hearing().is_open() => {
+            owe(redis, batch);
+            Ok(())
+        }
         // Everyone listens to PostgreSQL, or has a gap when it does again.
         (_, Ok(())) => Ok(()),
         (Ok(()), Err(error)) => {

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use super::beat::Beat;
 
-/// Processes followed; those beyond are not missed when they fall silent.
+/// Processes followed; those beyond are not missed when they fall silent, and
+/// what they owe is not known.
 const MAX_PEERS: usize = 4096;
 /// A missing process is forgotten after this many times the bound.
 const FORGET: u32 = 30;
@@ -57,9 +58,11 @@ impl Peers {
             *peer = heard;
             return missed;
         }
-        if self.known.len() < MAX_PEERS {
-            self.known.insert(beat.id, heard);
+        if self.known.len() >= MAX_PEERS {
+            // It is as new with each beat: a gap for each would be one without end.
+            return false;
         }
+        self.known.insert(beat.id, heard);
         owed > 0 || settled && beat.number > FIRST
     }
 
@@ -216,5 +219,7 @@ mod tests {
         let mut peers = Peers::new(BOUND, begin);
         (0..5_000).for_each(|id| _ = peers.hear(&beat(id, 1), begin));
         assert_eq!(peers.known.len(), MAX_PEERS);
+        let beyond = Beat { owed: 1, ..beat(4_999, 70) };
+        assert!(!peers.hear(&beyond, at(begin, 9_000)), "no gap with each beat");
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Postgres, pool::BACK_OFF};
+use super::{
+    Postgres,
+    pool::{BACK_OFF, not_begun},
+};
 use crate::{
     Error, ErrorKind, Result,
     sqlite::{Migrated, Migration},
@@ -62,7 +65,7 @@ async fn step_up(
     // pooler's.
     let patience = PATIENCE.as_millis();
     let begin = format!("{BEGIN}; set local lock_timeout = {patience}");
-    let mut tx = session.begin_with(AssertSqlSafe(begin)).await?;
+    let mut tx = session.begin_with(AssertSqlSafe(begin)).await.map_err(not_begun)?;
     sqlx::query("select pg_advisory_xact_lock($1)")
         .persistent(false)
         .bind(LOCK)

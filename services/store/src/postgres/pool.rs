@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use sqlx::{
     AssertSqlSafe, Connection as _, PgPool, Transaction,
+    error::DatabaseError,
     pool::PoolConnectionMetadata,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     gate::{Gate, greet},
     options::{Options, Ways, check},
-    pooler::{drops_settings, refuses_settings, ways_through},
+    pooler::{is_pooler, ways_through},
     pools::{Alive, Pools},
 };
 use crate::{Error, ErrorKind, Result};
@@ -24,7 +25,10 @@ const IDLE: Duration = Duration::from_secs(30);
 const FRESH: Duration = Duration::from_secs(1);
 
 const WRITE: &str = "begin isolation level read committed read write";
-const SNAPSHOT: &str = "begin isolation level repeatable read read only";
+/// Begun to write, which a standby refuses: a pooler may lead there any time,
+/// and what it reads there may be old.
+const SNAPSHOT: &str =
+    "begin isolation level repeatable read read write; set transaction read only";
 
 /// A server and a pool of connections to it. Cheap to clone.
 #[derive(Clone)]
@@ -45,11 +49,7 @@ impl Postgres {
     pub async fn connect(options: Options) -> Result<Self> {
         let mut ways = options.ways()?;
         let end = Instant::now() + options.start;
-        while let Err(error) = greet(&ways.pooled, options.acquire).await {
-            if !ways.is_pooler && refuses_settings(&error) {
-                ways = ways_through(&options)?;
-                continue;
-            }
+        while let Err(error) = meet(&mut ways, &options).await {
             if !error.is_transient() {
                 return Err(error);
             }
@@ -60,9 +60,6 @@ impl Postgres {
                 return Err(error);
             }
             sleep(BACK_OFF).await;
-        }
-        if !ways.is_pooler && drops_settings(&ways, &options).await? {
-            ways = ways_through(&options)?;
         }
         let (options, ways) = (Arc::new(options), Arc::new(ways));
         let pools = Pools::start(&options, &ways);
@@ -152,13 +149,33 @@ impl Postgres {
             // number for a server that is away, and storm it when it is back.
             let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(sql)).await });
             match timeout(bound, begun).await {
-                Ok(Ok(begun)) => Ok(begun?),
+                Ok(Ok(begun)) => begun.map_err(not_begun),
                 Ok(Err(_)) => Err(Error::new(ErrorKind::Unavailable, "database transaction")),
                 Err(_) => Err(Error::new(ErrorKind::Timeout, "database transaction")),
             }
         };
         self.gate.pass(begun).await
     }
+}
+
+/// Greets the server, and finds a pooler that nobody told of.
+async fn meet(ways: &mut Ways, options: &Options) -> Result<()> {
+    let greeted = greet(&ways.pooled, options.acquire).await;
+    if !ways.is_pooler && is_pooler(greeted.clone(), &ways.pooled, options).await? {
+        *ways = ways_through(options)?;
+        return greet(&ways.pooled, options.acquire).await;
+    }
+    greeted
+}
+
+/// Why a transaction was not begun.
+pub(super) fn not_begun(error: sqlx::Error) -> Error {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    if code.as_deref() == Some("0A000") {
+        // "cannot set transaction read-write mode during recovery"
+        return Error::with_source(ErrorKind::Unavailable, "postgres is a standby", error);
+    }
+    error.into()
 }
 
 /// Awaits what a database was asked, for so long at most. What is dropped then

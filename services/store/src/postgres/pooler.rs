@@ -5,23 +5,39 @@
 //! told by the settings of a session, which it refuses, or drops where it was
 //! told to ignore them.
 
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
 use super::options::{Options, Ways, parse};
 use crate::{Error, ErrorKind, Result};
 
+/// True when a pooler answers at `way`, which told of the settings of a session
+/// and was `greeted` so.
+pub(super) async fn is_pooler(
+    greeted: Result<()>,
+    way: &PgConnectOptions,
+    options: &Options,
+) -> Result<bool> {
+    match greeted {
+        Err(error) if refuses_settings(&error) => Ok(true),
+        greeted => {
+            greeted?;
+            drops_settings(way, options).await
+        }
+    }
+}
+
 /// True when the settings were refused.
-pub(super) fn refuses_settings(error: &Error) -> bool {
+fn refuses_settings(error: &Error) -> bool {
     let source = std::error::Error::source(error);
     let refusal = source.and_then(|source| source.downcast_ref::<sqlx::Error>());
     matches!(refusal, Some(sqlx::Error::Database(said)) if said.message().contains("unsupported startup"))
 }
 
 /// True when a session, begun with them, has them not.
-pub(super) async fn drops_settings(ways: &Ways, options: &Options) -> Result<bool> {
+async fn drops_settings(way: &PgConnectOptions, options: &Options) -> Result<bool> {
     let asking = async {
-        let mut session = ways.pooled.connect().await?;
+        let mut session = way.connect().await?;
         let row = sqlx::raw_sql(
             "select string_agg(name || '=' || setting, ' ' order by name) as settings
              from pg_settings where name in ('statement_timeout', 'lock_timeout')",

@@ -1,27 +1,36 @@
 //! PostgreSQL behind a transaction pooler that keeps no prepared statements:
 //! the next statement of a caller may run in another session.
 
+use std::{sync::Arc, time::Duration};
+
 use futures::TryStreamExt as _;
 use mingle_store::{
     Database, Result,
-    bus::{Announcement, Bus as _, Delivery, Merged, Servers},
+    bus::{self, Announcement, Bus, Delivery, Merged, Servers},
     postgres::{Options, Postgres},
     sql::Sql,
     sqlite::Migration,
 };
 use mingle_testkit as kit;
+use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
 };
 
-use crate::bus::{reader::PATIENCE as SOON, stage::QUICK};
+use crate::bus::{
+    reader::{News, PATIENCE as SOON, Reader, announcement},
+    stage::{QUICK, redis_client},
+};
 
 const STEPS: &[Migration] =
     &[Migration { version: 1, sql: "create table item (id bigint primary key)" }];
 /// Of as many callers at once as share the pooler's four sessions.
 const CALLERS: i64 = 16;
 const ROUNDS: i64 = 25;
+
+/// The pooler asks a server that refused it no more for 15 s.
+const LONG: Duration = Duration::from_secs(60);
 
 /// What callers ask: taken for one another, they show.
 const TEXTS: [&str; 4] = [
@@ -117,6 +126,77 @@ async fn what_is_never_heard_is_no_source_and_no_gap_either() {
     // What it says is heard by those who have a way past the pooler.
     while timeout(SOON, heard.recv()).await.unwrap() == Some(Delivery::Gap) {}
     assert_eq!(seeing.sources().postgres, Some(true));
+}
+
+/// Redis takes it from none, and PostgreSQL to nobody: it is a gap all the same.
+#[tokio::test]
+async fn what_redis_refuses_where_nobody_may_listen_is_a_gap_on_redis() {
+    let redis = kit::Redis::start().await;
+    let pooler = kit::Postgres::shared().await.pooler().await;
+    let both = async || {
+        let postgres = Postgres::connect(Options::new(&pooler.url)).await.unwrap();
+        assert!(!postgres.may_listen());
+        let redis = redis_client(&redis, Duration::from_millis(250)).await;
+        Arc::new(Merged::start(Servers::Both(redis, postgres), bus::Options::default()))
+    };
+    let (here, there) = (both().await, both().await);
+    for bus in [&here, &there] {
+        kit::eventually(SOON, "redis is heard", async || bus.sources().redis == Some(true)).await;
+    }
+    let listening: Arc<dyn Bus> = there.clone();
+    let mut reader = Reader::of(&listening, "a").await;
+    here.publish(&[announcement("a", 1)]).await.unwrap();
+    // What the first beats of both were a gap of is behind it.
+    reader.until(1).await;
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "default", "-publish"]), "OK");
+    here.publish(&[announcement("a", 2)]).await.expect("the database takes it");
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "default", "+publish"]), "OK");
+    assert_eq!(reader.next().await, News::Gap);
+    here.publish(&[announcement("a", 3)]).await.unwrap();
+    assert_eq!(reader.until(3).await, 0, "told once");
+}
+
+/// A fail-over behind the pooler leads to a standby for a while: what it would
+/// answer may be old, and it takes no writes.
+#[tokio::test]
+async fn a_standby_behind_the_pooler_is_a_database_that_is_away() {
+    let server = kit::Postgres::start().await;
+    let pooler = server.pooler().await;
+    let open = async || {
+        let direct_url = Some(pooler.direct_url.clone());
+        Postgres::connect(Options { direct_url, ..Options::new(&pooler.url) }).await.unwrap()
+    };
+    let (reads, writes) = (open().await, open().await);
+    reads.snapshot().await.unwrap().commit().await.unwrap();
+    writes.begin().await.unwrap().commit().await.unwrap();
+    for postgres in [&reads, &writes] {
+        let idle = async || postgres.readers().num_idle() == 1;
+        kit::eventually(SOON, "a connection that stays", idle).await;
+    }
+    let signal = server.server().folder().join("data/standby.signal");
+    std::fs::write(&signal, "").unwrap();
+    server.restart().await;
+    let guest: PgConnectOptions = pooler.url.parse().unwrap();
+    kit::eventually(LONG, "the pooler leads to it", async || {
+        let Ok(mut guest) = guest.connect().await else { return false };
+        let asked = sqlx::raw_sql("select 1 where pg_is_in_recovery()");
+        asked.fetch_one(&mut guest).await.is_ok()
+    })
+    .await;
+    let read = reads.snapshot().await.map(drop).expect_err("what it reads may be old");
+    let written = writes.begin().await.map(drop).expect_err("it takes no writes");
+    for error in [read, written] {
+        assert_eq!(error.to_string(), "postgres is a standby: Unavailable", "{error:?}");
+    }
+    for postgres in [&reads, &writes] {
+        kit::eventually(SOON, "it is known", async || postgres.gate().is_away()).await;
+    }
+    std::fs::remove_file(signal).unwrap();
+    server.restart().await;
+    kit::eventually(LONG, "another primary", async || {
+        reads.snapshot().await.is_ok() && writes.begin().await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -65,6 +65,23 @@ async fn a_server_that_goes_away_during_a_start_is_waited_for() {
     assert_eq!(migrating.await.unwrap().unwrap().to, 2);
 }
 
+/// It answers the first question of a start, and not the next one.
+#[tokio::test]
+async fn a_server_that_goes_away_between_two_questions_is_waited_for() {
+    let database = kit::Postgres::shared().await.database().await;
+    let proxy = kit::Proxy::to(([127, 0, 0, 1], database.port).into()).await;
+    let by = format!(":{}", proxy.address().port());
+    let url = database.url.replace(&format!(":{}", database.port), &by);
+    // So that there is time to be away in.
+    proxy.set(kit::Fault::Slow(Duration::from_millis(200)));
+    let starting = tokio::spawn(async move { Postgres::connect(Options::new(url)).await });
+    eventually(SOON, "the second one", async || proxy.traffic().connections == 2).await;
+    proxy.set(kit::Fault::Cut);
+    eventually(SOON, "it is cut", async || proxy.traffic().cut > 0).await;
+    proxy.set(kit::Fault::None);
+    starting.await.unwrap().expect("it is back within the time of a start");
+}
+
 #[tokio::test]
 async fn migrates_once_however_many_ask() {
     let database = kit::Postgres::shared().await.database().await;

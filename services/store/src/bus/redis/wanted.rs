@@ -70,6 +70,11 @@ impl Wanted {
     pub(super) fn begin(&self) -> Vec<String> {
         let mut state = self.state.lock();
         *self.changes.followed.lock() = Some(HashSet::new());
+        // Some were waited for by subscribers who left meanwhile.
+        state.waiting.retain(|_, waiting| {
+            waiting.retain(|waiting| !waiting.is_closed());
+            !waiting.is_empty()
+        });
         // Read after changes are noted: whoever is not in the table yet will
         // be, and whoever is will be told of a gap when the connection listens.
         state.asked = self.topics.wanted().into_iter().collect();
@@ -97,10 +102,14 @@ impl Wanted {
                 if state.asked.insert(topic.clone()) {
                     difference.added.push(topic);
                 }
-            } else if state.asked.remove(&topic) {
-                state.confirmed.remove(&topic);
-                state.promised.remove(&topic);
-                difference.removed.push(topic);
+            } else {
+                // Its subscribers have left, those who waited for it too.
+                state.waiting.remove(&topic);
+                if state.asked.remove(&topic) {
+                    state.confirmed.remove(&topic);
+                    state.promised.remove(&topic);
+                    difference.removed.push(topic);
+                }
             }
         }
         difference
