@@ -16,7 +16,17 @@ pub struct Health {
     reporter: HealthReporter,
     services: Arc<Mutex<BTreeSet<String>>>,
     ready: Arc<watch::Sender<bool>>,
-    degraded: Arc<watch::Sender<BTreeSet<String>>>,
+    degraded: Arc<Degraded>,
+}
+
+/// The degraded states by who knows of them.
+#[derive(Default)]
+struct Degraded {
+    /// What this process sees itself.
+    seen: watch::Sender<BTreeSet<String>>,
+    /// What other processes say of themselves.
+    heard: Mutex<BTreeSet<String>>,
+    all: watch::Sender<BTreeSet<String>>,
 }
 
 impl Health {
@@ -55,14 +65,36 @@ impl Health {
     /// Enters or leaves a degraded state; `state` is one of a fixed set of
     /// names such as `presence`.
     pub fn set_degraded(&self, state: &'static str, degraded: bool) {
+        let heard = self.degraded.heard.lock();
+        self.degraded.seen.send_if_modified(|seen| put(seen, state, degraded));
+        self.tell(state, degraded || heard.contains(state));
+    }
+
+    /// The same for what another process says of itself.
+    pub(crate) fn set_heard(&self, state: &'static str, degraded: bool) {
+        let mut heard = self.degraded.heard.lock();
+        put(&mut heard, state, degraded);
+        let seen = self.degraded.seen.borrow().contains(state);
+        self.tell(state, degraded || seen);
+    }
+
+    fn tell(&self, state: &'static str, degraded: bool) {
         metrics::gauge!("mingle_degraded", "state" => state).set(f64::from(u8::from(degraded)));
-        self.degraded.send_if_modified(|states| {
-            if degraded { states.insert(state.to_owned()) } else { states.remove(state) }
-        });
+        self.degraded.all.send_if_modified(|all| put(all, state, degraded));
     }
 
     /// The degraded states that hold now, and their changes.
     pub fn degraded(&self) -> watch::Receiver<BTreeSet<String>> {
-        self.degraded.subscribe()
+        self.degraded.all.subscribe()
     }
+
+    /// Those of them that this process sees itself.
+    pub(crate) fn seen(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.degraded.seen.subscribe()
+    }
+}
+
+/// True when that changed something.
+fn put(states: &mut BTreeSet<String>, state: &str, holds: bool) -> bool {
+    if holds { states.insert(state.to_owned()) } else { states.remove(state) }
 }

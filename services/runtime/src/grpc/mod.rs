@@ -14,6 +14,7 @@ pub mod methods;
 pub mod remote;
 pub mod server;
 pub mod shed;
+mod standing;
 pub mod trace;
 mod transport;
 

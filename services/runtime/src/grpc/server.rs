@@ -47,9 +47,10 @@ impl Stack {
         }
     }
 
-    /// The same stack; replies are marked while `health` is degraded.
+    /// The same stack; replies are marked while `health` is degraded by what the
+    /// process sees itself.
     pub fn marked(self, health: &Health) -> Self {
-        Self { degraded: Some(health.degraded()), ..self }
+        Self { degraded: Some(health.seen()), ..self }
     }
 
     /// The same stack for a role that drains by itself.

@@ -15,11 +15,11 @@ use tonic::service::Routes;
 use tower::{Service, util::BoxCloneSyncService};
 
 use super::{
-    Config, Request, Response, Stack, auth,
-    degraded::Standing,
-    methods,
+    Config, Request, Response, Stack, auth, methods,
     remote::{AFFINITY, Remote},
-    server, trace,
+    server,
+    standing::Standing,
+    trace,
 };
 use crate::{
     config::{Secret, Section as _},
