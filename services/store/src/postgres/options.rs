@@ -21,7 +21,7 @@ pub struct Options {
     /// another than `url`, `url` is taken for a pooler. Without one it is `url`,
     /// with `-pooler` removed from the host's first label. A pooler that neither
     /// tells of is known by its refusing, or dropping, the settings of a
-    /// session; then there is no way past it, and nobody listens.
+    /// session, here or at `url`; then there is no way past it, and nobody listens.
     pub direct_url: Option<String>,
     /// Connections of the pool, at least 1; LISTEN and migrations come on top.
     pub max_connections: u32,

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     gate::{Gate, greet},
     options::{Options, Ways, check},
-    pooler::{is_pooler, ways_through},
+    pooler::{is_pooler, passes, ways_through},
     pools::{Alive, Pools},
 };
 use crate::{Error, ErrorKind, Result};
@@ -160,12 +160,14 @@ impl Postgres {
 
 /// Greets the server, and finds a pooler that nobody told of.
 async fn meet(ways: &mut Ways, options: &Options) -> Result<()> {
-    let greeted = greet(&ways.pooled, options.acquire).await;
-    if !ways.is_pooler && is_pooler(greeted.clone(), &ways.pooled, options).await? {
+    if ways.is_pooler {
+        greet(&ways.pooled, options.acquire).await?;
+        ways.passes = ways.passes && passes(ways, options).await;
+    } else if is_pooler(&ways.pooled, options).await? {
         *ways = ways_through(options)?;
-        return greet(&ways.pooled, options.acquire).await;
+        greet(&ways.pooled, options.acquire).await?;
     }
-    greeted
+    Ok(())
 }
 
 /// Why a transaction was not begun.

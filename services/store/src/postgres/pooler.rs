@@ -1,5 +1,5 @@
 //! A pooler that the URL does not tell of: PgBouncer before a server, and no
-//! `DATABASE_DIRECT_URL`.
+//! `DATABASE_DIRECT_URL`, or one that leads to a pooler, too.
 //!
 //! Taken for a server it would give one caller the statements of another. It is
 //! told by the settings of a session, which it refuses, or drops where it was
@@ -8,23 +8,35 @@
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
-use super::options::{Options, Ways, parse};
+use super::{
+    gate::greet,
+    options::{Options, Ways, parse},
+};
 use crate::{Error, ErrorKind, Result};
 
-/// True when a pooler answers at `way`, which told of the settings of a session
-/// and was `greeted` so.
-pub(super) async fn is_pooler(
-    greeted: Result<()>,
-    way: &PgConnectOptions,
-    options: &Options,
-) -> Result<bool> {
-    match greeted {
+/// True when a pooler answers at `way`, which tells of the settings of a session.
+pub(super) async fn is_pooler(way: &PgConnectOptions, options: &Options) -> Result<bool> {
+    match greet(way, options.acquire).await {
         Err(error) if refuses_settings(&error) => Ok(true),
         greeted => {
             greeted?;
             drops_settings(way, options).await
         }
     }
+}
+
+/// False when the direct way leads to a pooler, too. While nobody answers there
+/// it is taken for what it is said to be.
+pub(super) async fn passes(ways: &Ways, options: &Options) -> bool {
+    let direct = ways.direct.clone().options(options.settings());
+    let passes = !matches!(is_pooler(&direct, options).await, Ok(true));
+    if !passes {
+        tracing::warn!(
+            "DATABASE_DIRECT_URL leads to a pooler, not past it: nothing is heard by PostgreSQL, \
+             and without Redis messages arrive up to 6 s late"
+        );
+    }
+    passes
 }
 
 /// True when the settings were refused.

@@ -1,13 +1,16 @@
 //! Which life of the server's data this is.
 
-use std::fmt;
+use std::{collections::VecDeque, fmt};
 
+use parking_lot::Mutex;
 use redis::{Pipeline, RedisResult, aio::MultiplexedConnection};
 use tokio::sync::watch;
 use tracing::info;
 
 use super::client::key;
 
+/// Generations that are known to be replaced.
+const REPLACED: usize = 8;
 const COMPARE: &str = include_str!("lua/fence.lua");
 
 /// Names one uninterrupted life of the server's data. Another generation than
@@ -39,11 +42,14 @@ pub(super) struct Fence {
     /// `host:port`, for the log.
     server: String,
     held: watch::Sender<Option<Generation>>,
+    /// Those that were held before, the last ones.
+    replaced: Mutex<VecDeque<Generation>>,
 }
 
 impl Fence {
     pub(super) fn new(prefix: &str, server: String) -> Self {
-        Self { key: key(prefix, "fence", None), server, held: watch::Sender::new(None) }
+        let (held, replaced) = (watch::Sender::new(None), Mutex::default());
+        Self { key: key(prefix, "fence", None), server, held, replaced }
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Option<Generation>> {
@@ -60,7 +66,7 @@ impl Fence {
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(COMPARE).arg(1).arg(&self.key).arg(run_id).arg(Generation::random());
         let generation = cmd.query_async(connection).await?;
-        self.hold(generation);
+        self.hold(Generation(generation));
         Ok(())
     }
 
@@ -71,14 +77,29 @@ impl Fence {
         pipe.cmd("HGET").arg(&self.key).arg("generation");
     }
 
+    /// Goes by what an old connection shows. False when a new one has shown
+    /// something else since: then the old one leads to a server that was replaced
+    /// and lives on, and going by both in turn would never end.
+    pub(super) fn confirms(&self, generation: &str) -> bool {
+        let generation = Generation(generation.to_owned());
+        if self.replaced.lock().contains(&generation) {
+            return false;
+        }
+        self.hold(generation);
+        true
+    }
+
     /// Goes by what is there.
-    pub(super) fn hold(&self, generation: String) {
-        let generation = Generation(generation);
+    fn hold(&self, generation: Generation) {
         self.held.send_if_modified(|held| {
             let new = held.as_ref() != Some(&generation);
             if new {
                 info!(server = self.server, %generation, "redis data of this generation");
-                *held = Some(generation);
+                let mut replaced = self.replaced.lock();
+                replaced.retain(|replaced| *replaced != generation);
+                replaced.extend(held.replace(generation));
+                let beyond = replaced.len().saturating_sub(REPLACED);
+                replaced.drain(..beyond);
             }
             new
         });

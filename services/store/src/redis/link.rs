@@ -1,6 +1,7 @@
 //! One connection, and what is known about it.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -17,7 +18,7 @@ use super::fence::Fence;
 
 /// Silences in a row after which a server is taken for frozen.
 const SILENCES: u32 = 3;
-/// Measurements after which a worse one is better than an old one.
+/// Measurements after which the best of them is better than an older one.
 const STALE: u32 = 8;
 
 /// A connection that many callers share.
@@ -28,7 +29,7 @@ pub(super) struct Link {
     silences: AtomicU32,
     /// It has answered a call, not only the first questions.
     served: AtomicBool,
-    clock: Mutex<Offset>,
+    clock: Mutex<Clock>,
     begin: Instant,
     fence: Arc<Fence>,
     /// Of the server's process.
@@ -41,24 +42,47 @@ pub(super) struct Link {
 struct Offset {
     low: i64,
     high: i64,
-    age: u32,
 }
 
 impl Offset {
     /// The server's clock showed `server` at some time between the two.
     fn measured(server: i64, sent: i64, received: i64) -> Self {
-        Self { low: server - received, high: server - sent, age: 0 }
+        Self { low: server - received, high: server - sent }
     }
 
-    /// The better of the two: the narrower one, until it is old, or until the
-    /// new one contradicts it, which means that a clock was set.
-    fn or(self, new: Self) -> Self {
+    /// True when the new one is the better of the two: the narrower one, or one
+    /// that contradicts, which means that a clock was set.
+    fn yields_to(self, new: Self) -> bool {
         let contradicts = new.low > self.high || new.high < self.low;
-        let narrower = new.high - new.low <= self.high - self.low;
-        if contradicts || narrower || self.age >= STALE {
-            new
-        } else {
-            Self { age: self.age + 1, ..self }
+        contradicts || new.high - new.low <= self.high - self.low
+    }
+}
+
+/// What is gone by, and what comes in its place when it is old: the best of
+/// those measured since, not the last. One slow answer would make every deadline
+/// too early by as much.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    best: Offset,
+    since: Option<Offset>,
+    age: u32,
+}
+
+impl Clock {
+    fn new(best: Offset) -> Self {
+        Self { best, since: None, age: 0 }
+    }
+
+    fn measured(&mut self, new: Offset) {
+        if self.best.yields_to(new) {
+            *self = Self::new(new);
+            return;
+        }
+        let since = self.since.filter(|since| !since.yields_to(new)).unwrap_or(new);
+        self.since = Some(since);
+        self.age += 1;
+        if self.age >= STALE {
+            *self = Self::new(since);
         }
     }
 }
@@ -78,7 +102,7 @@ impl Link {
             broken: CancellationToken::new(),
             silences: AtomicU32::new(0),
             served: AtomicBool::new(false),
-            clock: Mutex::new(Offset::measured(microseconds(time), 0, received)),
+            clock: Mutex::new(Clock::new(Offset::measured(microseconds(time), 0, received))),
             begin: sent,
             fence,
             run_id: run_id.to_owned(),
@@ -95,7 +119,7 @@ impl Link {
     /// The deadline in milliseconds of the server's clock, rather too early
     /// than too late: by the time that the best measurement took.
     pub(super) fn not_after_ms(&self, deadline: Instant) -> i64 {
-        let low = self.clock.lock().low;
+        let low = self.clock.lock().best.low;
         (us(deadline.saturating_duration_since(self.begin)) + low).div_euclid(1_000)
     }
 
@@ -116,15 +140,11 @@ impl Link {
         let server = microseconds(time);
         let sent = us(sent.saturating_duration_since(self.begin));
         let measured = Offset::measured(server, sent, us(self.begin.elapsed()));
-        {
-            let mut clock = self.clock.lock();
-            *clock = clock.or(measured);
-        }
+        self.clock.lock().measured(measured);
         match generation {
-            Some(generation) => {
-                self.fence.hold(generation);
-                Ok(())
-            }
+            Some(generation) if self.fence.confirms(&generation) => Ok(()),
+            // Whoever connects anew is led to the other server.
+            Some(_) => Err(io::Error::other("another server holds the data by now").into()),
             None => self.compare(timeout).await,
         }
     }
@@ -164,25 +184,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_narrowest_measurement_is_kept_until_it_is_old() {
+    fn the_narrowest_measurement_is_kept_and_when_it_is_old_the_best_since() {
         let narrow = Offset::measured(1_000, 10, 20);
-        let wide = Offset::measured(1_000, 0, 500);
-        assert_eq!((narrow.low, narrow.high), (980, 990));
-        let mut kept = narrow;
-        for age in 1..=STALE {
-            kept = kept.or(wide);
-            assert_eq!(kept, Offset { age, ..narrow });
+        let wider = Offset::measured(1_000, 5, 30);
+        let slow = Offset::measured(1_000, 0, 250_000);
+        let mut clock = Clock::new(narrow);
+        for at in 1..STALE {
+            clock.measured(if at == 3 { wider } else { slow });
+            assert_eq!(clock.best, narrow, "{at}");
         }
-        assert_eq!(kept.or(wide), wide);
-        assert_eq!(wide.or(narrow), narrow);
+        clock.measured(slow);
+        assert_eq!(clock.best, wider, "the eighth was slow");
+        clock.measured(narrow);
+        assert_eq!(clock.best, narrow);
     }
 
     #[test]
     fn a_clock_that_was_set_is_believed_at_once() {
-        let before = Offset::measured(1_000_000, 10, 20);
-        let set_back = Offset::measured(500, 1_000, 9_000);
-        assert_eq!(before.or(set_back), set_back);
-        let set_on = Offset::measured(9_000_000, 1_000, 9_000);
-        assert_eq!(before.or(set_on), set_on);
+        for (server, sent) in [(500, 1_000), (9_000_000, 1_000)] {
+            let mut clock = Clock::new(Offset::measured(1_000_000, 10, 20));
+            clock.measured(Offset::measured(1_000_000, 0, 400));
+            let set = Offset::measured(server, sent, 9_000);
+            clock.measured(set);
+            assert_eq!((clock.best, clock.since), (set, None));
+        }
     }
 }

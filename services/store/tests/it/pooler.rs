@@ -103,6 +103,23 @@ async fn answers(pooler: &kit::Pooler, options: Options) {
     assert_eq!(server.sql(name, "select count(*) from item"), expected);
 }
 
+/// The way past the pooler is no way past it.
+#[tokio::test]
+async fn who_is_told_of_a_direct_way_that_leads_to_a_pooler_does_not_listen() {
+    let server = kit::Postgres::shared().await;
+    let refuses = server.pooler().await;
+    let drops = server.pooler_that_ignores("extra_float_digits,options").await;
+    for pooler in [&refuses, &drops] {
+        for (direct, may_listen) in [(&pooler.url, false), (&pooler.direct_url, true)] {
+            let direct_url = Some(format!("{direct}?sslmode=disable"));
+            let options = Options { direct_url, ..Options::new(&pooler.url) };
+            let postgres = Postgres::connect(options).await.unwrap();
+            assert!(postgres.is_pooled());
+            assert_eq!(postgres.may_listen(), may_listen, "{direct}");
+        }
+    }
+}
+
 /// Who listened there would do so in the sessions of others.
 #[tokio::test]
 async fn what_is_never_heard_is_no_source_and_no_gap_either() {

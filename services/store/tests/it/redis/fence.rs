@@ -2,6 +2,7 @@
 
 use mingle_store::redis::{Generation, Options, Redis};
 use mingle_testkit::{Redis as Server, eventually};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{SOON, connect, connect_with, connected};
 
@@ -44,6 +45,42 @@ async fn a_restart_starts_a_generation_and_a_reconnect_does_not() {
     assert_eq!(server.cli(&["DEL", "mingle:{fence}"]), "1");
     let _ = server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
     next(&redis, &third).await;
+}
+
+/// Where the first connection leads to one server and all others to another, as
+/// when a name was given to a promoted server and the old one lives on.
+async fn renamed(old: &Server, new: &Server) -> String {
+    let place = |server: &Server| {
+        server.url().trim_start_matches("redis://").trim_end_matches('/').to_owned()
+    };
+    let (mut servers, new) = (vec![place(old)], place(new));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let place = servers.pop().unwrap_or_else(|| new.clone());
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(place).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn two_servers_that_live_are_not_gone_by_in_turn() {
+    let (old, new) = (Server::start().await, Server::start().await);
+    let redis = connect_with(Options::new(renamed(&old, &new).await)).await;
+    let held = |server: &Server| server.cli(&["HGET", "mingle:{fence}", "generation"]);
+    eventually(SOON, "all lead to the new one", async || {
+        old.cli(&["CLIENT", "LIST"]).lines().count() == 1
+    })
+    .await;
+    connected(&redis).await;
+    assert!(!held(&old).is_empty(), "a connection led there");
+    assert_ne!(held(&old), held(&new));
+    assert_eq!(generation(&redis).as_str(), held(&new));
 }
 
 #[tokio::test]
