@@ -194,7 +194,7 @@ fn tell(headers: &mut HeaderMap, policy: &Policy, verdict: &Verdict) {
 
 /// Rounded up: after it, it is so.
 fn seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
 /// A name that no header can hold is not told.

@@ -117,12 +117,13 @@ where
     }
 
     /// Asks `count` every so often how many processes share the limits, and is
-    /// told so; `None`: what was known last. Never ends.
+    /// told so; `None`: what was known last. Never ends. Once a
+    /// millisecond where `every` is less.
     pub async fn share<F>(self, every: Duration, count: impl Fn() -> F)
     where
         F: Future<Output = Option<u32>>,
     {
-        let mut looks = tokio::time::interval(every);
+        let mut looks = tokio::time::interval(every.max(Duration::from_millis(1)));
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             looks.tick().await;

@@ -46,7 +46,8 @@ pub struct Backoff {
 
 impl Backoff {
     /// What a `draining` event told: its delay is spread already, and is all
-    /// there is to wait after the close that follows.
+    /// there is to wait after the end that follows, whether the gateway still
+    /// says it or the connection is lost.
     pub fn told(&mut self, wait: Duration) {
         self.told = Some(wait);
     }
@@ -66,7 +67,7 @@ impl Backoff {
             Error::Refused(refusal) => Duration::from_millis(refusal.retry_after_ms.into()),
             _ => match error.close().map(Close::retry) {
                 Some(Retry::Never | Retry::WithNewToken) => return None,
-                Some(Retry::AfterDelay) if told.is_some() => return told,
+                _ if told.is_some() => return told,
                 _ => Duration::ZERO,
             },
         };
@@ -114,6 +115,9 @@ mod tests {
         assert_eq!(backoff.after(&closed(Close::Draining.code())), Some(told));
         // Once: the next close says nothing of it.
         assert!(backoff.after(&closed(Close::Draining.code())).unwrap() < told);
+        // It went before it could say why: its going was told all the same.
+        backoff.told(told);
+        assert_eq!(backoff.after(&closed(1006)), Some(told));
         assert_eq!(backoff.after(&closed(Close::Superseded.code())), None);
         assert_eq!(backoff.after(&closed(Close::TokenExpired.code())), None);
         assert!(backoff.after(&closed(Close::Slow.code())).is_some());

@@ -1,5 +1,7 @@
 //! One connection: both encodings, raw messages, and the end.
 
+use std::time::Duration;
+
 use futures::{SinkExt as _, StreamExt as _};
 use mingle_client::{
     close::Close,
@@ -8,9 +10,13 @@ use mingle_client::{
         proto::{ClientFrame, Ping, Pong, ServerFrame, client_frame, server_frame},
     },
 };
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::http::header::ORIGIN;
 
 use crate::gateway::{Gateway, Listening};
+
+/// For what is bounded at all.
+const SOON: Duration = Duration::from_secs(60);
 
 async fn pair(encoding: Encoding) -> (Socket, Gateway) {
     let (listening, url) = Listening::new().await;
@@ -65,6 +71,31 @@ async fn what_is_no_frame_is_said_to_be_none_and_the_connection_stays() {
     // The gateway's ping was answered before.
     assert_eq!(gateway.stream.next().await.unwrap().unwrap(), Message::Pong(vec![1].into()));
     assert_eq!(gateway.stream.next().await.unwrap().unwrap(), Message::text("not json"));
+}
+
+/// A connection on which nothing more can be sent: the gateway reads nothing.
+async fn full() -> (Socket, Gateway) {
+    let (mut socket, gateway) = pair(Encoding::Proto).await;
+    let more = || Message::binary(vec![0; 1 << 20]);
+    while timeout(Duration::from_millis(500), socket.send_raw(more())).await.is_ok() {}
+    (socket, gateway)
+}
+
+/// The goodbye waits behind all that was not taken.
+#[tokio::test]
+async fn a_gateway_that_reads_nothing_holds_up_no_goodbye() {
+    let (socket, gateway) = full().await;
+    timeout(SOON, socket.close()).await.expect("a bounded goodbye").unwrap();
+    drop(gateway);
+}
+
+/// And so does the answer to its own.
+#[tokio::test]
+async fn a_gateway_that_reads_nothing_is_heard_to_close() {
+    let (mut socket, mut gateway) = full().await;
+    gateway.close(4010, "draining").await;
+    let heard = timeout(SOON, socket.next()).await.expect("a bounded answer").unwrap();
+    assert_eq!(heard, Incoming::Closed(4010, "draining".to_owned()));
 }
 
 #[tokio::test]

@@ -257,6 +257,8 @@ async fn ask_all(
 }
 
 /// An answer or a refusal for each command of a pipeline that ignores errors.
+///
+/// **Errors**: those of the call; `Corrupt` when there are more or fewer.
 async fn ask_each(
     slot: &Slot,
     link: &Arc<Link>,
@@ -264,7 +266,7 @@ async fn ask_each(
     pipe: &Pipeline,
 ) -> Result<Vec<RedisResult<Value>>> {
     match ask_all(slot, link, patience, pipe).await.map_err(fault::error)? {
-        Value::Array(answers) => Ok(answers
+        Value::Array(answers) if answers.len() == pipe.cmd_iter().count() => Ok(answers
             .into_iter()
             .map(|answer| match answer {
                 Value::ServerError(error) => Err(RedisError::from(error)),

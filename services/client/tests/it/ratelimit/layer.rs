@@ -6,10 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use http::{HeaderMap, Request, Response, StatusCode, request::Parts};
-use mingle_client::ratelimit::{Limiter, Outage, RateLimitLayer};
+use mingle_client::ratelimit::{Limiter, Outage, Policy, RateLimitLayer};
 use mingle_proto::ratelimit::v1::{
     ListLimitsRequest, rate_limit_service_client::RateLimitServiceClient,
 };
@@ -27,6 +28,10 @@ fn by_user(parts: &Parts) -> Option<String> {
 }
 
 async fn get(fake: &Fake, user: Option<&str>) -> (StatusCode, HeaderMap, usize) {
+    get_by(fake, user, policy(120, Outage::Local)).await
+}
+
+async fn get_by(fake: &Fake, user: Option<&str>, policy: Policy) -> (StatusCode, HeaderMap, usize) {
     let served = Arc::new(AtomicUsize::new(0));
     let count = served.clone();
     let inner = service_fn(move |_: Request<String>| {
@@ -34,8 +39,7 @@ async fn get(fake: &Fake, user: Option<&str>) -> (StatusCode, HeaderMap, usize) 
         async { Ok::<_, Infallible>(Response::new("body".to_owned())) }
     });
     let limiter = Limiter::new(fake.transport());
-    let mut service =
-        RateLimitLayer::new(limiter, policy(120, Outage::Local), by_user).layer(inner);
+    let mut service = RateLimitLayer::new(limiter, policy, by_user).layer(inner);
     let mut request = Request::new(String::new());
     if let Some(user) = user {
         request.headers_mut().insert("user", user.parse().unwrap());
@@ -46,6 +50,14 @@ async fn get(fake: &Fake, user: Option<&str>) -> (StatusCode, HeaderMap, usize) 
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_window_without_end_is_told_as_the_longest() {
+    let policy = Policy { window: Duration::MAX, ..policy(120, Outage::Open) };
+    let (status, headers, _) = get_by(&Fake::new(Says::Left(50)), Some("ann"), policy).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(text(&headers, "ratelimit-policy"), format!("\"api\";q=120;w={}", u64::MAX));
 }
 
 #[tokio::test]

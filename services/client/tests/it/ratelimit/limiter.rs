@@ -14,6 +14,15 @@ pub(crate) fn policy(quota: u64, outage: Outage) -> Policy {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_share_may_be_asked_for_without_a_pause() {
+    let limiter = Limiter::new(Fake::new(Says::Nothing).transport());
+    let sharing = limiter.clone().share(Duration::ZERO, || async { Some(5) });
+    assert!(tokio::time::timeout(MINUTE / 60, sharing).await.is_err(), "it never ends");
+    let verdict = limiter.check(&policy(10, Outage::Local), "ann", 1, "id").await.unwrap();
+    assert_eq!(verdict.quota, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_are_told_as_they_are() {
     let fake = Fake::new(Says::Left(50));
     let limiter = Limiter::new(fake.transport());
