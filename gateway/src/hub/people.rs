@@ -33,11 +33,19 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Users that one process watches, below what one stream takes.
 const MAX_WATCHED: usize = 180_000;
 
+/// One user and who watches them.
+#[derive(Default)]
+struct Watched {
+    /// Presence was asked, or the next stream asks.
+    is_asked: bool,
+    watchers: Vec<(u64, Arc<Outbox>)>,
+}
+
 /// See the module.
 pub(crate) struct People {
     client: PresenceServiceClient<Transport>,
     sessions: Arc<Sessions>,
-    watched: DashMap<Arc<str>, Vec<(u64, Arc<Outbox>)>>,
+    watched: DashMap<Arc<str>, Watched>,
     wishes: mpsc::Sender<Arc<str>>,
 }
 
@@ -76,7 +84,8 @@ impl People {
     }
 
     /// Watches users on behalf of a socket, from now on; answers those that
-    /// nobody here watched before, for [`People::ask`].
+    /// nobody here asked for yet, for [`People::ask`]: who watched them first
+    /// may go before it is done.
     ///
     /// **Errors**: RESOURCE_EXHAUSTED when this process watches as many as it
     /// may; then none of them is watched.
@@ -92,12 +101,12 @@ impl People {
         }
         let mut new = Vec::new();
         for user in users {
-            let mut watchers = self.watched.entry(user.clone()).or_default();
-            if watchers.is_empty() {
+            let mut watched = self.watched.entry(user.clone()).or_default();
+            if !watched.is_asked {
                 new.push(user.clone());
             }
-            watchers.retain(|(other, _)| *other != socket);
-            watchers.push((socket, outbox.clone()));
+            watched.watchers.retain(|(other, _)| *other != socket);
+            watched.watchers.push((socket, outbox.clone()));
         }
         Ok(new)
     }
@@ -106,16 +115,19 @@ impl People {
     pub(crate) async fn ask(&self, users: Vec<Arc<str>>) {
         for user in users {
             // The link is gone only when the gateway stops.
-            let _ = self.wishes.send(user).await;
+            let _ = self.wishes.send(user.clone()).await;
+            if let Some(mut watched) = self.watched.get_mut(&user) {
+                watched.is_asked = true;
+            }
         }
     }
 
     /// No longer watches users on behalf of a socket.
     pub(crate) fn unwatch(&self, socket: u64, users: &[Arc<str>]) {
         for user in users {
-            let emptied = self.watched.remove_if_mut(user, |_, watchers| {
-                watchers.retain(|(other, _)| *other != socket);
-                watchers.is_empty()
+            let emptied = self.watched.remove_if_mut(user, |_, watched| {
+                watched.watchers.retain(|(other, _)| *other != socket);
+                watched.watchers.is_empty()
             });
             if let Some((user, _)) = emptied {
                 // A full queue leaves them watched until the next stream.
@@ -163,9 +175,9 @@ impl Follow for People {
     async fn take(&self, response: pr::WatchResponse) -> Option<pr::WatchRequest> {
         match response.event? {
             watch_response::Event::Presence(presence) => {
-                let watchers = self.watched.get(presence.user_id.as_str())?;
+                let watched = self.watched.get(presence.user_id.as_str())?;
                 let event = Event::new(FrameKind::Presence(translate::presence(presence)));
-                for (_, outbox) in watchers.iter() {
+                for (_, outbox) in &watched.watchers {
                     outbox.push(Entry::Event(event.clone()));
                 }
             }
@@ -182,5 +194,35 @@ impl Follow for People {
 
     fn name(&self) -> &'static str {
         "presence"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mingle_runtime::{Context, grpc::Transport};
+
+    use super::People;
+    use crate::{
+        hub::{link, sessions::Sessions},
+        outbox::{Encoding, Outbox},
+    };
+
+    #[tokio::test]
+    async fn who_is_watched_is_asked_for_although_the_first_watcher_went() {
+        let ctx = Context::for_test(&[], "");
+        let sessions = Arc::new(Sessions::new(&ctx, 1, Arc::default()));
+        let (wishes, mut asked) = link::channel();
+        let people = People::new(Transport::absent("presence"), sessions, wishes);
+        let outbox = Arc::new(Outbox::new(Encoding::Json, 1000));
+        let users: [Arc<str>; 1] = ["ann".into()];
+        // Whose socket breaks before it asks.
+        people.watch(1, &outbox, &users).unwrap();
+        let new = people.watch(2, &outbox, &users).unwrap();
+        people.unwatch(1, &users);
+        people.ask(new).await;
+        assert_eq!(asked.try_recv().as_deref(), Ok("ann"));
+        assert!(people.watch(3, &outbox, &users).unwrap().is_empty(), "asked for already");
     }
 }

@@ -3,6 +3,9 @@
 //! Presence may be away: sockets are served all the same, marked degraded,
 //! and their sessions are registered when it is back.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::{
         Arc,
@@ -23,7 +26,7 @@ use mingle_runtime::{
     status::{Kind, short},
 };
 use parking_lot::Mutex;
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::Semaphore, time::MissedTickBehavior};
 use tonic::Request;
 
 use super::sockets::Sockets;
@@ -40,7 +43,7 @@ const ATTEMPTS: usize = 8;
 /// Ends of sessions that presence has not heard of; beyond, they end with
 /// this process.
 const MAX_UNHEARD: usize = 10_000;
-/// Of them, those that are told again with one renewal.
+/// Of them, those that are told again at once.
 const MAX_AT_ONCE: usize = 100;
 /// Ends that are told at once. A network that breaks ends thousands: presence
 /// would shed most of them, and users who are gone would be shown online until
@@ -61,6 +64,8 @@ pub(crate) struct Sessions {
     sockets: Arc<Sockets>,
     held: DashMap<Arc<str>, Vec<Held>>,
     unheard: Mutex<Vec<pr::DisconnectRequest>>,
+    /// Whoever tells them again is the only one.
+    retelling: Semaphore,
     /// Ends of sessions that are being told.
     ends: Turns,
     /// Something is held that presence may not know of.
@@ -83,6 +88,7 @@ impl Sessions {
             sockets,
             held: DashMap::new(),
             unheard: Mutex::default(),
+            retelling: Semaphore::new(1),
             ends: Turns::new(ENDS, "mingle_gateway_session_ends"),
             unregistered: AtomicBool::new(true),
         }
@@ -187,13 +193,36 @@ impl Sessions {
         self.held.get(session.session_id.as_str()).is_some_and(|holders| holders.iter().any(is_it))
     }
 
-    async fn end(&self, request: pr::DisconnectRequest) {
+    /// False when presence did not hear of it.
+    async fn end(&self, request: pr::DisconnectRequest) -> bool {
         let _turn = self.ends.turn().await;
         let call = self.bounded(request.clone());
-        if self.client.clone().disconnect(call).await.is_err() {
-            let mut unheard = self.unheard.lock();
-            if unheard.len() < MAX_UNHEARD {
-                unheard.push(request);
+        let is_heard = self.client.clone().disconnect(call).await.is_ok();
+        if !is_heard {
+            self.is_unheard([request]);
+        }
+        is_heard
+    }
+
+    fn is_unheard(&self, requests: impl IntoIterator<Item = pr::DisconnectRequest>) {
+        let mut unheard = self.unheard.lock();
+        let room = MAX_UNHEARD - unheard.len();
+        unheard.extend(requests.into_iter().take(room));
+    }
+
+    /// Says what was not heard, a few at a time, until all is or presence is
+    /// away again.
+    async fn retell(self: Arc<Self>) {
+        let Ok(_only) = self.retelling.try_acquire() else { return };
+        loop {
+            let few: Vec<_> = {
+                let mut unheard = self.unheard.lock();
+                let few = unheard.len().min(MAX_AT_ONCE);
+                unheard.drain(..few).collect()
+            };
+            let told = futures::future::join_all(few.into_iter().map(|it| self.end(it))).await;
+            if told.is_empty() || told.contains(&false) {
+                return;
             }
         }
     }
@@ -241,6 +270,10 @@ impl Sessions {
                 () = ctx.stop.cancelled() => return,
             }
             let outcome = self.renew().await;
+            if outcome.is_ok() {
+                // Behind thousands of ends it waits long: the lease does not.
+                ctx.tasks.spawn(self.clone().retell());
+            }
             match outcome {
                 Ok(Some(every)) if every != tick.period() => {
                     tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
@@ -255,25 +288,16 @@ impl Sessions {
         }
     }
 
-    /// Renews the lease, or registers everything when in doubt; then says
-    /// what was not heard. Answers how often to renew, if it was told.
+    /// Renews the lease, or registers everything when in doubt. Answers how
+    /// often to renew, if it was told.
     async fn renew(&self) -> Result<Option<Duration>, Fault> {
-        let every = if self.unregistered.swap(false, Ordering::Relaxed) {
-            Some(self.register().await?)
-        } else {
-            let (node_id, generation) = (self.node.node_id.clone(), self.node.generation);
-            let request = self.bounded(pr::RenewNodeRequest { node_id, generation });
-            self.client.clone().renew_node(request).await?;
-            None
-        };
-        // A few at a time: the next renewal must not wait for them.
-        let unheard: Vec<_> = {
-            let mut waiting = self.unheard.lock();
-            let few = waiting.len().min(MAX_AT_ONCE);
-            waiting.drain(..few).collect()
-        };
-        futures::future::join_all(unheard.into_iter().map(|request| self.end(request))).await;
-        Ok(every)
+        if self.unregistered.swap(false, Ordering::Relaxed) {
+            return Ok(Some(self.register().await?));
+        }
+        let (node_id, generation) = (self.node.node_id.clone(), self.node.generation);
+        let request = self.bounded(pr::RenewNodeRequest { node_id, generation });
+        self.client.clone().renew_node(request).await?;
+        Ok(None)
     }
 
     async fn register(&self) -> Result<Duration, Fault> {
@@ -288,7 +312,7 @@ impl Sessions {
             }
             // And what ended meanwhile ended before presence heard of it.
             let gone = sessions.iter().filter(|sent| !self.holds(sent)).map(disconnection);
-            futures::future::join_all(gone.map(|request| self.end(request))).await;
+            self.is_unheard(gone);
         }
         Ok(Duration::from_millis(answer.renew_ms.max(100).into()))
     }
