@@ -18,7 +18,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use crate::pace::Pace;
+use crate::{config::Limits, pace::Pace};
 
 /// Read buffer of a connection while it speaks HTTP.
 const MAX_HEAD: usize = 16 * 1024;
@@ -39,6 +39,17 @@ pub(crate) struct Bounds {
     pub(crate) stalled: Duration,
     /// Time for the head of a request.
     pub head: Duration,
+}
+
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            connections: limits.max_connections,
+            per_second: limits.accepts_per_second,
+            stalled: limits.dead_after(),
+            head: limits.hello_timeout(),
+        }
+    }
 }
 
 /// What an upgraded connection keeps: its place among the connections.

@@ -6,7 +6,7 @@ use axum::{
     Router, middleware,
     response::{IntoResponse as _, Response},
 };
-use http::request::Parts;
+use http::{header, request::Parts};
 use mingle_client::ratelimit::{Limiter, Policy, RateLimitLayer, Refusal, Verdict};
 use mingle_proto::{
     errors::v1::Reason,
@@ -103,17 +103,54 @@ async fn explain(response: Response) -> Response {
         Some(Refusal::Broken(_)) => Fault::new(Kind::Internal, Reason::Internal, "internal error"),
     };
     let mut explained = fault.into_response();
-    explained.headers_mut().extend(response.into_parts().0.headers);
+    let mut headers = response.into_parts().0.headers;
+    // When to come back is told once, in the header as in the body.
+    headers.remove(header::RETRY_AFTER);
+    explained.headers_mut().extend(headers);
     explained
 }
 
 fn denied(verdict: &Verdict) -> Fault {
-    let retry_after = Some(verdict.retry_after.min(LONGEST));
-    let (kind, reason, message) = if verdict.closed {
+    let retry_after = verdict.retry_after.min(LONGEST);
+    if verdict.closed {
         let message = "requests of this kind cannot be counted now: wait for retryAfterMs";
-        (Kind::Unavailable, Reason::Unavailable, message)
-    } else {
-        (Kind::Exhausted, Reason::RateLimited, "too many requests: wait for retryAfterMs")
-    };
-    Fault { retry_after, ..Fault::new(kind, reason, message) }
+        return Fault::new(Kind::Unavailable, Reason::Unavailable, message)
+            .retry_after(retry_after);
+    }
+    let message = "too many requests: wait for retryAfterMs";
+    let fault = Fault::new(Kind::Exhausted, Reason::RateLimited, message);
+    Fault { retry_after: Some(retry_after), ..fault }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use mingle_client::ratelimit::{Source, Verdict};
+
+    use super::denied;
+
+    fn verdict(closed: bool) -> Verdict {
+        let second = Duration::from_secs(1);
+        Verdict {
+            allowed: false,
+            quota: 10,
+            remaining: 0,
+            retry_after: second,
+            reset_after: second,
+            source: Source::Process,
+            closed,
+        }
+    }
+
+    #[test]
+    fn a_limit_says_when_there_is_room_and_an_outage_tells_each_another_time() {
+        let told = |closed| -> BTreeSet<Duration> {
+            (0..20).map(|_| denied(&verdict(closed)).retry_after.unwrap()).collect()
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(told(false), BTreeSet::from([second]));
+        let spread = told(true);
+        assert!(spread.len() > 1 && spread.iter().all(|it| (second..=second * 2).contains(it)));
+    }
 }
