@@ -93,7 +93,7 @@ export interface MingleEvents {
   read: { roomId: string; userId: string; seq: number };
   /** What was missed cannot be replayed: load the room's history anew. */
   reset: { roomId: string; reason: string; room: Room | null };
-  /** What is degraded now; empty when all is well again. */
+  /** What is degraded now; empty when all is well again, perhaps at another gateway. */
   degraded: { states: string[] };
   draining: { retryAfterMs: number };
   /** A session began or was taken up. */

@@ -42,6 +42,7 @@ export class Mingle {
   #watched = null;
   #status = "";
   #connecting = null;
+  #isDegraded = false;
 
   /** The user that the server verified; empty before the first welcome. */
   userId = "";
@@ -289,6 +290,7 @@ export class Mingle {
     if (this.#watched?.length) void this.#watchAgain();
     void this.#match.check(true);
     this.#emit("welcome", welcome);
+    this.#degraded([]);
   }
 
   async #watchAgain() {
@@ -307,9 +309,18 @@ export class Mingle {
       else if (kind === "matched") this.#match.matched(event);
       else {
         if (kind === "draining") this.#link.draining(event.retryAfterMs);
-        this.#emit(kind, event);
+        if (kind === "degraded") this.#degraded(event.states);
+        else this.#emit(kind, event);
       }
     }
+  }
+
+  // A gateway that is well says nothing of it: what another one was ends with
+  // the welcome, and what this one is comes behind it.
+  #degraded(states) {
+    if (states.length === 0 && !this.#isDegraded) return;
+    this.#isDegraded = states.length > 0;
+    this.#emit("degraded", { states });
   }
 
   #logged(kind, event) {

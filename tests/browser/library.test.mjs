@@ -77,6 +77,19 @@ for (const code of [undefined, 1011, 4004, 4006, 4008, 4010, 4011]) {
   });
 }
 
+scriptedTest("what was degraded at a gateway that is gone is well at the next, unless it says otherwise", async (gateway, client) => {
+  const ann = await client("ann");
+  const states = () => ann.told("degraded").map((told) => told.states.join());
+  gateway.tell("ann", { degraded: { states: ["presence"] } });
+  await until("it is told", () => states().length === 1);
+  gateway.close("ann");
+  await until("open again", () => ann.times("open") === 2);
+  assert.deepEqual(states(), ["presence", ""]);
+  gateway.close("ann");
+  await until("open once more", () => ann.times("open") === 3);
+  assert.deepEqual(states(), ["presence", ""], "nothing new to tell");
+});
+
 scriptedTest("a token that ended is renewed each time, one that is refused once", async (gateway, client) => {
   const ann = await client("ann");
   for (const [code, tokens] of [[4002, 2], [4001, 3], [4002, 4]]) {

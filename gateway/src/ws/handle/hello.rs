@@ -73,7 +73,7 @@ pub(crate) async fn greet(
     tell_degraded(&gateway, &session);
     let welcome = welcome(&gateway, &session, generation, resumed, followed);
     let kind = server_frame::Kind::Welcome(welcome);
-    Ok(Reply { kind, jobs, session: Some(session) })
+    Ok(Reply { jobs, session: Some(session), ..kind.into() })
 }
 
 fn check_rooms(gateway: &Gateway, resume: &pb::Resume) -> Result<(), Fault> {
@@ -108,9 +108,13 @@ fn held(session_id: &str, user_id: &str, generation: u64) -> pr::Session {
     }
 }
 
+/// Tells what is degraded, unless all is well. The states are held meanwhile:
+/// that they changed is told after it.
 fn tell_degraded(gateway: &Gateway, session: &Session) {
-    let states: Vec<_> = gateway.ctx.health.degraded().borrow().iter().cloned().collect();
+    let told = gateway.ctx.health.degraded();
+    let states = told.borrow();
     if !states.is_empty() {
+        let states = states.iter().cloned().collect();
         session.outbox.push(Entry::Event(replay::degraded(states)));
     }
 }
