@@ -11,6 +11,7 @@ use mingle_runtime::{Context, Role, config::Mode, grpc::Transport};
 
 use crate::{
     Now,
+    attempts::Attempts,
     auth::{origin, resume::Resumes, token::Tokens},
     config::Config,
     hub::{people::People, rooms::Rooms, sessions::Sessions, sockets::Sockets, tickets::Tickets},
@@ -34,6 +35,8 @@ pub(crate) struct Gateway {
     pub(crate) throttle: Throttle,
     /// Time over which sockets are closed when the process goes away.
     pub(crate) spread: Duration,
+    /// Wishes for a partner that were not answered.
+    pub(crate) attempts: Attempts,
     /// Hellos that are worked on.
     pub(crate) hellos: Turns,
     /// Pages of missed events that are read.

@@ -7,10 +7,11 @@
 //! - `hub`: what this process follows on behalf of its sockets.
 //! - `outbox`: what waits for one socket.
 //! - `auth`: tokens, resume tokens, origins.
-//! - `throttle`: how often one may ask.
+//! - `throttle`: how often one may ask; `attempts`: what is one question.
 //! - `pace`, `turns`: how fast, and how much at once.
 //! - `drain`: how a gateway goes away without anybody losing a message.
 
+mod attempts;
 mod auth;
 mod config;
 mod drain;
@@ -32,6 +33,7 @@ use anyhow::Context as _;
 use mingle_runtime::{Bound, Context, Front, Role, lifecycle::ProcessConfig};
 
 use self::{
+    attempts::Attempts,
     auth::{resume::Resumes, token::Tokens},
     gateway::Gateway,
     hub::{
@@ -65,6 +67,7 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
         resumes: Resumes::new(&config.session_secret),
         throttle: Throttle::new(&ctx, &config),
         spread: drain::spread(Duration::from_millis(process.grace_ms)),
+        attempts: Attempts::default(),
         hellos: Turns::new(config.limits.hellos_at_once, "mingle_gateway_hellos"),
         replays: Turns::new(config.limits.replays_at_once, "mingle_gateway_replays"),
         sockets,
@@ -87,12 +90,7 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     ctx.tasks.spawn(drain::tell_degraded(gateway.clone()));
     ctx.tasks.spawn(drain::drain(gateway.clone()));
 
-    let bounds = listen::Bounds {
-        connections: gateway.config.limits.max_connections,
-        per_second: gateway.config.limits.accepts_per_second,
-        stalled: gateway.config.limits.dead_after(),
-        head: gateway.config.limits.hello_timeout(),
-    };
+    let bounds = listen::Bounds::from(&gateway.config.limits);
     let (listen, backlog) = (gateway.config.listen, gateway.config.limits.backlog());
     let ending = (ctx.stop.clone(), ctx.tasks.clone());
     let router = http::router(gateway);

@@ -228,6 +228,13 @@ impl Outbox {
         self.changed.notify_one();
     }
 
+    /// The socket is gone: what waited is dropped, and no more is taken.
+    pub(crate) fn end(&self) {
+        let mut state = self.state.lock();
+        state.closing.get_or_insert(Closing { close: Close::Idle, retry_after_ms: 0 });
+        state.queue = VecDeque::new();
+    }
+
     /// Waits until the socket is to close. Leaves the notice of
     /// [`Outbox::changed`] to whoever takes entries.
     pub(crate) async fn closed(&self) -> Closing {
@@ -343,6 +350,15 @@ mod tests {
             outbox.push(event("a", "user"));
         }
         assert_eq!(outbox.closing().map(|closing| closing.close), Some(Close::Slow));
+        assert!(outbox.take(usize::MAX, None).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_kept_for_a_socket_that_is_gone() {
+        let outbox = Outbox::new(Encoding::Proto, 1000);
+        outbox.push(event("a", "1"));
+        outbox.end();
+        outbox.push(event("a", "2"));
         assert!(outbox.take(usize::MAX, None).is_empty());
     }
 

@@ -193,6 +193,13 @@ impl Ledger {
         sqlx::query(head).bind(room).bind(seq).execute(&self.0).await.unwrap();
     }
 
+    /// Makes a row of a room's log one that cannot be read.
+    pub(crate) async fn damage(&self, room: &str, seq: i64) {
+        let sql = "update chat_log set metadata = '{' where room_id = $1 and seq = $2";
+        let damaged = sqlx::query(sql).bind(room).bind(seq).execute(&self.0).await.unwrap();
+        assert_eq!(damaged.rows_affected(), 1);
+    }
+
     /// The first column of the only row.
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.0).await.unwrap()

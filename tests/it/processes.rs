@@ -14,6 +14,7 @@ mod limits;
 mod matchmaking_killed;
 mod monitor;
 mod old_snapshot;
+mod one_wish;
 mod pairs;
 mod pooler;
 mod postgres_away;

@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 use axum::extract::State;
 use mingle_proto::{errors::v1::Reason, gateway::v1 as pb, matchmaking::v1 as mm};
 use tonic::Request;
-use uuid::Uuid;
 
 use super::{
     access::{Caller, Id, Query},
@@ -31,10 +30,10 @@ pub(super) async fn create(
         trusted_attributes: caller.0.attrs.into_iter().collect(),
         liveness: mm::Liveness::Lease.into(),
         told_ticket_ids: Vec::new(),
-        request_id: Uuid::new_v4().to_string(),
+        request_id: String::new(),
     };
-    let answer = gateway.matchmaking().create_ticket(request).await?.into_inner();
-    told(&gateway, answer.ticket)
+    let ticket = gateway.attempts.create(gateway.matchmaking(), request).await?;
+    told(&gateway, Some(ticket))
 }
 
 /// `GET /api/match/tickets/{id}?wait=25s`

@@ -44,7 +44,8 @@ pub(crate) struct Session {
     rooms: Mutex<HashMap<Arc<str>, Joined>>,
     tickets: Mutex<Vec<Arc<str>>>,
     told: Mutex<Option<Arc<str>>>,
-    unproved: Mutex<Vec<Arc<str>>>,
+    /// Each with the ping behind it.
+    unproved: Mutex<Vec<(u64, Arc<str>)>>,
     watched: Mutex<Vec<Arc<str>>>,
 }
 
@@ -121,6 +122,12 @@ impl Session {
         self.outbox.forget(room);
     }
 
+    /// Ends every stay.
+    pub(crate) fn leave_all(&self) {
+        let rooms = std::mem::take(&mut *self.rooms.lock());
+        drop(rooms);
+    }
+
     /// The stay in a room.
     pub(crate) fn joined(&self, room: &str) -> Option<Joined> {
         self.rooms.lock().get(room).cloned()
@@ -172,16 +179,22 @@ impl Session {
         !self.tickets.lock().is_empty()
     }
 
-    /// The outcome of a ticket was written: it no longer waits.
-    pub(crate) fn was_told(&self, ticket: &Arc<str>) {
+    /// The outcome of a ticket was written, and behind it a ping: it no longer
+    /// waits.
+    pub(crate) fn was_told(&self, ticket: &Arc<str>, ping: u64) {
         self.remove_ticket(ticket);
         *self.told.lock() = Some(ticket.clone());
-        self.unproved.lock().push(ticket.clone());
+        let mut unproved = self.unproved.lock();
+        // Told again and again, it is noted once.
+        unproved.retain(|(_, other)| other != ticket);
+        unproved.push((ping, ticket.clone()));
     }
 
-    /// Outcomes that were written and not yet known to have arrived.
-    pub(crate) fn take_unproved(&self) -> Vec<Arc<str>> {
-        std::mem::take(&mut *self.unproved.lock())
+    /// Outcomes not known to have arrived until now, when a ping was answered:
+    /// those before it.
+    pub(crate) fn take_proved(&self, ping: u64) -> Vec<Arc<str>> {
+        let mut unproved = self.unproved.lock();
+        unproved.extract_if(.., |(behind, _)| *behind <= ping).map(|(_, ticket)| ticket).collect()
     }
 
     /// The last outcome written, which the next search must not be answered.

@@ -85,6 +85,9 @@ impl Connection {
         for ticket in session.tickets() {
             self.gateway.tickets.forget(&ticket, session.socket);
         }
+        // Presence may hear of it much later: nothing more is kept for it then.
+        session.leave_all();
+        self.outbox.end();
         let watched = session.set_watched(Vec::new());
         self.gateway.people.unwatch(session.socket, &watched);
         self.gateway.sessions.disconnect(session.socket, &session.session_id).await;

@@ -61,6 +61,8 @@ pub(super) struct Connection {
     /// When it was last heard of; before the hello: when it came.
     heard: Instant,
     pinged: Instant,
+    /// Pings sent; each carries its number.
+    pings: u64,
     /// When the token ends.
     expires: Option<Instant>,
     refused: u32,
@@ -95,6 +97,7 @@ impl Connection {
             jobs: FuturesUnordered::new(),
             heard: now,
             pinged: now,
+            pings: 0,
             expires: None,
             refused: 0,
             unreadable: 0,
@@ -167,7 +170,8 @@ impl Connection {
         }
         if self.pinged + limits.ping_interval(session.is_waiting()) <= now {
             self.pinged = now;
-            return self.write(vec![Message::Ping(Default::default())]).await;
+            let ping = self.ping();
+            return self.write(vec![ping]).await;
         }
         Ok(())
     }
@@ -183,8 +187,8 @@ impl Connection {
         }
         match message {
             Message::Text(_) | Message::Binary(_) => self.request(&message).await,
-            Message::Pong(_) => {
-                self.prove_alive();
+            Message::Pong(payload) => {
+                self.prove_alive(&payload);
                 Ok(())
             }
             Message::Ping(_) => Ok(()),
@@ -192,9 +196,11 @@ impl Connection {
         }
     }
 
-    fn prove_alive(&self) {
+    /// The peer is there, and has everything before the ping that it answers.
+    fn prove_alive(&self, payload: &[u8]) {
         let Some(session) = &self.session else { return };
-        for ticket in session.take_unproved() {
+        let ping = payload.try_into().map_or(0, u64::from_be_bytes);
+        for ticket in session.take_proved(ping) {
             self.gateway.tickets.wish(Wish::Told(ticket));
         }
         for ticket in session.tickets() {
@@ -247,7 +253,8 @@ impl Connection {
                     self.expires = handle::hello::expiry(&self.gateway, &session.claims);
                     self.session = Some(session);
                 }
-                self.reply(id, reply.kind).await?;
+                let message = codec::reply(self.outbox.encoding(), id, reply.kind);
+                self.tell(vec![message], reply.told.into_iter().collect()).await?;
                 self.jobs.extend(reply.jobs);
             }
             Err(fault) => {

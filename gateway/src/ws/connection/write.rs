@@ -1,6 +1,9 @@
 //! What is written to a socket, and what that tells.
 
+use std::sync::Arc;
+
 use axum::extract::ws::Message;
+use bytes::Bytes;
 use futures::SinkExt as _;
 use mingle_proto::gateway::v1::server_frame;
 
@@ -45,15 +48,31 @@ impl Connection {
                     Entry::Over(ticket) => self.forget_ticket(&ticket),
                 }
             }
-            if !told.is_empty() {
-                // Its pong proves that the outcome arrived.
-                messages.push(Message::Ping(Default::default()));
-            }
-            self.write(messages).await?;
-            for ticket in told {
-                self.session.iter().for_each(|session| session.was_told(&ticket));
-            }
+            self.tell(messages, told).await?;
         }
+    }
+
+    /// Writes messages that tell the outcomes of these tickets, and behind them
+    /// a ping whose pong proves that they arrived.
+    pub(super) async fn tell(
+        &mut self,
+        mut messages: Vec<Message>,
+        told: Vec<Arc<str>>,
+    ) -> Result<(), End> {
+        if !told.is_empty() {
+            messages.push(self.ping());
+        }
+        self.write(messages).await?;
+        if let Some(session) = &self.session {
+            told.iter().for_each(|ticket| session.was_told(ticket, self.pings));
+        }
+        Ok(())
+    }
+
+    /// The next ping.
+    pub(super) fn ping(&mut self) -> Message {
+        self.pings += 1;
+        Message::Ping(Bytes::copy_from_slice(&self.pings.to_be_bytes()))
     }
 
     /// The event as a message, unless it is of a room that was left since.

@@ -10,13 +10,10 @@ use mingle_proto::{
     value,
 };
 
-use uuid::Uuid;
-
 use super::Reply;
 use crate::{
     fault::Fault,
     gateway::Gateway,
-    hub::tickets::Wish,
     translate,
     ws::{replay::Job, session::Session},
 };
@@ -36,12 +33,11 @@ pub(crate) async fn join(
         trusted_attributes: session.claims.attrs.clone().into_iter().collect(),
         liveness: mm::Liveness::Presence.into(),
         told_ticket_ids: session.told(),
-        request_id: Uuid::new_v4().to_string(),
+        request_id: String::new(),
     };
-    let answer = gateway.matchmaking().create_ticket(request).await?.into_inner();
-    let ticket = answer.ticket.unwrap_or_default();
+    let ticket = gateway.attempts.create(gateway.matchmaking(), request).await?;
     let id: Arc<str> = ticket.ticket_id.as_str().into();
-    let mut jobs: Vec<Job> = Vec::new();
+    let (mut jobs, mut told) = (Vec::<Job>::new(), None);
     // A match without its room yet is still to be told.
     if ticket.state() == mm::TicketState::Waiting || ticket.room_id.is_empty() {
         session.add_ticket(id.clone());
@@ -51,11 +47,10 @@ pub(crate) async fn join(
             gateway.tickets.wait(id, session.socket, session.outbox.clone()).await;
         }));
     } else {
-        session.was_told(&id);
-        gateway.tickets.wish(Wish::Told(id));
+        told = Some(id);
     }
     let kind = server_frame::Kind::Ticket(translate::ticket(ticket));
-    Ok(Reply { kind, jobs, session: None })
+    Ok(Reply { jobs, told, ..kind.into() })
 }
 
 /// Stops to wait; the reply says how the ticket ended.

@@ -26,11 +26,13 @@ pub(super) struct Reply {
     pub jobs: Vec<Job>,
     /// The session, of a hello.
     pub session: Option<Arc<Session>>,
+    /// The ticket whose outcome the reply tells.
+    pub told: Option<Arc<str>>,
 }
 
 impl From<server_frame::Kind> for Reply {
     fn from(kind: server_frame::Kind) -> Self {
-        Self { kind, jobs: Vec::new(), session: None }
+        Self { kind, jobs: Vec::new(), session: None, told: None }
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) async fn watch(
     let gateway = gateway.clone();
     // After the reply, which precedes what it causes.
     let job: Job = Box::pin(async move { gateway.people.ask(new).await });
-    Ok(Reply { kind, jobs: vec![job], session: None })
+    Ok(Reply { jobs: vec![job], ..kind.into() })
 }
 
 /// Fails unless the holder of `claims` may see every one of `users`.

@@ -39,7 +39,7 @@ pub(crate) async fn join(
     let room = join_or_read(gateway, session, &join.room_id).await?;
     let (room, job) = follow(gateway, session, room, join.after).await?;
     let kind = server_frame::Kind::Room(room);
-    Ok(Reply { kind, jobs: job.into_iter().collect(), session: None })
+    Ok(Reply { jobs: job.into_iter().collect(), ..kind.into() })
 }
 
 /// Follows one room of a resume: nobody becomes a member by it. A failure is
