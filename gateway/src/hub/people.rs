@@ -12,9 +12,12 @@ use mingle_proto::{
         watch_response,
     },
 };
-use mingle_runtime::{grpc::Transport, status::Kind};
-use tokio::sync::mpsc;
-use tonic::{Request, Status, Streaming};
+use mingle_runtime::{
+    grpc::{Transport, degraded::DEGRADED},
+    status::Kind,
+};
+use tokio::{sync::mpsc, time::Instant};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     link::{Feed, Follow},
@@ -60,11 +63,15 @@ impl People {
         Self { client, sessions, watched: DashMap::new(), wishes }
     }
 
-    /// Reads users' presence; UNKNOWN for all while presence is away.
+    /// Reads users' presence; UNKNOWN for all while presence is away. Another
+    /// instance may know of whom the first one does not while it is degraded.
     pub(crate) async fn read(&self, user_ids: Vec<String>) -> Result<Vec<pr::Presence>, Fault> {
-        let mut request = Request::new(pr::GetManyRequest { user_ids: user_ids.clone() });
-        request.set_timeout(DEADLINE);
-        match self.client.clone().get_many(request).await.map_err(Fault::from) {
+        let due = Instant::now() + DEADLINE;
+        let mut answer = self.ask_by(due, &user_ids).await;
+        if answer.as_ref().is_ok_and(is_in_doubt) {
+            answer = self.ask_by(due, &user_ids).await.or(answer);
+        }
+        match answer.map_err(Fault::from) {
             Ok(answer) => Ok(answer.into_inner().presences),
             Err(fault) if fault.kind.is_transient() => {
                 let unknown = |user_id| pr::Presence {
@@ -76,6 +83,16 @@ impl People {
             }
             Err(fault) => Err(fault),
         }
+    }
+
+    async fn ask_by(
+        &self,
+        due: Instant,
+        user_ids: &[String],
+    ) -> Result<Response<pr::GetManyResponse>, Status> {
+        let mut request = Request::new(pr::GetManyRequest { user_ids: user_ids.to_owned() });
+        request.set_timeout(due.saturating_duration_since(Instant::now()));
+        self.client.clone().get_many(request).await
     }
 
     /// Counts who is online everywhere.
@@ -135,6 +152,13 @@ impl People {
             }
         }
     }
+}
+
+/// Whoever answered does without something, and does not know everybody.
+fn is_in_doubt(answer: &Response<pr::GetManyResponse>) -> bool {
+    let mut presences = answer.get_ref().presences.iter();
+    answer.metadata().contains_key(DEGRADED)
+        && presences.any(|presence| presence.status() == pr::Status::Unknown)
 }
 
 fn ids(users: &[Arc<str>]) -> pr::WatchUsers {

@@ -10,15 +10,21 @@ use std::{
 use mingle_client::ws::{Client, Encoding, proto::Position};
 use mingle_testkit::{Deployment, eventually};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::urls;
 use crate::{
-    checker::{self, Crowd, Journal, Person, Tally},
+    checker::{self, Crowd, Journal, Person, Tally, What, figures},
     http,
     ledger::Ledger,
     nemesis,
     world::{SOON, greet, logged, next_event, token},
 };
+
+/// Heads are compared so seldom that a test sees what is not delivered.
+pub(super) const SELDOM: (&str, &str) = ("MINGLE_CHAT__HEADS_MS", "120000");
+/// Far longer than a delivery takes, also where the way changes meanwhile.
+const DELIVERED: Duration = Duration::from_secs(12);
 
 /// So many pairs, and the pause between two messages of one user.
 pub(super) type Load = (usize, Duration);
@@ -124,6 +130,15 @@ impl Talk {
         );
         journals
     }
+}
+
+/// Nothing that was acknowledged in this span was only found when heads were
+/// compared, which [`SELDOM`] puts off.
+pub(super) fn assert_delivered(journals: &[Journal], span: (Instant, Instant)) {
+    let longest = figures(journals, span).longest.get(&What::Hear).copied();
+    eprintln!("heard {longest:?} after the acknowledgement, at the most");
+    let longest = longest.expect("something to be heard");
+    assert!(longest < DELIVERED, "heard after {longest:?} only");
 }
 
 /// What was refused, and how often, by the reason that was told.

@@ -4,22 +4,32 @@
 use std::time::Duration;
 
 use ::http::Method;
-use mingle_client::ws::{Client, Encoding, Error, proto::server_frame::Kind};
+use mingle_client::ws::{
+    Client, Encoding, Error,
+    proto::{Ticket, TicketState, server_frame::Kind},
+};
 use mingle_testkit::{Deployment, Fault, Proxy, eventually};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{plan, urls};
+use super::{
+    pairs::{Load, Talk, refusals},
+    plan, urls,
+};
 use crate::{
     http::{self, Answer},
     ledger::Ledger,
     world::{SOON, greet, next_event, token},
 };
 
-/// Every deadline of a call is shorter.
-const ANSWER: Duration = Duration::from_secs(20);
+/// A call's own deadline of 10 s, and what a busy machine adds.
+const ANSWER: Duration = Duration::from_secs(15);
 /// Refusals of each kind that are waited for while it is away.
-const TRIES: usize = 4;
+const TRIES: usize = 2;
+/// Those whose requests are on their way when it goes.
+const LOAD: Load = (10, Duration::from_millis(200));
+/// Messages of theirs that are acknowledged before it goes, and after.
+const SOME: usize = 40;
 
 const AWAY: [&str; 4] = ["frozen", "killed", "cut", "silent"];
 
@@ -52,6 +62,10 @@ impl Database<'_> {
 struct People {
     ann: Client,
     bob: Client,
+    /// Searches by socket while it is away.
+    eve: Client,
+    /// Searched before, and cancels by socket while it is away.
+    fred: Client,
     room: String,
     gateway: std::net::SocketAddr,
     refused: usize,
@@ -70,7 +84,9 @@ impl People {
         for client in [&mut ann, &mut bob] {
             client.room_join(&room, None).await.unwrap();
         }
-        Self { ann, bob, room, gateway, refused: 0, marked: 0 }
+        let eve = greet(&urls[0], "eve", Encoding::Proto, None).await.unwrap();
+        let fred = greet(&urls[1], "fred", Encoding::Json, None).await.unwrap();
+        Self { ann, bob, eve, fred, room, gateway, refused: 0, marked: 0 }
     }
 
     async fn http(&self, method: Method, path: &str, user: &str, body: &Value) -> Answer {
@@ -107,39 +123,40 @@ impl People {
     }
 
     /// Everything that must be kept is refused.
-    async fn are_refused(&mut self, how: &str, ticket_id: &str) {
+    async fn are_refused(&mut self, how: &str, tickets: &Tickets) {
         for _ in 0..TRIES {
             let key = format!("{how}-socket");
-            match timeout(ANSWER, self.ann.send(&self.room, &key, &key)).await.expect("an answer") {
-                Err(Error::Refused(error)) => {
-                    let codes = ["UNAVAILABLE", "DEADLINE_EXCEEDED"];
-                    assert!(codes.contains(&error.code.as_str()), "{error:?}");
-                    assert!(error.retry_after_ms > 0, "{error:?}");
-                }
-                other => panic!("{how}: {other:?}"),
-            }
+            is_refused(self.ann.send(&self.room, &key, &key)).await;
+            is_refused(seek(&mut self.eve)).await;
+            is_refused(self.fred.match_leave(&tickets.fred)).await;
             let said = self.says_by_http(&format!("{how}-http")).await;
             self.is_refused(&said);
             let searched = self.searches(&format!("carl-{how}")).await;
             self.is_refused(&searched);
-            let cancelled = self.cancels(&format!("dan-{how}"), ticket_id).await;
+            let cancelled = self.cancels(&format!("dan-{how}"), &tickets.dan).await;
             self.is_refused(&cancelled);
         }
     }
 
     /// The same once more, until it is done.
-    async fn succeed(&mut self, how: &str, ticket_id: &str) {
+    async fn succeed(&mut self, how: &str, tickets: &Tickets) {
         let key = format!("{how}-socket");
         eventually(SOON, "what was refused to be acknowledged", async || {
             self.ann.send(&self.room, &key, &key).await.ok()
         })
         .await;
+        let sought = eventually(SOON, "a ticket", async || seek(&mut self.eve).await.ok()).await;
+        for (client, id) in [(&mut self.eve, &sought.ticket_id), (&mut self.fred, &tickets.fred)] {
+            let left =
+                eventually(SOON, "a cancel", async || client.match_leave(id).await.ok()).await;
+            assert_eq!(left.state(), TicketState::Cancelled, "{how}: {left:?}");
+        }
         for done in ["message", "ticket", "cancel"] {
             let answer = eventually(SOON, done, async || {
                 let answer = match done {
                     "message" => self.says_by_http(&format!("{how}-http")).await,
                     "ticket" => self.searches(&format!("carl-{how}")).await,
-                    _ => self.cancels(&format!("dan-{how}"), ticket_id).await,
+                    _ => self.cancels(&format!("dan-{how}"), &tickets.dan).await,
                 };
                 answer.status.is_success().then_some(answer)
             })
@@ -160,6 +177,30 @@ impl People {
     }
 }
 
+/// Those that wait when it goes.
+struct Tickets {
+    dan: String,
+    fred: String,
+}
+
+/// Looks for somebody who never comes.
+async fn seek(client: &mut Client) -> Result<Ticket, Error> {
+    let (of, wants) = ([("gender", "female")], [("gender", &["other"][..])]);
+    client.match_join("random-chat", &of, &wants).await
+}
+
+/// A socket is refused in time, by type.
+async fn is_refused<T: std::fmt::Debug>(answer: impl Future<Output = Result<T, Error>>) {
+    match timeout(ANSWER, answer).await.expect("an answer") {
+        Err(Error::Refused(error)) => {
+            let codes = ["UNAVAILABLE", "DEADLINE_EXCEEDED"];
+            assert!(codes.contains(&error.code.as_str()), "{error:?}");
+            assert!(error.retry_after_ms > 0, "{error:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_kept_is_refused_and_succeeds_once_afterwards() {
     let mut deployment = plan().own_postgres().start().await;
@@ -175,18 +216,25 @@ async fn what_cannot_be_kept_is_refused_and_succeeds_once_afterwards() {
     }
     let database = Database { deployment: &deployment, way: &way };
     let mut people = People::come(&deployment).await;
+    let ledger = Ledger::postgres(&url).await;
+    let talk = Talk::around(deployment.gateways(), LOAD).await;
     for how in AWAY {
         let waiting = people.searches(&format!("dan-{how}")).await.ok();
-        let ticket_id = waiting["ticketId"].as_str().unwrap().to_owned();
+        let dan = waiting["ticketId"].as_str().unwrap().to_owned();
+        let fred = seek(&mut people.fred).await.unwrap().ticket_id;
+        let tickets = Tickets { dan, fred };
+        talk.goes_on(SOME).await;
         database.leave(how);
-        people.are_refused(how, &ticket_id).await;
+        people.are_refused(how, &tickets).await;
+        talk.is_refused(1, || ()).await;
         database.come_back(how).await;
-        people.succeed(how, &ticket_id).await;
+        people.succeed(how, &tickets).await;
     }
-    let ledger = Ledger::postgres(&url).await;
+    talk.goes_on(SOME).await;
+    refusals(&talk.end_among_others(&ledger).await);
     ledger.assert_gapless().await;
-    let mut keys: Vec<String> =
-        ledger.texts("select client_msg_id from chat_log where kind = 1").await;
+    let said = "select client_msg_id from chat_log where kind = 1 and actor in ('ann', 'bob')";
+    let mut keys: Vec<String> = ledger.texts(said).await;
     keys.sort();
     let mut said: Vec<String> =
         AWAY.iter().flat_map(|how| [format!("{how}-socket"), format!("{how}-http")]).collect();
@@ -195,7 +243,10 @@ async fn what_cannot_be_kept_is_refused_and_succeeds_once_afterwards() {
     let tickets = "select user_id || ' ' || state from mm_tickets order by user_id";
     let mut expected: Vec<String> = AWAY
         .iter()
-        .flat_map(|how| [format!("carl-{how} waiting"), format!("dan-{how} cancelled")])
+        .flat_map(|how| {
+            let by_http = [format!("carl-{how} waiting"), format!("dan-{how} cancelled")];
+            by_http.into_iter().chain(["eve", "fred"].map(|user| format!("{user} cancelled")))
+        })
         .collect();
     expected.sort();
     assert_eq!(ledger.texts(tickets).await, expected);

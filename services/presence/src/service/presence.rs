@@ -4,9 +4,10 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::Stream;
 use mingle_proto::presence::v1::{self, presence_service_server::PresenceService};
+use mingle_runtime::grpc::degraded::DEGRADED;
 use mingle_store::bus::{Announcement, Bus};
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 use tracing::Instrument as _;
 
 use super::{topics, watch};
@@ -232,8 +233,17 @@ impl PresenceService for Service {
     async fn get_many(&self, request: Request<v1::GetManyRequest>) -> Reply<v1::GetManyResponse> {
         let asked = wire::users("user_ids", request.into_inner().user_ids);
         let read = self.store.get_many(&asked.map_err(Error::from)?).await;
-        let presences = read.map_err(Error::from)?.into_iter().map(wire::presence).collect();
-        Ok(Response::new(v1::GetManyResponse { presences }))
+        let presences: Vec<_> =
+            read.map_err(Error::from)?.into_iter().map(wire::presence).collect();
+        let is_in_doubt = presences.iter().any(|it| it.status() == v1::Status::Unknown);
+        let mut response = Response::new(v1::GetManyResponse { presences });
+        if is_in_doubt {
+            // At once, and not only when the backend is known to be away: whoever
+            // asks may ask another instance.
+            let mark = MetadataValue::from_static("presence");
+            response.metadata_mut().insert(DEGRADED, mark);
+        }
+        Ok(response)
     }
 
     async fn count(&self, _request: Request<v1::CountRequest>) -> Reply<v1::CountResponse> {

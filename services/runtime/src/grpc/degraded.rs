@@ -69,11 +69,20 @@ pub fn mark(states: &BTreeSet<String>) -> Option<HeaderValue> {
     HeaderValue::from_str(&names.join(",")).ok()
 }
 
-/// The same response; its trailers pass `act`.
-pub(super) fn trailing(
+/// The same response of a unary call; `look` sees how it ends.
+pub(super) fn ending(
     response: Response,
-    mut act: impl FnMut(&mut HeaderMap) + Send + 'static,
+    mut look: impl FnMut(&HeaderMap) + Send + 'static,
 ) -> Response {
+    if response.headers().contains_key("grpc-status") {
+        look(response.headers());
+        return response;
+    }
+    trailing(response, move |trailers| look(trailers))
+}
+
+/// The same response; its trailers pass `act`.
+fn trailing(response: Response, mut act: impl FnMut(&mut HeaderMap) + Send + 'static) -> Response {
     response.map(|body| {
         Body::new(body.map_frame(move |mut frame| {
             if let Some(trailers) = frame.trailers_mut() {

@@ -20,7 +20,7 @@ use tonic::Code;
 
 use super::{
     Response,
-    degraded::{DEGRADED, trailing},
+    degraded::{DEGRADED, ending},
     methods,
 };
 use crate::health::Health;
@@ -51,12 +51,12 @@ impl Standing {
 
     /// Looks at a reply as it passes.
     pub(crate) fn observe(&self, path: &str, response: Response) -> Response {
-        if response.headers().contains_key("grpc-status") || methods::is_streaming(path) {
+        if methods::is_streaming(path) {
             self.judge(response.headers());
             return response;
         }
         let standing = self.clone();
-        trailing(response, move |trailers| standing.judge(trailers))
+        ending(response, move |trailers| standing.judge(trailers))
     }
 
     fn judge(&self, trailers: &HeaderMap) {

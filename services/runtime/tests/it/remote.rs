@@ -19,6 +19,7 @@ use mingle_runtime::{
     config::Secret,
     grpc::{
         Transport,
+        degraded::DEGRADED,
         remote::{AFFINITY, Remote},
     },
 };
@@ -41,6 +42,7 @@ struct Service {
     calls: Arc<AtomicUsize>,
     unavailable: Arc<AtomicBool>,
     silent: Arc<AtomicBool>,
+    degraded: Arc<AtomicBool>,
 }
 
 #[tonic::async_trait]
@@ -57,7 +59,11 @@ impl DiagnosticsService for Service {
             return Err(Status::unavailable("as told"));
         }
         let node_id = self.address.to_string();
-        Ok(Response::new(DescribeResponse { node_id, ..Default::default() }))
+        let mut answer = Response::new(DescribeResponse { node_id, ..Default::default() });
+        if self.degraded.load(SeqCst) {
+            answer.metadata_mut().insert(DEGRADED, "redis".parse().unwrap());
+        }
+        Ok(answer)
     }
 }
 
@@ -78,8 +84,8 @@ impl Instance {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (unavailable, silent) = Default::default();
-        let service = Service { address, calls: Arc::default(), unavailable, silent };
+        let (unavailable, silent, degraded) = Default::default();
+        let service = Service { address, calls: Arc::default(), unavailable, silent, degraded };
         let router = Server::builder().add_service(DiagnosticsServiceServer::new(service.clone()));
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = listener.into_std().unwrap();
@@ -177,6 +183,32 @@ async fn who_says_unavailable_is_asked_three_times_and_then_left_alone() {
         assert_eq!(ask(&client, None).await, Ok(well.address().to_string()));
     }
     assert_eq!((well.calls(), ill.calls()), (40, 3));
+}
+
+#[tokio::test]
+async fn who_is_degraded_is_passed_over_by_calls_that_prefer_nobody() {
+    let (well, ill) = (Instance::start().await, Instance::start().await);
+    ill.service.degraded.store(true, SeqCst);
+    let client = to(&[&well, &ill]);
+    let mut answered = Vec::new();
+    for _ in 0..20 {
+        answered.push(ask(&client, None).await.unwrap());
+    }
+    // In turn until it says so; then for as long as this takes.
+    let by_ill = answered.iter().filter(|it| **it == ill.address().to_string()).count();
+    assert!((1..5).contains(&by_ill), "{answered:?}");
+    let mut preferred = Vec::new();
+    for room in 0..20 {
+        preferred.push(ask(&client, Some(&format!("room {room}"))).await.unwrap());
+    }
+    assert!(preferred.contains(&ill.address().to_string()), "{preferred:?}");
+    // Where all are degraded, all are asked.
+    well.service.degraded.store(true, SeqCst);
+    let before = (well.calls(), ill.calls());
+    for _ in 0..20 {
+        ask(&client, None).await.unwrap();
+    }
+    assert!(well.calls() - before.0 >= 5 && ill.calls() - before.1 >= 5);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
+use http::{HeaderMap, Uri};
 use mingle_proto::errors::v1::Reason;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use tower::{Service as _, ServiceExt as _};
 
 use super::{Request, Response, is_unavailable};
 use crate::{
-    grpc::{CONNECTION_WINDOW, deadline},
+    grpc::{CONNECTION_WINDOW, deadline, degraded::DEGRADED},
     status::{self, Kind},
 };
 
@@ -29,6 +29,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 const STREAM_WINDOW: u32 = 1024 * 1024;
 /// How long a failing instance is left alone.
 const EJECTION: Duration = Duration::from_secs(5);
+/// How long an instance is passed over whose answer was marked as degraded: less
+/// than a role is remembered as such, which one of two must not make flicker.
+const PASSED_OVER: Duration = Duration::from_secs(2);
 /// Answers in a row that say UNAVAILABLE, or never come.
 const TOLERANCE: u32 = 3;
 
@@ -43,6 +46,7 @@ pub(super) struct Endpoint {
 struct Health {
     failures: u32,
     ejected_until: Option<Instant>,
+    marked_until: Option<Instant>,
 }
 
 impl Endpoint {
@@ -63,6 +67,19 @@ impl Endpoint {
     pub(super) fn is_ejected(&self) -> bool {
         let until = self.health.lock().ejected_until;
         until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// True for a while after an answer that was marked as degraded.
+    pub(super) fn is_marked(&self) -> bool {
+        let until = self.health.lock().marked_until;
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Takes note of how a call of it ended.
+    pub(super) fn look(&self, trailers: &HeaderMap) {
+        if trailers.contains_key(DEGRADED) {
+            self.health.lock().marked_until = Some(Instant::now() + PASSED_OVER);
+        }
     }
 
     /// Its place in the order of preference for `key`: the highest first
@@ -111,7 +128,8 @@ impl Endpoint {
             Verdict::Unreachable => TOLERANCE,
         };
         if health.failures >= TOLERANCE {
-            *health = Health { failures: 0, ejected_until: Some(Instant::now() + EJECTION) };
+            health.failures = 0;
+            health.ejected_until = Some(Instant::now() + EJECTION);
             drop(health);
             tracing::info!(peer = %self.uri, "peer ejected for a while");
         }

@@ -7,6 +7,7 @@
 //! | a connection answers no ping for 5 s | as if it had broken |
 //! | an instance answers UNAVAILABLE | a unary call goes to another, within the budget; the third in a row ejects it |
 //! | an instance is silent until the deadline | DEADLINE_EXCEEDED; the third in a row ejects it |
+//! | an answer is marked as degraded | calls that prefer no instance go to others for 2 s, where there are |
 //! | every instance is ejected | all are tried as if none were |
 //! | a stream breaks | told to its reader, who opens another |
 //!
@@ -39,7 +40,7 @@ pub use address::{Address, Wrong};
 use endpoint::Endpoint;
 use pool::Pool;
 
-use super::{Call, Request, Response, methods};
+use super::{Call, Request, Response, degraded, methods};
 use crate::status::{self, Kind};
 
 /// The metadata that names what a call is about, such as a room: calls about
@@ -85,13 +86,13 @@ impl Remote {
         let Some(first) = self.pool.pick(key.as_deref(), None) else {
             return self.settle(None);
         };
-        let answer = first.call(attempt()).await;
+        let answer = watched(&first, first.call(attempt()).await);
         if !is_unavailable(answer.as_ref()) || !self.budget.withdraw() {
             return self.settle(answer);
         }
         metrics::counter!("mingle_peer_retries_total", "role" => self.role).increment(1);
         match self.pool.pick(key.as_deref(), Some(&first)) {
-            Some(second) => self.settle(second.call(attempt()).await),
+            Some(second) => self.settle(watched(&second, second.call(attempt()).await)),
             None => self.settle(answer),
         }
     }
@@ -123,6 +124,14 @@ impl Service<Request> for Remote {
             })
         })
     }
+}
+
+/// The same answer; its end is told to whom it is from.
+fn watched(from: &Arc<Endpoint>, answer: Option<Response>) -> Option<Response> {
+    let (answer, from) = (answer?, from.clone());
+    // A service may say so itself, ahead of its answer.
+    from.look(answer.headers());
+    Some(degraded::ending(answer, move |trailers| from.look(trailers)))
 }
 
 fn key(request: &Request) -> Option<&[u8]> {

@@ -44,14 +44,17 @@ impl Pool {
     }
 
     /// An instance that is not ejected, other than `not` where there is
-    /// another: by preference of `key`, or else in turn.
+    /// another: by preference of `key`, or else in turn, those first whose
+    /// answers are not marked as degraded.
     pub(super) fn pick(&self, key: Option<&[u8]>, not: Option<&Endpoint>) -> Option<Arc<Endpoint>> {
         let endpoints = self.endpoints.read();
         let is_other = |one: &&Arc<Endpoint>| not.is_none_or(|not| !std::ptr::eq(&***one, not));
         let well = || endpoints.iter().filter(is_other).filter(|one| !one.is_ejected());
         let other = || endpoints.iter().filter(is_other);
+        let whole = || well().filter(|one| key.is_none() && !one.is_marked());
         // One may be ejected between the count and the choice.
-        self.choose(well(), well().count(), key)
+        self.choose(whole(), whole().count(), key)
+            .or_else(|| self.choose(well(), well().count(), key))
             .or_else(|| self.choose(other(), other().count(), key))
             .or_else(|| endpoints.first().cloned())
     }
