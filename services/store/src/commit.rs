@@ -14,6 +14,8 @@
 //! | the caller goes away | its item is committed all the same |
 
 use std::{
+    any::type_name,
+    error::Error as _,
     hash::{DefaultHasher, Hash, Hasher},
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -97,14 +99,32 @@ impl<B: Batch> Lanes<B> {
 
 async fn serve<B: Batch>(batch: Arc<B>, mut queue: mpsc::Receiver<Waiting<B>>, max_batch: usize) {
     let mut gathered = Vec::with_capacity(max_batch);
+    let mut fails = false;
     while queue.recv_many(&mut gathered, max_batch).await > 0 {
         let (items, replies): (Vec<_>, Vec<_>) =
             gathered.drain(..).map(|waiting| (waiting.item, waiting.reply)).unzip();
-        for (reply, outcome) in replies.into_iter().zip(outcomes(&*batch, &items).await) {
+        let outcomes = outcomes(&*batch, &items).await;
+        fails = tell(&outcomes, fails, type_name::<B>());
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
             // A caller that went away does not need its answer.
             let _ = reply.send(outcome);
         }
     }
+}
+
+/// Logs when batches begin to fail for want of a backend (a full disk, a server
+/// that is away), and when they succeed again. Answers whether they fail now.
+fn tell<T>(outcomes: &[Result<T>], failed: bool, batch: &'static str) -> bool {
+    let failure = outcomes.iter().filter_map(|it| it.as_ref().err()).find(|it| it.is_transient());
+    match failure {
+        Some(error) if !failed => {
+            let source = error.source().map(ToString::to_string);
+            tracing::warn!(batch, %error, source, "batches fail: each caller is told to try again");
+        }
+        None if failed => tracing::info!(batch, "batches succeed again"),
+        _ => {}
+    }
+    failure.is_some()
 }
 
 async fn outcomes<B: Batch>(batch: &B, items: &[B::Item]) -> Vec<Result<B::Outcome>> {

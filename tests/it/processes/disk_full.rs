@@ -40,6 +40,7 @@ async fn a_full_disk_under_sqlite_refuses_sends_and_loses_none() {
     assert!(refusals.contains_key("UNAVAILABLE"), "{refusals:?}");
     let log = world.mingle().log();
     assert!(!log.contains("panic"), "{log}");
+    assert!(log.contains("database or disk is full"), "whoever runs it is told: {log}");
 }
 
 /// A log that cannot be written ends the server, which whoever supervises it
