@@ -36,6 +36,8 @@ impl Hearing {
 struct State {
     last_heard: Instant,
     own_owed: u64,
+    /// Since when what is heard of this process is that Redis does not reach it.
+    own_deaf: Option<Instant>,
     peers: Peers,
 }
 
@@ -58,7 +60,7 @@ impl Ear {
     pub(super) fn new(name: &'static str, topics: Arc<Topics>, options: Options, own: u64) -> Self {
         let now = Instant::now();
         let peers = Peers::new(options.lost_after, now);
-        let state = Mutex::new(State { last_heard: now, own_owed: 0, peers });
+        let state = Mutex::new(State { last_heard: now, own_owed: 0, own_deaf: None, peers });
         let hearing = watch::Sender::new(Hearing::NotSince(now));
         let (owed, wanted) = (AtomicU64::new(0), Notify::new());
         Self { name, topics, options, own, owed, hearing, state, wanted }
@@ -85,6 +87,7 @@ impl Ear {
         {
             let mut state = self.state.lock();
             state.last_heard = now;
+            state.own_deaf = None;
             state.peers.begin(now);
         }
         tracing::info!(bus.source = self.name, "the bus listens");
@@ -145,6 +148,8 @@ impl Ear {
             let mut state = self.state.lock();
             state.last_heard = now;
             if beat.id == self.own {
+                let since = state.own_deaf.unwrap_or(now);
+                state.own_deaf = (!beat.hears_redis).then_some(since);
                 let owed = std::mem::replace(&mut state.own_owed, beat.owed);
                 owed < beat.owed
             } else {
@@ -154,6 +159,12 @@ impl Ear {
         if missed {
             self.missed("a process was not heard");
         }
+    }
+
+    /// Since when the others can have heard that Redis does not reach this
+    /// process: it has heard so itself.
+    pub(super) fn own_deaf(&self) -> Option<Instant> {
+        self.state.lock().own_deaf
     }
 
     fn heard(&self) {

@@ -8,7 +8,7 @@
 //! | what happens | who notices | what follows |
 //! | --- | --- | --- |
 //! | a source is lost here | its connection, or silence for the bound | reconnect; a gap for every topic when it listens again |
-//! | Redis is lost here, or there is none, and PostgreSQL is heard | the same | the others are told and publish on both; a gap a beat later, by when they know |
+//! | Redis is lost here, or there is none, and PostgreSQL is heard | the same | the others are told and publish on both; a gap a beat after that was heard here, too: by then they know |
 //! | Redis refuses a publish | the publisher | the batch goes out on PostgreSQL; where that is not heard here, everyone has a gap with the next heartbeat on Redis, too |
 //! | no source that is needed takes a batch | the publisher | it fails; the heartbeats say so, and everyone has a gap with the next one |
 //! | a process is heard on PostgreSQL alone: it has another Redis | the others, by its heartbeats | they publish on both |
@@ -281,7 +281,9 @@ fn everyone_hears_redis(redis: &Ear, postgres: &Ear) -> bool {
 /// The moment from which the others, told on PostgreSQL, can know that Redis
 /// does not reach this process; `None` while it does, or nothing can be told.
 pub(super) fn told_others(ways: &Ways) -> Option<Instant> {
-    let Hearing::Since(told) = ways.postgres()?.ear().hearing() else { return None };
+    let ear = ways.postgres()?.ear();
+    // Not that it was said: a beat may be refused.
+    let told = ear.own_deaf().filter(|_| ear.hearing().is_open())?;
     match ways.redis().map(|redis| redis.ear().hearing()) {
         Some(Hearing::Since(_)) => None,
         Some(Hearing::NotSince(lost)) => Some(lost.max(told)),

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use mingle_store::bus::{Bus, Options, Servers};
-use mingle_testkit::{Redis, eventually};
+use mingle_testkit::{Fault, Proxy, Redis, eventually};
+use tokio::time::timeout;
 
 use super::{
     reader::{News, PATIENCE, Reader, publish},
@@ -78,6 +79,41 @@ async fn a_process_that_loses_redis_alone_is_told_everything() {
     let mut reader = Reader::of(&other, "a").await;
     publish(&bus, "a", 0..10).await;
     reader.until(9).await;
+    assert_eq!(there.sources().redis, Some(false));
+}
+
+/// What ends the doubt of a lost Redis is a gap after the others were told: one
+/// that comes before says nothing of what is published until then.
+#[tokio::test]
+async fn the_gap_of_a_lost_redis_waits_until_the_others_are_told() {
+    let stage = Stage::open().await;
+    let postgres = mingle_testkit::Postgres::shared().await;
+    let (_, database) = stage.database().rsplit_once('/').unwrap();
+    let place = stage.redis.url().trim_start_matches("redis://").trim_end_matches('/').parse();
+    let proxy = Proxy::to(place.unwrap()).await;
+    let here = start(stage.on_both().await, QUICK).await;
+    postgres.sql(database, "create role hoarse superuser login");
+    let servers = stage.on_both_by(&format!("redis://{}", proxy.address()), "hoarse").await;
+    let there = start(servers, QUICK).await;
+    settled(&here).await;
+    settled(&there).await;
+    let other: Arc<dyn Bus> = there.clone();
+    let mut reader = Reader::of(&other, "a").await;
+
+    // It hears all, and what it says is refused.
+    let refuse = "create function public.pg_notify(text, text) returns void language plpgsql
+                  as $$ begin raise 'hoarse'; end $$;
+                  alter role hoarse set search_path = public, pg_catalog";
+    let speaking = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                    where usename = 'hoarse' and query like '%pg_notify%'";
+    postgres.sql(database, refuse);
+    assert_eq!(postgres.sql(database, speaking), "1");
+    proxy.set(Fault::Cut);
+    eventually(PATIENCE, "redis is lost", async || there.sources().redis == Some(false)).await;
+    let early = timeout(QUICK.beat * 10, reader.next()).await;
+    assert!(early.is_err(), "nobody was told: {early:?}");
+    postgres.sql(database, "drop function public.pg_notify(text, text)");
+    assert_eq!(reader.next().await, News::Gap);
     assert_eq!(there.sources().redis, Some(false));
 }
 

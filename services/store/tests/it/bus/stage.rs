@@ -83,6 +83,13 @@ impl Stage {
         Servers::Both(redis, postgres_client(&self.database.url).await)
     }
 
+    /// By another way to Redis, and as another role of PostgreSQL.
+    pub(crate) async fn on_both_by(&self, url: &str, role: &str) -> Servers {
+        let redis = Redis::start(redis::Options::new(url), CancellationToken::new()).await;
+        let url = self.database.url.replace("postgres@", &format!("{role}@"));
+        Servers::Both(redis.unwrap(), postgres_client(&url).await)
+    }
+
     /// A bus that may be without Redis.
     pub(crate) async fn bus_on_both(&self) -> Arc<Merged> {
         self.bus_with_redis(&self.redis.url()).await
