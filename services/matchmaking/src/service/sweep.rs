@@ -120,14 +120,18 @@ impl Sweep {
         if std::mem::replace(&mut self.away, away) && !away {
             self.back_at = Some(self.matcher.clock.now_ms());
         }
-        match lead {
-            Some(Lead::Another) => {}
+        let blind = match lead {
+            Some(Lead::Another) => false,
             Some(lead) => {
                 self.rows().await;
-                self.index(lead == Lead::Begun).await;
+                self.index(lead == Lead::Begun).await
             }
-            None => self.rows().await,
-        }
+            None => {
+                self.rows().await;
+                false
+            }
+        };
+        self.health.set_degraded("matchmaking-presence", blind);
     }
 
     /// What needs the rows alone.
@@ -142,8 +146,8 @@ impl Sweep {
     }
 
     /// What needs the index. Who leads `anew` does not know what it holds, and
-    /// compares all of it.
-    async fn index(&mut self, anew: bool) {
+    /// compares all of it. True when presence was asked and did not answer.
+    async fn index(&mut self, anew: bool) -> bool {
         if anew {
             self.compared.clear();
         }
@@ -158,7 +162,7 @@ impl Sweep {
                 blind = report("presence", self.look_for_owners(&pool).await) == Some(false);
             }
         }
-        self.health.set_degraded("matchmaking-presence", blind);
+        blind
     }
 
     fn pools(&self) -> Vec<Arc<Pool>> {

@@ -191,6 +191,9 @@ async fn one_leads_until_its_time_is_over(rows: Rows) {
     rows.clock.advance(1_000);
     assert_eq!(lead("other").await, Lead::Held);
     assert_eq!(lead("one").await, Lead::Another);
+    rows.clock.advance(-3_600_000);
+    assert_eq!(lead("one").await, Lead::Held, "the clock was set back");
+    assert_eq!(lead("other").await, Lead::Another);
 }
 
 #[test]

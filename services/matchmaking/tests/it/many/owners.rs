@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mingle_proto::{matchmaking::v1::TicketState, presence::v1::Status as Shown};
+use mingle_store::clock::{Clock as _, SystemClock};
 use mingle_testkit::eventually;
 
 use super::Site;
@@ -62,4 +63,23 @@ async fn a_presence_that_hangs_does_not_make_the_lead_wander() {
     eventually(PATIENCE, "more sweeps", async || site.presence.asked().len() > before + 3).await;
     assert_eq!(leader(), first);
     assert!(one.degraded("matchmaking-presence"));
+}
+
+/// Whoever lost the lead asks presence for nobody, and knows no more of it.
+#[tokio::test]
+async fn who_leads_no_more_does_not_say_that_presence_is_away() {
+    let site = Site::new().await;
+    let pool = "[matchmaking.pools.random-chat]\nalive_ms = 500";
+    let one = site.instance_with(&format!("{UNLIMITED}\n{pool}")).await;
+    one.join("ann", "female", &["male"]).await;
+    site.presence.set_hangs(true);
+    eventually(PATIENCE, "health", async || one.degraded("matchmaking-presence")).await;
+    let key = site.redis.cli(&["KEYS", "*:lead:*"]);
+    eventually(PATIENCE, "health without it", async || {
+        let until = (SystemClock.now_ms() + 2_000).to_string();
+        let _ = site.redis.cli(&["HSET", &key, "holder", "another", "until", &until]);
+        !one.degraded("matchmaking-presence")
+    })
+    .await;
+    assert_eq!(site.redis.cli(&["HGET", &key, "holder"]), "another");
 }
