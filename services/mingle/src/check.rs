@@ -1,5 +1,9 @@
 //! Asks the servers step by step whether Mingle can run on them, and changes
-//! nothing that they keep.
+//! nothing that they keep for it.
+//!
+//! Whether Redis takes writes is found by the one that every connection makes, to
+//! the fence: on a server that restarted it begins the new generation that the
+//! first process would begin.
 //!
 //! A step is `ok`, `warn` (it runs, with less than it could have), `FAIL` (it
 //! does not), or `skip` (a step before it failed). Each is bounded.

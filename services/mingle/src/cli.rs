@@ -64,7 +64,8 @@ enum Command {
     /// version and ends. Every start does so too.
     Migrate,
     /// Asks the servers at `REDIS_URL` and `DATABASE_URL`, step by step, whether
-    /// Mingle can run on them, and changes nothing there. Exits 1 when it cannot.
+    /// Mingle can run on them. Exits 1 when it cannot. It changes nothing there
+    /// but `mingle:{fence}` of Redis, which it writes as every start does.
     Check {
         /// One JSON object per step.
         #[arg(long)]

@@ -8,11 +8,3 @@ pub trait Announce: Send + Sync + 'static {
     /// `events` of one room are durable. Must not wait.
     fn announce(&self, events: &[Event], traceparent: &str);
 }
-
-/// Tells nobody.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Nobody;
-
-impl Announce for Nobody {
-    fn announce(&self, _: &[Event], _: &str) {}
-}

@@ -10,7 +10,7 @@ use mingle_store::Result;
 
 use crate::domain::{Bookmark, Event, Membership, Position, Room, Unproved, Verdict, View, Wish};
 
-pub use announce::{Announce, Nobody};
+pub use announce::Announce;
 pub use sql::{Options, SqlStore, migrate, pending};
 
 /// What a page of events holds at most, in bytes as [`Event::size`] counts.

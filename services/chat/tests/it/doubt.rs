@@ -11,7 +11,7 @@ use mingle_chat::{
     Config,
     domain::{Intent, Kind, Wish},
     fanout::Settings,
-    store::{Nobody, Options, Store},
+    store::{Options, Store},
 };
 use mingle_proto::chat::v1::subscribe_response::Event as Told;
 use mingle_runtime::{Context, config::Section as _};
@@ -23,7 +23,7 @@ use crate::{
     bus::Counting,
     conformance::{message, new_room},
     reader::Reader,
-    stage::Stage,
+    stage::{Nobody, Stage},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);

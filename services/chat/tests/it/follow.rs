@@ -11,7 +11,7 @@ use std::{
 
 use mingle_chat::{
     domain::{Answer, Intent, Wish},
-    store::{Nobody, Options, Store},
+    store::{Options, Store},
 };
 use mingle_proto::chat::v1::{
     CreateRoomRequest, MarkReadRequest, RoomKind, SendRequest, SetTypingRequest, signal,
@@ -25,7 +25,7 @@ use crate::{
     bus::{Counting, Rough},
     conformance::message,
     reader::Reader,
-    stage::{Client, Process, Stage},
+    stage::{Client, Nobody, Process, Stage},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use mingle_chat::{
     Config,
     domain::{Kind, Wish},
-    store::{Nobody, Options, Store},
+    store::{Options, Store},
 };
 use mingle_runtime::{Context, config::Section as _};
 use mingle_store::{
@@ -19,7 +19,7 @@ use crate::{
     between::{self, Interruption, UNAIDED},
     conformance::new_room,
     reader::Reader,
-    stage::Stage,
+    stage::{Nobody, Stage},
 };
 
 /// A bus to which something happens before it listens.

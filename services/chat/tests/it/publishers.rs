@@ -10,7 +10,7 @@ use std::{
 use mingle_chat::{
     domain::{Kind, Wish},
     fanout::{Board, Bounds, Hub, Outgoing, Session, Settings},
-    store::{Nobody, Store},
+    store::Store,
 };
 use mingle_proto::chat::v1::{
     RoomIds, SubscribeRequest, subscribe_request::Action, subscribe_response::Event as Told,
@@ -46,7 +46,7 @@ async fn what_two_publishers_mishandle_is_read_and_costs_a_bounded_number_of_que
         create(&publishers[0], room).await;
     }
 
-    let store = stage::open(database.clone(), clock.clone(), Arc::new(Nobody)).await;
+    let store = stage::open(database.clone(), clock.clone(), Arc::new(stage::Nobody)).await;
     let store = Arc::new(Between::new(store));
     let settings = Settings {
         hold: Duration::from_millis(20),

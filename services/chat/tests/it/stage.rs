@@ -4,7 +4,8 @@ use std::sync::{Arc, Once};
 
 use mingle_chat::{
     Config, bind,
-    store::{Announce, Nobody, Options, SqlStore, Store},
+    domain::Event,
+    store::{Announce, Options, SqlStore, Store},
 };
 use mingle_proto::chat::v1::chat_service_client::ChatServiceClient;
 use mingle_runtime::{
@@ -29,6 +30,13 @@ use tonic::Status;
 pub(crate) const NEW_YEAR: i64 = 1_767_225_600_000;
 
 pub(crate) type Client = ChatServiceClient<Transport>;
+
+/// Hears of every append and tells nobody.
+pub(crate) struct Nobody;
+
+impl Announce for Nobody {
+    fn announce(&self, _: &[Event], _: &str) {}
+}
 
 pub(crate) struct Stage {
     pub(crate) folder: TempDir,

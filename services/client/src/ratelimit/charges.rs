@@ -105,11 +105,6 @@ where
         Self { limiter, policy: Arc::new(policy), refunds }
     }
 
-    /// The limiter, to tell it of other processes.
-    pub fn limiter(&self) -> &Limiter<T> {
-        &self.limiter
-    }
-
     /// Charges `subject`. Every attempt at one piece of work has the same `id`
     /// (1 to 256 bytes) and is one charge.
     ///

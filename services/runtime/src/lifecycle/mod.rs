@@ -54,6 +54,7 @@ impl Context {
     ///
     /// # Panics
     /// When the texts are no configuration.
+    #[doc(hidden)]
     #[expect(clippy::expect_used, reason = "for tests, where a wrong text is a wrong test")]
     pub fn for_test(defaults: &[&str], overrides: &str) -> Self {
         let texts = [&[grpc::Config::DEFAULTS], defaults, &[overrides]].concat();

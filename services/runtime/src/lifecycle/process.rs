@@ -47,40 +47,10 @@ impl Process {
         node_id: &str,
         started_ms: i64,
     ) -> Result<Self, Problems> {
-        let mut problems = Problems::default();
-        let grpc: Option<grpc::Config> = config.section(&mut problems);
-        let probes: Option<ProbesConfig> = config.section(&mut problems);
-        let settings: Option<ProcessConfig> = config.section(&mut problems);
-        let peers: Option<peers::Config> = config.section(&mut problems);
-        if let Some(grpc) = &grpc {
-            require_trust(grpc, config.mode(), &mut problems);
-        }
-        if let Some(peers) = &peers {
-            peers.require(roles, &mut problems);
-        }
-        let service = match roles {
-            [role] => format!("mingle-{role}"),
-            _ => "mingle".to_owned(),
-        };
-        let export = Export::of(config.environment(), (&service, node_id), &mut problems);
-        problems.into_result()?;
-        let (Some(grpc), Some(probes), Some(settings), Some(peers)) =
-            (grpc, probes, settings, peers)
-        else {
-            return Err(Problems::default());
-        };
+        let Sections { grpc, probes, settings, peers, export } =
+            Sections::read(&config, roles, node_id)?;
         telemetry::start(config.mode(), &settings.log, export);
-        tracing::info!(
-            build = crate::diagnostics::BUILD,
-            node = node_id,
-            grpc = %grpc.listen,
-            probes = %probes.listen,
-            internal_token = %grpc.internal_token,
-            "starting"
-        );
-        for variable in config.environment().strangers() {
-            tracing::warn!(variable, "unknown environment variable, misspelt?");
-        }
+        tell(&config, &grpc, &probes, node_id);
         let reporter = HealthReporter::new();
         let health = Health::new(reporter.clone());
         let node_id: Arc<str> = node_id.into();
@@ -185,6 +155,59 @@ impl Process {
         }
         telemetry::flush().await;
         tracing::info!("stopped");
+    }
+}
+
+/// What every process reads.
+struct Sections {
+    grpc: grpc::Config,
+    probes: ProbesConfig,
+    settings: ProcessConfig,
+    peers: peers::Config,
+    export: Option<Export>,
+}
+
+impl Sections {
+    fn read(config: &Config, roles: &[Role], node_id: &str) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let grpc: Option<grpc::Config> = config.section(&mut problems);
+        let probes: Option<ProbesConfig> = config.section(&mut problems);
+        let settings: Option<ProcessConfig> = config.section(&mut problems);
+        let peers: Option<peers::Config> = config.section(&mut problems);
+        if let Some(grpc) = &grpc {
+            require_trust(grpc, config.mode(), &mut problems);
+        }
+        if let Some(peers) = &peers {
+            peers.require(roles, &mut problems);
+        }
+        let service = match roles {
+            [role] => format!("mingle-{role}"),
+            _ => "mingle".to_owned(),
+        };
+        let export = Export::of(config.environment(), (&service, node_id), &mut problems);
+        problems.into_result()?;
+        match (grpc, probes, settings, peers) {
+            (Some(grpc), Some(probes), Some(settings), Some(peers)) => {
+                Ok(Self { grpc, probes, settings, peers, export })
+            }
+            // Whoever has no section has said why.
+            _ => Err(Problems::default()),
+        }
+    }
+}
+
+/// The first lines of the log.
+fn tell(config: &Config, grpc: &grpc::Config, probes: &ProbesConfig, node_id: &str) {
+    tracing::info!(
+        build = crate::diagnostics::BUILD,
+        node = node_id,
+        grpc = %grpc.listen,
+        probes = %probes.listen,
+        internal_token = %grpc.internal_token,
+        "starting"
+    );
+    for variable in config.environment().strangers() {
+        tracing::warn!(variable, "unknown environment variable, misspelt?");
     }
 }
 

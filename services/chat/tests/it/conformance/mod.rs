@@ -19,7 +19,7 @@ use mingle_chat::{
         Answer, Change, Event, First, Hash, Intent, Kind, NewMessage, NewRoom, Position, Refusal,
         Verdict, View, Wish, Written,
     },
-    store::{Nobody, Store},
+    store::Store,
 };
 use mingle_store::clock::ManualClock;
 
@@ -56,7 +56,7 @@ impl Subject {
     pub(crate) async fn postgres() -> Self {
         let clock = Arc::new(ManualClock::at(NEW_YEAR));
         let database = stage::postgres().await;
-        let store = stage::open(database, clock.clone(), Arc::new(Nobody)).await;
+        let store = stage::open(database, clock.clone(), Arc::new(stage::Nobody)).await;
         Self { store, clock, ids: Ids::Asked, _stage: None }
     }
 
