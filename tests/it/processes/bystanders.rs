@@ -1,6 +1,8 @@
 //! People beside those who talk: one who watches everybody, and strangers who
 //! meet.
 
+use std::time::Duration;
+
 use mingle_client::ws::{
     Client, Encoding, Limits, Socket,
     proto::{PresenceStatus, server_frame::Kind},
@@ -66,10 +68,25 @@ impl Watcher {
         tokio::time::timeout(SOON, self.seen.wait_for(is_so)).await.expect("an event").unwrap();
     }
 
+    /// Waits until all of these are offline.
+    pub(super) async fn hears_gone(&mut self, users: &[String], within: Duration) {
+        let all = |seen: &Seen| users.iter().all(|user| seen.offline.contains(user));
+        let heard = tokio::time::timeout(within, self.seen.wait_for(all)).await.is_ok();
+        assert!(heard, "within {within:?} only {:?} are offline", self.seen.borrow().offline);
+    }
+
     /// It is there still, and nobody was offline to it.
     pub(super) fn assert_saw_nobody_leave(&self) {
+        self.assert_saw_only(&[]);
+    }
+
+    /// It is there still, and these were offline to it, each once, and nobody
+    /// else.
+    pub(super) fn assert_saw_only(&self, users: &[String]) {
         assert!(!self.live.is_finished(), "the watcher's socket stays");
-        assert_eq!(self.seen.borrow().offline, [""; 0]);
+        let mut seen = self.seen.borrow().offline.clone();
+        seen.sort();
+        assert_eq!(seen, users);
     }
 }
 

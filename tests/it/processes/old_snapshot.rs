@@ -23,8 +23,10 @@ use crate::{
 const LOAD: Load = (10, Duration::from_millis(50));
 /// Messages acknowledged before and after.
 const SOME: usize = 200;
-/// Longer than what restored sessions and leases could last: 13 s.
-const LATER: Duration = Duration::from_secs(20);
+/// Shorter than by default: what is left of 13 s is lease and this.
+const GRACE_MS: &str = "3000";
+/// Longer than what restored sessions and leases could last: 6 s.
+const LATER: Duration = Duration::from_secs(10);
 
 async fn status(watcher: &mut Client, user: &str) -> PresenceStatus {
     watcher.presence_watch(&[user]).await.unwrap().presences[0].status()
@@ -50,7 +52,7 @@ async fn partner(client: &mut Client) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_restored_redis_remembers_is_not_believed() {
-    let deployment = plan().start().await;
+    let deployment = plan().env("MINGLE_PRESENCE__GRACE_MS", GRACE_MS).start().await;
     let (urls, redis) = (urls(&deployment), deployment.redis());
     let ledger = Ledger::postgres(&deployment.database().url).await;
     let body = json!({"kind": "CHANNEL", "name": "all"});
@@ -75,7 +77,13 @@ async fn what_a_restored_redis_remembers_is_not_believed() {
     let (mut early, state) = seeks(&urls[0], "early", "female", "male").await;
     assert_eq!(state, TicketState::Waiting);
 
-    let (snapshot, then) = (redis.snapshot(), redis.cli(&["HGET", "mingle:{fence}", "generation"]));
+    // The entry of who waits, and the session of who is there.
+    let snapshot = eventually(SOON, "a snapshot with both", async || {
+        let snapshot = redis.snapshot();
+        (snapshot.holds(r#"["early""#) && snapshot.holds("goes")).then_some(snapshot)
+    })
+    .await;
+    let then = redis.cli(&["HGET", "mingle:{fence}", "generation"]);
     goes.close().await.unwrap();
     let (mut first, _) = seeks(&urls[1], "first", "male", "female").await;
     assert_eq!(

@@ -18,8 +18,10 @@ use crate::{
 };
 
 const STAYING: usize = 10;
-/// Longer than lease and grace, 13 s.
-const AWAY: Duration = Duration::from_secs(15);
+/// Shorter than by default: a closed socket is told so much sooner.
+const GRACE_MS: &str = "3000";
+/// Longer than lease and grace, 6 s.
+const AWAY: Duration = Duration::from_secs(9);
 
 /// Reads what comes until it is a match, as a page that is open does.
 fn live(mut client: Client) -> JoinHandle<Matched> {
@@ -59,7 +61,7 @@ async fn assert_offline_are_only(watcher: &mut Client, left: &[String]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stays_connected_is_never_offline_and_keeps_the_ticket() {
-    let deployment = plan().start().await;
+    let deployment = plan().env("MINGLE_PRESENCE__GRACE_MS", GRACE_MS).start().await;
     let urls = urls(&deployment);
     let room = room(&deployment).await;
     let mut users: Vec<_> = (0..STAYING).map(|at| format!("stays-{at}")).collect();

@@ -4,8 +4,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use mingle_testkit::{Deployment, Redis, eventually};
+use tokio::time::Instant;
 
-use super::{bystanders::meet, health::describe, pairs::Talk, plan};
+use super::{
+    bystanders::meet,
+    health::describe,
+    pairs::{SELDOM, Talk, assert_delivered},
+    plan,
+};
 use crate::{ledger::Ledger, world::SOON};
 
 const PAIRS: usize = 20;
@@ -43,12 +49,13 @@ fn used_memory(redis: &Redis) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_talks_talks_on_while_redis_takes_nothing() {
-    let deployment = plan().start().await;
+    let deployment = plan().env(SELDOM.0, SELDOM.1).start().await;
     let ledger = Ledger::postgres(&deployment.database().url).await;
     let talk = Talk::across(&deployment, (PAIRS, PAUSE)).await;
     talk.goes_on(MEANWHILE).await;
     let (redis, other) = (deployment.redis(), Redis::start().await);
 
+    let begin = Instant::now();
     let bound = (used_memory(redis) + 1_000_000).to_string();
     assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory", &bound]), "OK");
     let _ = redis.cli(&["SETRANGE", "filler", FILLER, "x"]);
@@ -69,7 +76,7 @@ async fn who_talks_talks_on_while_redis_takes_nothing() {
     meet(&deployment, 1, "primary").await;
     talk.goes_on(MEANWHILE).await;
 
-    talk.end(&ledger).await;
+    assert_delivered(&talk.end(&ledger).await, (begin, Instant::now()));
     for (role, process) in deployment.running() {
         let log = process.log();
         let defects = log.lines().filter(|line| line.contains("ERROR") || line.contains("panic"));

@@ -221,6 +221,21 @@ impl Redis {
 #[derive(Debug)]
 pub struct Snapshot(TempDir);
 
+impl Snapshot {
+    /// Whether these bytes are anywhere in it.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be read.
+    #[must_use]
+    pub fn holds(&self, text: &str) -> bool {
+        must(fs::read_dir(self.0.path()), "the data").any(|entry| {
+            let file = must(fs::read(must(entry, "the data").path()), "a file of the data");
+            file.windows(text.len()).any(|bytes| bytes == text.as_bytes())
+        })
+    }
+}
+
 /// Copies the files of a folder.
 fn copy(from: &Path, to: &Path) {
     for entry in must(fs::read_dir(from), "the data") {
