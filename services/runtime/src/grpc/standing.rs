@@ -242,10 +242,11 @@ mod tests {
         });
         let mut looks = 0;
         while !noting.is_finished() {
-            let until = memory.until.lock();
-            assert_eq!(until.is_some(), told.0.load(Relaxed));
+            {
+                let until = memory.until.lock();
+                assert_eq!(until.is_some(), told.0.load(Relaxed));
+            }
             looks += 1;
-            drop(until);
             tokio::task::yield_now().await;
         }
         noting.await.unwrap();
