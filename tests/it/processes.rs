@@ -5,6 +5,7 @@ mod chaos;
 mod chat_killed;
 mod clocks;
 mod disk_full;
+mod fallen;
 mod flicker;
 mod gateway_killed;
 mod gone;
