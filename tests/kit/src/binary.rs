@@ -7,6 +7,10 @@ use std::{
     sync::OnceLock,
 };
 
+/// How the names of variables begin that cargo sets for one package.
+const OF_A_PACKAGE: [&str; 4] =
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_PRIMARY_PACKAGE"];
+
 /// The path of the `mingle` command, built from the present sources once per
 /// test process: in the dev profile, or in release when the environment says
 /// `MINGLE_TEST_PROFILE=release`.
@@ -31,6 +35,13 @@ fn build() -> PathBuf {
         // In the test's own folder, where cargo finds the workspace: that this
         // crate was compiled in may be another copy with the same target folder.
         .stderr(Stdio::inherit());
+    // What cargo tells a test of its own package, build scripts would take for a
+    // change, and crates such as ring would be built again.
+    for (name, _) in env::vars_os() {
+        if OF_A_PACKAGE.iter().any(|of| name.to_string_lossy().starts_with(of)) {
+            command.env_remove(name);
+        }
+    }
     if env::var_os("MINGLE_TEST_PROFILE").is_some_and(|profile| profile == "release") {
         command.arg("--release");
     }
