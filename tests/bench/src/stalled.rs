@@ -162,10 +162,7 @@ async fn run(report: &mut Report, system: &System, side: Side, args: &Args) -> a
     late.report(report, side, "generator late by");
     drop(listening);
     if side == Side::Ours {
-        let all = stalled.len();
-        let ended = ended(stalled).await?;
-        anyhow::ensure!(ended == all, "{ended} of {all} stalled sockets were ended");
-        report.add("sockets that were ended", "", side, ended as f64);
+        report.add("sockets that were ended", "", side, ended(stalled).await? as f64);
     }
     Ok(())
 }
