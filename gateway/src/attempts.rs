@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use mingle_proto::matchmaking::v1::{
     self as mm, matchmaking_service_client::MatchmakingServiceClient,
 };
-use mingle_runtime::grpc::Transport;
+use mingle_runtime::{grpc::Transport, status::Kind};
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -17,8 +17,9 @@ use crate::fault::Fault;
 
 /// Wishes that are remembered; beyond, the next attempt at one is charged anew.
 const KEPT: u64 = 10_000;
-/// A charge is forgotten by then.
-const OLD: Duration = Duration::from_secs(600);
+/// Since the last attempt: the window of the limit as it is by default. Later the
+/// charge is of the past.
+const OLD: Duration = Duration::from_secs(60);
 
 /// What is wished: the content, as a number.
 type Wish = [u8; 32];
@@ -60,7 +61,8 @@ impl Attempts {
     }
 
     fn failed(&self, wish: Wish, id: String, fault: &Fault) {
-        if fault.kind.is_transient() {
+        // Who was denied was charged nothing.
+        if matches!(fault.kind, Kind::Unavailable | Kind::Timeout) {
             self.0.insert(wish, id);
         }
     }

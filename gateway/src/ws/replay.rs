@@ -20,6 +20,8 @@ use crate::{
 /// then up to twice as long each time.
 const RETRY: Duration = Duration::from_millis(250);
 const MAX_RETRY: Duration = Duration::from_secs(5);
+/// Failures in a row after which what is no outage is a defect of the log.
+const DEFECT: u32 = 3;
 
 /// Work that goes on after a reply.
 pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -124,8 +126,11 @@ impl Replay {
                 session.outbox.push(Entry::Event(translate::gap(self.followed.id())));
                 Next::Done
             }
-            Err(fault) if fault.kind.is_transient() => Next::Pause(self.pause(&fault)),
-            // To read it again would end the same way.
+            // A peer that is killed in the middle of an answer is not told from one
+            // that answers a defect: only what fails again and again is one.
+            Err(fault) if fault.kind.is_transient() || self.failures < DEFECT => {
+                Next::Pause(self.pause(&fault))
+            }
             Err(_) => self.give_up(session),
         }
     }

@@ -115,7 +115,10 @@ async fn serve<B: Batch>(batch: Arc<B>, mut queue: mpsc::Receiver<Waiting<B>>, m
 /// Logs when batches begin to fail for want of a backend (a full disk, a server
 /// that is away), and when they succeed again. Answers whether they fail now.
 fn tell<T>(outcomes: &[Result<T>], failed: bool, batch: &'static str) -> bool {
-    let failure = outcomes.iter().filter_map(|it| it.as_ref().err()).find(|it| it.is_transient());
+    let failure = outcomes
+        .iter()
+        .filter_map(|it| it.as_ref().err())
+        .find(|it| it.is_transient() && !it.is_undone());
     match failure {
         Some(error) if !failed => {
             let source = error.source().map(ToString::to_string);

@@ -35,12 +35,16 @@ impl Heads {
         Lanes::start(Arc::new(heads), 1, MAX_BATCH)
     }
 
-    async fn read(&self, room_ids: &[String]) -> HashMap<String, Position> {
+    /// Waits while the store is away. Any other error is of one of the rooms, and
+    /// must not stop the rest.
+    async fn read(&self, room_ids: &[String]) -> Result<HashMap<String, Position>> {
         let mut backoff = Backoff::new();
         loop {
             match self.store.heads(room_ids).await {
-                Ok(heads) => return heads,
-                Err(error) => tracing::debug!(%error, "heads not read yet"),
+                Err(error) if error.is_transient() => {
+                    tracing::debug!(%error, "heads not read yet");
+                }
+                read => return read,
             }
             tokio::time::sleep(backoff.next()).await;
         }
@@ -54,7 +58,7 @@ impl Batch for Heads {
 
     async fn run(&self, room_ids: &[String]) -> Result<Vec<Option<Position>>> {
         let heads = self.stop.run_until_cancelled(self.read(room_ids)).await;
-        let heads = heads.ok_or_else(|| Error::new(ErrorKind::Unavailable, "stopped"))?;
+        let heads = heads.ok_or_else(|| Error::new(ErrorKind::Unavailable, "stopped"))??;
         Ok(room_ids.iter().map(|room_id| heads.get(room_id).cloned()).collect())
     }
 }
@@ -81,9 +85,14 @@ pub(super) async fn compare_all(hub: Hub) {
         }
         let followed = hub.followed();
         for followers in followed.chunks(ALL) {
-            if let Err(error) = compare_some(&hub, followers).await {
-                tracing::debug!(%error, "heads not compared");
-                break;
+            match compare_some(&hub, followers).await {
+                Ok(()) => {}
+                Err(error) if error.is_transient() => {
+                    tracing::debug!(%error, "heads not compared");
+                    break;
+                }
+                // Of one of them, which the lane finds out.
+                Err(_) => followers.iter().for_each(|follower| follower.doubt()),
             }
         }
     }

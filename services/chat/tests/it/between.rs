@@ -68,6 +68,8 @@ pub(crate) struct Between {
     pub(crate) interruption: Interruption,
     /// Heads cannot be read.
     pub(crate) headless: AtomicBool,
+    /// The head of this room cannot be read, ever.
+    pub(crate) damaged: Mutex<Option<String>>,
     /// What is written is, and whoever asked is not told.
     pub(crate) forgetful: AtomicBool,
     /// Reads so far, and how many rooms' heads were read by them.
@@ -86,6 +88,7 @@ impl Between {
             store,
             interruption: Interruption::default(),
             headless: AtomicBool::new(false),
+            damaged: Mutex::new(None),
             forgetful: AtomicBool::new(false),
             heads: AtomicUsize::new(0),
             compared: AtomicUsize::new(0),
@@ -120,6 +123,9 @@ impl Store for Between {
         self.heads.fetch_add(1, SeqCst);
         if self.headless.load(SeqCst) {
             return Err(Error::new(ErrorKind::Unavailable, "no heads").undone());
+        }
+        if self.damaged.lock().unwrap().as_ref().is_some_and(|room| room_ids.contains(room)) {
+            return Err(Error::new(ErrorKind::Corrupt, "a damaged head"));
         }
         let heads = self.store.heads(room_ids).await?;
         self.interruption.happen().await;

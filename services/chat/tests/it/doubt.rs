@@ -175,3 +175,34 @@ async fn what_is_said_while_heads_are_compared_is_no_reason_to_doubt() {
         .await;
     assert_eq!((between.replays.load(SeqCst), between.ranges.load(SeqCst)), (0, 0));
 }
+
+/// A row that cannot be read is one room's damage.
+#[tokio::test]
+async fn a_damaged_head_stops_no_other_room() {
+    let (stage, ctx) = (Stage::new().await, context());
+    let (between, client) = between::serve(&stage, &ctx, UNAIDED).await;
+    let mut rooms = pairs(&*between.store, 5).await;
+    let damaged = rooms.remove(0);
+    *between.damaged.lock().unwrap() = Some(damaged.clone());
+    let mut reader = Reader::open(client, "bob").await;
+    for room in [&damaged].into_iter().chain(&rooms) {
+        reader.add(room).await;
+    }
+    for _ in &rooms {
+        let answer = reader.next().await;
+        assert!(matches!(answer.event, Some(Told::Opened(_))), "{answer:?}");
+        assert_ne!(answer.room_id, damaged);
+    }
+    // It is mended, and damaged again when all have a gap.
+    *between.damaged.lock().unwrap() = None;
+    let answer = reader.next().await;
+    assert!(matches!(answer.event, Some(Told::Opened(_))), "{answer:?}");
+    *between.damaged.lock().unwrap() = Some(damaged.clone());
+    let silent = silent(&stage).await;
+    for room in &rooms {
+        write(&*silent, room, message("ann", "k", "unheard")).await;
+    }
+    let all: Vec<_> = [damaged].into_iter().chain(rooms.clone()).collect();
+    gap_everywhere(&stage, &*between.store, &all).await;
+    told(&mut reader, &rooms).await;
+}

@@ -34,14 +34,13 @@ pub fn charges(ctx: &Context, terms: Terms, bus: Arc<dyn Bus>) -> Charges {
     Charges::new(limiter, terms.of(LIMIT))
 }
 
-/// What a charge for a ticket stands for. A ticket that is there already may
-/// have been made by an attempt that the charge is of.
+/// What a charge for a ticket stands for. A ticket that is there already, or was
+/// and made room for another, may be of an attempt that the charge is of.
 pub(super) fn work(created: &Result<Created>) -> Work {
     match created {
         Ok(Created::New { .. }) => Work::Done,
-        Err(error) if error.is_undone() => Work::NotBegun,
-        Err(error) if error.is_transient() => Work::Unknown,
-        Ok(Created::Existing(_)) => Work::DoneBefore,
-        Ok(Created::Other { .. }) | Err(_) => Work::Undone,
+        Err(error) if error.is_transient() && !error.is_undone() => Work::Unknown,
+        Ok(Created::Existing(_) | Created::Other { .. }) => Work::DoneBefore,
+        Err(_) => Work::NotBegun,
     }
 }

@@ -125,8 +125,9 @@ impl Failover {
 #[async_trait]
 impl Probe for Sides {
     async fn probe(&self) -> Result<()> {
-        self.together.prove(&self.id).await?;
+        // First: what fails from here on breaks the series.
         let series = self.company.beats(self.together.generation());
+        self.together.prove(&self.id).await?;
         let live = self.together.beat(&self.id, false).await?;
         self.alone.share(self.company.told(series, live));
         let _ = timeout(PAYING, self.owed.pay(&self.together)).await;

@@ -1,6 +1,6 @@
 //! What an outage leaves behind: shares, and refunds that are owed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mingle_ratelimit::{domain::Verdict, store::Store as _};
 use mingle_testkit::eventually;
@@ -8,6 +8,8 @@ use mingle_testkit::eventually;
 use super::sides::Stage;
 use crate::world::SOON;
 
+/// Longer than anybody who says nothing counts.
+const FORGOTTEN: Duration = Duration::from_secs(7);
 /// The set of those who live, with two more that never fall silent.
 const OTHERS: [&str; 6] = ["ZADD", "mingle:{rl-instances}:1", "9e15", "one", "9e15", "other"];
 
@@ -37,6 +39,32 @@ async fn who_comes_back_first_does_not_take_the_others_for_gone() {
         stage.take(0, "spoilt", "ten").await.alone_of == Some(1)
     })
     .await;
+}
+
+/// The same of one that was frozen, and has its data still.
+#[tokio::test]
+async fn who_is_heard_first_after_a_freeze_does_not_take_the_others_for_gone() {
+    let stage = Stage::of(1).await;
+    stage.acquainted().await;
+    assert_eq!(stage.server.cli(&OTHERS), "2");
+    for _ in 0..2 {
+        let heard = stage.heard();
+        eventually(SOON, "another beat", async || stage.heard() != heard).await;
+    }
+    // They will have been silent for too long when it wakes.
+    let now = stage.server.cli(&["TIME"]);
+    let now = format!("{}000", now.lines().next().unwrap());
+    let past = ["ZADD", OTHERS[1], "XX", &now, "one", &now, "other"];
+    assert_eq!(stage.server.cli(&past), "0", "nobody new");
+    stage.server.freeze();
+    let frozen = Instant::now();
+    stage.flipped(true).await;
+    eventually(SOON, "frozen for long", async || frozen.elapsed() > FORGOTTEN).await;
+    stage.server.thaw();
+    stage.flipped(false).await;
+    stage.server.kill();
+    stage.flipped(true).await;
+    assert_eq!(stage.take(0, "woken", "ten").await.alone_of, Some(3));
 }
 
 /// What cannot be given back is one subject's loss, and no outage of all.
