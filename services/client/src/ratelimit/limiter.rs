@@ -28,6 +28,9 @@ use super::{
 pub const DEADLINE: Duration = Duration::from_millis(20);
 /// When to come again while nobody counts and everything is denied.
 const CLOSED: Duration = Duration::from_secs(1);
+/// When to come again, at most, whom a share denied: the service may answer by
+/// then, and know that the others left room.
+const ALONE: Duration = Duration::from_secs(1);
 
 /// Who decided about a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +54,8 @@ pub struct Verdict {
     /// Cost that would be admitted now.
     pub remaining: u64,
     /// When denied, when to come again; `Duration::MAX`: the cost is above what
-    /// is ever admitted. Zero when allowed.
+    /// is ever admitted. Zero when allowed. Soon where a share denied: that is no
+    /// word on the limit.
     pub retry_after: Duration,
     /// After this long the limit is as if unused.
     pub reset_after: Duration,
@@ -258,7 +262,7 @@ where
                     allowed: counted.allowed,
                     quota,
                     remaining: counted.remaining,
-                    retry_after: counted.retry_after,
+                    retry_after: counted.retry_after.min(ALONE),
                     reset_after: counted.reset_after,
                     ..open
                 }
