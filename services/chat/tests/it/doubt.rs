@@ -23,7 +23,7 @@ use crate::{
     bus::Counting,
     conformance::{message, new_room},
     reader::Reader,
-    stage::{Nobody, Stage},
+    stage::{Client, Nobody, Stage},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,6 +59,16 @@ async fn write(store: &dyn Store, room_id: &str, intent: Intent) {
     store.write(wish, String::new()).await.unwrap().unwrap();
 }
 
+/// Many rooms, and one who follows them all.
+async fn followed(store: &dyn Store, client: Client) -> (Vec<String>, Reader) {
+    let rooms = pairs(store, ROOMS).await;
+    let mut reader = Reader::open(client, "bob").await;
+    for room in &rooms {
+        reader.opened(room).await;
+    }
+    (rooms, reader)
+}
+
 /// Every one of `rooms` has a gap: more copies at once of something that this
 /// process said itself than a subscription holds.
 async fn gap_everywhere(stage: &Stage, store: &dyn Store, rooms: &[String]) {
@@ -87,11 +97,7 @@ async fn told(reader: &mut Reader, rooms: &[String]) {
 async fn a_gap_of_every_room_is_a_few_comparisons_and_a_read_of_who_is_behind() {
     let (stage, ctx) = (Stage::new().await, context());
     let (between, client) = between::serve(&stage, &ctx, UNAIDED).await;
-    let rooms = pairs(&*between.store, ROOMS).await;
-    let mut reader = Reader::open(client, "bob").await;
-    for room in &rooms {
-        reader.opened(room).await;
-    }
+    let (rooms, mut reader) = followed(&*between.store, client).await;
     let behind = [rooms[0].clone(), rooms[ROOMS - 1].clone()];
     let silent = silent(&stage).await;
     for room in &behind {
@@ -113,11 +119,7 @@ async fn a_gap_of_every_room_is_a_few_comparisons_and_a_read_of_who_is_behind() 
 async fn rooms_that_are_all_behind_are_read_a_few_at_a_time() {
     let (stage, ctx) = (Stage::new().await, context());
     let (between, client) = between::serve(&stage, &ctx, UNAIDED).await;
-    let rooms = pairs(&*between.store, ROOMS).await;
-    let mut reader = Reader::open(client, "bob").await;
-    for room in &rooms {
-        reader.opened(room).await;
-    }
+    let (rooms, mut reader) = followed(&*between.store, client).await;
     let silent = silent(&stage).await;
     for room in &rooms {
         write(&*silent, room, message("ann", "k", "unheard")).await;

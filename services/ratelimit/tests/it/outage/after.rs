@@ -13,11 +13,8 @@ const FORGOTTEN: Duration = Duration::from_secs(7);
 /// The set of those who live, with two more that never fall silent.
 const OTHERS: [&str; 6] = ["ZADD", "mingle:{rl-instances}:1", "9e15", "one", "9e15", "other"];
 
-/// A server that was away knows nobody, and each instance is the first, or the
-/// second, to be back: would it count with that, and the server go again, they
-/// would admit a quota and a half of it and so on.
-#[tokio::test]
-async fn who_comes_back_first_does_not_take_the_others_for_gone() {
+/// One instance that has counted two others.
+async fn among_three() -> Stage {
     let stage = Stage::of(1).await;
     stage.acquainted().await;
     assert_eq!(stage.server.cli(&OTHERS), "2");
@@ -25,6 +22,15 @@ async fn who_comes_back_first_does_not_take_the_others_for_gone() {
         let heard = stage.heard();
         eventually(SOON, "another beat", async || stage.heard() != heard).await;
     }
+    stage
+}
+
+/// A server that was away knows nobody, and each instance is the first, or the
+/// second, to be back: would it count with that, and the server go again, they
+/// would admit a quota and a half of it and so on.
+#[tokio::test]
+async fn who_comes_back_first_does_not_take_the_others_for_gone() {
+    let stage = among_three().await;
     for round in ["once", "twice"] {
         stage.server.kill();
         stage.flipped(true).await;
@@ -44,13 +50,7 @@ async fn who_comes_back_first_does_not_take_the_others_for_gone() {
 /// The same of one that was frozen, and has its data still.
 #[tokio::test]
 async fn who_is_heard_first_after_a_freeze_does_not_take_the_others_for_gone() {
-    let stage = Stage::of(1).await;
-    stage.acquainted().await;
-    assert_eq!(stage.server.cli(&OTHERS), "2");
-    for _ in 0..2 {
-        let heard = stage.heard();
-        eventually(SOON, "another beat", async || stage.heard() != heard).await;
-    }
+    let stage = among_three().await;
     // They will have been silent for too long when it wakes.
     let now = stage.server.cli(&["TIME"]);
     let now = format!("{}000", now.lines().next().unwrap());
