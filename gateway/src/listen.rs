@@ -22,6 +22,9 @@ use crate::{config::Limits, pace::Pace};
 
 /// Read buffer of a connection while it speaks HTTP.
 const MAX_HEAD: usize = 16 * 1024;
+/// Bytes that the kernel takes for a connection beyond what is on its way.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 64 * 1024;
 /// After a failed accept: the process is out of files, others must end first.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -102,6 +105,16 @@ async fn accept(
     Some((stream, (Peer(peer.ip()), Place(Arc::new(permit)))))
 }
 
+/// What is owed to a peer that does not read waits in its socket's own queue,
+/// which is bounded and closes it, and not in the kernel's, which grows to
+/// megabytes. Where the kernel cannot be asked to, it does as it does.
+fn bound_unsent(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
 /// Serves one connection; after an upgrade the socket's own task goes on.
 async fn connection(
     stream: TcpStream,
@@ -111,6 +124,7 @@ async fn connection(
 ) {
     // Frames are small and wait for nobody.
     let _ = stream.set_nodelay(true);
+    bound_unsent(&stream);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(bounds.stalled));
     let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {

@@ -23,8 +23,11 @@ const STALLED: usize = 16;
 /// Of a log: more than a page.
 const MESSAGES: usize = 150;
 const BODY: usize = 8 * 1024;
-/// Of 256 KiB each: more than the kernel takes for who does not read.
+/// Of 256 KiB each: more than the kernel takes by itself for who does not read.
 const PAGES: u32 = 40;
+/// What the kernel may hold for one of them: the gateway's bound, and the write
+/// that goes beyond it.
+const KERNEL: u64 = 256 * 1024;
 /// The request that asks for the first log from its start, behind a hello and a
 /// join; the second one's is the next.
 const FROM_START: u32 = 3;
@@ -124,6 +127,7 @@ async fn until_still(port: u16) {
     };
     assert!(timeout(SOON, looking).await.is_ok(), "they were never stalled: {last:?}");
     eprintln!("the kernel holds {last:?} bytes for them");
+    assert!(last.iter().all(|unsent| *unsent <= KERNEL), "what the kernel holds has no bound");
 }
 
 /// The bytes that the kernel holds for each peer of a port who does not take

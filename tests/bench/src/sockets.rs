@@ -37,7 +37,11 @@ pub(crate) async fn connect(urls: &[String], users: &[String]) -> anyhow::Result
 }
 
 async fn greet(url: &str, user: &str) -> anyhow::Result<Socket> {
-    let mut socket = Socket::connect(url, Encoding::Proto).await?;
+    welcome(Socket::connect(url, Encoding::Proto).await?, user).await
+}
+
+/// Says hello as `user` and waits for the welcome.
+pub(crate) async fn welcome(mut socket: Socket, user: &str) -> anyhow::Result<Socket> {
     let hello = Hello { token: token::mint(user)?, resume: None };
     let reply = ask(&mut socket, client_frame::Kind::Hello(hello)).await?;
     match reply {

@@ -6,11 +6,13 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use mingle_client::ws::{
-    Incoming, Socket,
+    Dial, Encoding, Incoming, Socket,
     proto::{ClientFrame, RoomJoin, Send, ServerFrame, client_frame, server_frame::Kind},
 };
 use mingle_proto::chat::v1::{CreateRoomRequest, RoomKind, chat_service_client::ChatServiceClient};
-use tokio::time::timeout;
+
+use tokio::{net::TcpSocket, time::timeout};
+use tokio_tungstenite::tungstenite::http::Uri;
 
 use crate::{
     latency::Latencies,
@@ -30,6 +32,9 @@ const LISTENERS: u32 = 99;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Silence after which a socket that was not read is not ended.
 const SILENCE: Duration = Duration::from_secs(2);
+/// What the kernel holds for a socket that is not read, in bytes.
+const NARROW: u32 = 4096;
+const STALLED: &str = "stalled";
 const DELIVERED: &str = "send to a reader's message";
 
 /// The load.
@@ -72,7 +77,7 @@ impl Args {
         };
         let speaker = std::iter::once(format!("speaker-{room}"));
         let readers = listeners("reader", self.readers);
-        speaker.chain(readers).chain(listeners("stalled", self.stalled)).collect()
+        speaker.chain(readers).chain(listeners(STALLED, self.stalled)).collect()
     }
 }
 
@@ -130,7 +135,7 @@ async fn run(report: &mut Report, system: &System, side: Side, args: &Args) -> a
     let speakers = enter(system, "speaker", args.rooms(), &rooms).await?;
     let readers = enter(system, "reader", args.readers, &rooms).await?;
     let stalled = if side == Side::Ours { args.stalled } else { 0 };
-    let stalled = enter(system, "stalled", stalled, &rooms).await?;
+    let stalled = enter(system, STALLED, stalled, &rooms).await?;
     eprintln!("  {} sockets are in their rooms", speakers.len() + readers.len() + stalled.len());
 
     let (schedule, progress) = (Schedule::new(args.rate()), Arc::new(Progress::default()));
@@ -204,7 +209,13 @@ async fn enter(
     rooms: &[String],
 ) -> anyhow::Result<Vec<Socket>> {
     let users: Vec<_> = (0..count).map(|n| format!("{kind}-{n}")).collect();
-    let sockets = sockets::connect(&[system.url()?], &users).await?;
+    let url = system.url()?;
+    let sockets = if kind == STALLED {
+        let narrow = users.iter().map(|user| narrow(&url, user));
+        stream::iter(narrow).buffered(CONNECTING).try_collect().await?
+    } else {
+        sockets::connect(&[url], &users).await?
+    };
     let join = |(mut socket, room): (Socket, &String)| {
         let join = RoomJoin { room_id: room.clone(), after: None };
         async move {
@@ -215,6 +226,17 @@ async fn enter(
     };
     let joining = sockets.into_iter().zip(rooms.iter().cycle()).map(join);
     stream::iter(joining).buffered(CONNECTING).try_collect().await
+}
+
+/// A socket whose kernel takes little on its behalf, so that what it does not
+/// read is soon the server's to hold.
+async fn narrow(url: &str, user: &str) -> anyhow::Result<Socket> {
+    let uri: Uri = url.parse()?;
+    let address = uri.authority().context("a URL without a host")?.as_str().parse()?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(NARROW)?;
+    let stream = socket.connect(address).await?;
+    sockets::welcome(Dial::new(url, Encoding::Proto).over(stream).await?, user).await
 }
 
 fn request(index: u64, room_id: &str, body: &str) -> ClientFrame {

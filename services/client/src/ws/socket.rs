@@ -6,10 +6,11 @@ use futures::{SinkExt as _, StreamExt as _};
 use mingle_proto::gateway::v1::{ClientFrame, ServerFrame};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    MaybeTlsStream, WebSocketStream, client_async_with_config, connect_async_with_config,
     tungstenite::{
         self, Message,
         client::IntoClientRequest as _,
+        handshake::client::Request,
         http::{HeaderName, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
         protocol::{CloseFrame, WebSocketConfig},
     },
@@ -60,24 +61,47 @@ impl Dial {
     /// **Errors**: [`Error::Connect`], also when a header is not one or the
     /// gateway does not take the subprotocol.
     pub async fn connect(self) -> Result<Socket> {
-        let failed = |error: tungstenite::Error| Error::Connect(Box::new(error));
-        let mut request = self.url.into_client_request().map_err(failed)?;
-        let offered =
-            self.offer.then(|| (SEC_WEBSOCKET_PROTOCOL, self.encoding.subprotocol().to_owned()));
-        for (name, value) in offered.into_iter().chain(self.headers) {
-            let value = HeaderValue::from_str(&value).map_err(|error| failed(error.into()))?;
+        let (request, encoding) = (self.request()?, self.encoding);
+        // Without Nagle: a request is one small segment that waits for nothing.
+        let connected = connect_async_with_config(request, Some(config()), true).await;
+        let (stream, _) = connected.map_err(failed)?;
+        Ok(Socket { stream, encoding, ended: None })
+    }
+
+    /// Upgrades a connection that was made otherwise: through a tunnel, from a
+    /// chosen address, with buffers of its own.
+    ///
+    /// **Errors**: as [`Dial::connect`].
+    pub async fn over(self, stream: TcpStream) -> Result<Socket> {
+        let (request, encoding) = (self.request()?, self.encoding);
+        let stream = MaybeTlsStream::Plain(stream);
+        let connected = client_async_with_config(request, stream, Some(config())).await;
+        let (stream, _) = connected.map_err(failed)?;
+        Ok(Socket { stream, encoding, ended: None })
+    }
+
+    fn request(&self) -> Result<Request> {
+        let mut request = self.url.as_str().into_client_request().map_err(failed)?;
+        let offered = self.offer.then(|| (&SEC_WEBSOCKET_PROTOCOL, self.encoding.subprotocol()));
+        let headers = self.headers.iter().map(|(name, value)| (name, value.as_str()));
+        for (name, value) in offered.into_iter().chain(headers) {
+            let value = HeaderValue::from_str(value).map_err(|error| failed(error.into()))?;
             request.headers_mut().insert(name, value);
         }
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
-            .max_message_size(Some(MAX_MESSAGE))
-            .max_frame_size(Some(MAX_MESSAGE));
-        // Without Nagle: a request is one small segment that waits for nothing.
-        let connected = connect_async_with_config(request, Some(config), true).await;
-        let (stream, _) = connected.map_err(failed)?;
-        Ok(Socket { stream, encoding: self.encoding, ended: None })
+        Ok(request)
     }
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
+}
+
+fn failed(error: tungstenite::Error) -> Error {
+    Error::Connect(Box::new(error))
 }
 
 /// What comes from the gateway.
