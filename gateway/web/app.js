@@ -89,6 +89,7 @@ class App {
     this.#banner.watch(client);
     client.on("matched", (match) => this.#matched(match));
     client.on("ticket", () => this.#ticketEnded());
+    client.on("limited", ({ kind, retryInMs }) => kind === "matchJoin" && this.#waiting.limited(retryInMs));
     return client;
   }
 
@@ -136,7 +137,8 @@ class App {
         if (search !== this.#search) return;
         if (error.reason === "ALREADY_WAITING") return this.#toStart("You are looking for someone in another tab, or were a moment ago. Try again in a few seconds.");
         if (!error.retryable) return this.#toStart(`The search could not be started: ${error.message}`);
-        this.#waiting.say(error.reason === "RATE_LIMITED" ? `You have searched often. The next search begins ${soon(error.retryAfterMs)}` : "Still trying to reach the matchmaker");
+        if (error.reason === "RATE_LIMITED") this.#waiting.limited(error.retryAfterMs);
+        else this.#waiting.say("Still trying to reach the matchmaker");
         await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs || MATCH_AGAIN_MS));
       }
     }

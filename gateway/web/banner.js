@@ -1,11 +1,13 @@
 // The line that says when something is wrong with the connection, and the
 // small word in the header that says it is well.
 
-import { announce, byId, toggle } from "./dom.js";
+import { announce, byId, countDown, soon, toggle } from "./dom.js";
 import { CLOSE } from "./mingle.js";
 
 /** A reconnect that is quicker than this is not worth a word. */
 const PATIENCE_MS = 300;
+/** What is tried again sooner than this is not counted down. */
+const TRIED_AT_ONCE_MS = 1500;
 
 const WORDS = { idle: "", connecting: "Connecting", open: "Connected", reconnecting: "Reconnecting", closed: "Not connected" };
 const ENDED = new Map([
@@ -27,6 +29,7 @@ export class Banner {
   #draining = false;
   #shown = "";
   #timer;
+  #stopCount = () => {};
   #click = null;
 
   /** `actions`: retry(), takeOver(), signIn(). */
@@ -48,7 +51,7 @@ export class Banner {
     });
   }
 
-  state({ state, error }) {
+  state({ state, error, retryInMs }) {
     const word = byId("connection");
     word.dataset.state = state;
     word.textContent = WORDS[state];
@@ -57,7 +60,9 @@ export class Banner {
       this.#draining = false;
       this.#calm();
     } else if (state === "reconnecting") {
-      this.#timer = setTimeout(() => this.#lost(), this.#shown ? 0 : PATIENCE_MS);
+      const due = Date.now() + retryInMs;
+      const tell = () => (refusal(error) ? this.#refused(error, due - Date.now()) : this.#lost());
+      this.#timer = setTimeout(tell, this.#shown ? 0 : PATIENCE_MS);
     } else if (state === "closed" && error?.reason !== "CLIENT_CLOSED") {
       this.#ended(error);
     } else if (state === "closed" || state === "idle") {
@@ -66,10 +71,18 @@ export class Banner {
     }
   }
 
+  // Who was told when to come back cannot try before then.
+  #refused(error, ms) {
+    const words = (when) => `${refusal(error)} ${when}.${kept()}`;
+    const button = error.retryAfterMs > 0 ? [] : ["Try now", this.#actions.retry];
+    this.#show("limited", words(ms < TRIED_AT_ONCE_MS ? "in a moment" : soon(ms)), ...button);
+    if (ms < TRIED_AT_ONCE_MS) return;
+    this.#stopCount = countDown(ms, (when) => (byId("banner-text").textContent = words(when)));
+  }
+
   #lost() {
     const why = this.#draining ? "The server is restarting." : "The connection was lost.";
-    const kept = document.body.dataset.view === "conversation" ? " What you write is kept and sent then." : "";
-    this.#show("reconnecting", `${why} Reconnecting…${kept}`, "Try now", this.#actions.retry);
+    this.#show("reconnecting", `${why} Reconnecting…${kept()}`, "Try now", this.#actions.retry);
   }
 
   #ended(error) {
@@ -94,6 +107,7 @@ export class Banner {
   }
 
   #show(kind, text, label = "", click = null) {
+    this.#stopCount();
     this.#click = click;
     byId("banner").dataset.kind = kind;
     byId("banner-text").textContent = text;
@@ -103,4 +117,15 @@ export class Banner {
     if (kind !== this.#shown) announce(text || "Connected again");
     this.#shown = kind;
   }
+}
+
+const kept = () => (document.body.dataset.view === "conversation" ? " What you write is kept and sent then." : "");
+
+/** Why the server, which was reached, let nobody in; "" when it was not reached. */
+function refusal(error) {
+  if (!error?.code) return "";
+  if (error.reason === "RATE_LIMITED") return "Too many people sign in from your network. You will be connected again";
+  if (error.reason === "OVERLOADED") return "Too many people connect at the moment. You will be connected again";
+  if (error.code === "UNAVAILABLE") return error.retryAfterMs > 0 ? "Nobody can sign in at the moment. It is tried again" : "";
+  return error.code === "DEADLINE_EXCEEDED" ? "" : `You could not be signed in: ${error.message}. It is tried again`;
 }

@@ -1,7 +1,7 @@
 // The conversation that goes on now: what is said, who is there, what was
 // read.
 
-import { announce, byId, paintAvatar, shortTime, toggle } from "./dom.js";
+import { announce, byId, countDown, paintAvatar, shortTime, soon, toggle } from "./dom.js";
 import { newId } from "./mingle.js";
 import { MessageList } from "./message-list.js";
 import { outbox, partnerRead, partners } from "./session.js";
@@ -9,7 +9,7 @@ import { outbox, partnerRead, partners } from "./session.js";
 const PAGE = 50;
 const TYPING_SHOWN_MS = 5000;
 const ASK_AGAIN_MS = 2000;
-const PRESENCE = { ONLINE: "online", AWAY: "away", BUSY: "busy", OFFLINE: "offline", UNKNOWN: "presence unknown right now" };
+const PRESENCE = { ONLINE: "online", AWAY: "away", BUSY: "busy", OFFLINE: "offline", UNKNOWN: "not known right now" };
 
 export class Conversation {
   #client;
@@ -24,6 +24,8 @@ export class Conversation {
   #typingTimer;
   #unseen = 0;
   #live = true;
+  #lastKnown = "";
+  #endHold = () => {};
   #gone;
 
   /** `gone(text)` is called when the room cannot be shown at all. */
@@ -46,7 +48,7 @@ export class Conversation {
       },
     });
     toggle(byId("ended"), false);
-    toggle(byId("typing"), false);
+    for (const id of ["typing", "limited"]) toggle(byId(id), false);
     byId("next").textContent = "Next";
     byId("leave").textContent = "Leave";
     this.#name(partner);
@@ -91,6 +93,7 @@ export class Conversation {
     this.#live = false;
     for (const off of this.#offs) off();
     clearTimeout(this.#typingTimer);
+    this.#endHold();
     this.#composer.close();
     this.#title(0);
   }
@@ -154,7 +157,8 @@ export class Conversation {
     on("roomClosed", (event) => this.#closed(event));
     on("reset", ({ room }) => (room ? void this.#joined(room).catch(() => {}) : this.#end("This conversation is no longer there.")));
     this.#offs.push(this.#client.on("presence", (presence) => presence.userId === this.#partner && this.#presence(presence)));
-    this.#offs.push(this.#client.on("state", ({ state }) => state !== "open" && this.#presence({ status: "UNKNOWN" })));
+    on("limited", ({ kind, clientMsgId, retryInMs }) => kind === "send" && this.#hold(clientMsgId, retryInMs));
+    this.#offs.push(this.#client.on("state", ({ state }) => state !== "open" && this.#away()));
     const seen = () => this.#markRead();
     for (const [target, name] of [[document, "visibilitychange"], [window, "focus"]]) {
       target.addEventListener(name, seen);
@@ -182,6 +186,31 @@ export class Conversation {
       this.#list.failed(clientMsgId, problemOf(error));
     }
     if (this.#live) this.#keepOutbox();
+  }
+
+  // The server takes no more for a while. What is written is kept and goes out
+  // then; said once aloud, and counted down for the eye.
+  #hold(clientMsgId, ms) {
+    this.#endHold();
+    const words = (when) => `You have written a lot at once. What you write is kept and sent ${when}.`;
+    this.#list.held(clientMsgId, true);
+    announce(words(soon(ms)));
+    toggle(byId("limited"), true);
+    let stop = () => {};
+    this.#endHold = () => {
+      stop();
+      this.#endHold = () => {};
+      this.#list.held(clientMsgId, false);
+      toggle(byId("limited"), false);
+    };
+    stop = countDown(ms, (when) => (byId("limited").textContent = words(when)), () => this.#endHold());
+  }
+
+  // There is no connection: nobody's presence is known, and what was held goes
+  // out with the next one.
+  #away() {
+    this.#endHold();
+    this.#presence({ status: "UNKNOWN" });
   }
 
   #discard(clientMsgId) {
@@ -231,6 +260,7 @@ export class Conversation {
   #end(text, seq = 0) {
     if (this.#ended) return;
     this.#ended = true;
+    this.#endHold();
     const writing = document.activeElement === byId("composer");
     this.#typing(false);
     this.#list.system(text, seq);
@@ -247,8 +277,11 @@ export class Conversation {
 
   #presence({ status, lastSeen }) {
     if (this.#ended) return;
-    const seen = status === "OFFLINE" && lastSeen ? `, last seen ${shortTime(lastSeen)}` : "";
-    byId("partner-presence").textContent = `${PRESENCE[status] ?? PRESENCE.UNKNOWN}${seen}`;
+    const word = PRESENCE[status] ?? PRESENCE.UNKNOWN;
+    if (word !== PRESENCE.UNKNOWN) this.#lastKnown = word;
+    let more = status === "OFFLINE" && lastSeen ? `, last seen ${shortTime(lastSeen)}` : "";
+    if (word === PRESENCE.UNKNOWN && this.#lastKnown) more = `, ${this.#lastKnown} when last known`;
+    byId("partner-presence").textContent = `${word}${more}`;
     byId("partner-presence").dataset.status = status;
   }
 

@@ -64,6 +64,23 @@ export function fullTime(iso) {
   return Number.isNaN(date.getTime()) ? "" : FULL.format(date);
 }
 
+/**
+ * Shows "in 9 seconds" now and at each second until `ms` are over, then calls
+ * `done`. Answers a function that ends it before.
+ */
+export function countDown(ms, show, done = () => {}) {
+  const due = Date.now() + ms;
+  let timer;
+  const tick = () => {
+    const left = due - Date.now();
+    if (left <= 0) return done();
+    show(soon(left));
+    timer = setTimeout(tick, left % 1000 || 1000);
+  };
+  tick();
+  return () => clearTimeout(timer);
+}
+
 /** "in 40 seconds", "in 15 minutes": never too early. */
 export function soon(ms) {
   const seconds = Math.max(1, Math.ceil(ms / 1000));

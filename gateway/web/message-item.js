@@ -4,6 +4,7 @@ import { byId, element, fullTime, shortTime, unseen } from "./dom.js";
 
 const STATES = {
   sending: ["○", "Sending"],
+  held: ["◷", "Waits to be sent"],
   sent: ["✓", "Sent"],
   read: ["✓✓", "Read"],
   failed: ["!", "Not sent"],

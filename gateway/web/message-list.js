@@ -114,6 +114,12 @@ export class MessageList {
     if (line) this.#place(line, { messageId, seq, sentAt, state: "sent", problem: "" });
   }
 
+  /** It waits for its limit, or no longer does. */
+  held(clientMsgId, is) {
+    const line = this.#own(clientMsgId);
+    if (line && ["sending", "held"].includes(line.entry.state)) line.update({ state: is ? "held" : "sending" });
+  }
+
   failed(clientMsgId, problem) {
     this.#own(clientMsgId)?.update({ state: "failed", problem });
   }

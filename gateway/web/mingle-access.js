@@ -1,6 +1,6 @@
 // Where the gateway is, who is asking, and its HTTP API. Part of mingle.js.
 
-import { MingleError, toNumbers } from "./mingle-wire.js";
+import { MingleError, errorOf, toNumbers } from "./mingle-wire.js";
 
 /** A token that ends sooner than this is not used for something new. */
 const TOKEN_SPARE_MS = 30_000;
@@ -35,9 +35,8 @@ export class Access {
   async get(path) {
     let response = await this.#fetch(path, await this.bearer());
     if (response.status === 401 && this.#options.getToken) response = await this.#fetch(path, await this.bearer(true));
-    const body = await response.json().catch(() => ({}));
-    if (response.ok) return toNumbers(body);
-    throw new MingleError({ code: "UNKNOWN", message: `HTTP ${response.status}`, ...body });
+    if (!response.ok) throw await errorOf(response);
+    return toNumbers(await response.json().catch(() => ({})));
   }
 
   async #fetch(path, token) {

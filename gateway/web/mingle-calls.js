@@ -13,7 +13,8 @@ export class Calls {
 
   /**
    * `options`: link, backoff, timeoutMs, backlogLimit (of kept requests, and
-   * as much again of others), maxFrameBytes.
+   * as much again of others), maxFrameBytes, limited({kind, body, error,
+   * retryInMs}) which is told of a request that waits for its limit.
    */
   constructor(options) {
     this.#options = options;
@@ -138,6 +139,7 @@ export class Calls {
     this.#rewind(call);
     call.attempt += 1;
     call.paused = true;
+    if (error.reason === "RATE_LIMITED") this.#options.limited({ kind: call.kind, body: call.body, error, retryInMs: wait });
     call.timer = setTimeout(() => {
       call.paused = false;
       this.#pump();

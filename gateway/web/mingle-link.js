@@ -21,6 +21,7 @@ export class Link {
   #lastReceived = 0;
   #pingedAt = 0;
   #drainAt = 0;
+  #notBefore = 0;
   #renew = false;
   #refreshed = false;
   #retryTimer;
@@ -56,12 +57,15 @@ export class Link {
     this.#change("closed", { error, code: error?.closeCode ?? 1000 });
   }
 
-  /** Connects at once when waiting to, or asks an open socket for a sign of life. */
+  /**
+   * Connects when waiting to, or asks an open socket for a sign of life: at
+   * once, or when the time is over that a refusal told to wait.
+   */
   wake() {
     if (this.state === "open") {
       if (this.#pingedAt === 0) this.#ping();
     } else if (this.state === "reconnecting" && !this.#socket) {
-      this.#schedule(0);
+      this.#schedule(Math.max(0, this.#notBefore - Date.now()));
     }
   }
 
@@ -88,7 +92,8 @@ export class Link {
 
   async #dial() {
     const epoch = ++this.#epoch;
-    const late = setTimeout(() => this.#helloFailed(epoch, null), this.#options.connectTimeoutMs);
+    const noToken = new MingleError({ code: "DEADLINE_EXCEEDED", reason: "DEADLINE", message: "getToken has not answered" });
+    const late = setTimeout(() => this.#helloFailed(epoch, noToken), this.#options.connectTimeoutMs);
     try {
       const hello = await this.#owner.hello(this.#renew);
       if (epoch === this.#epoch) this.#open(hello);
@@ -122,7 +127,7 @@ export class Link {
     this.#epoch += 1;
     const final = error instanceof MingleError && ["UNAUTHENTICATED", "PERMISSION_DENIED"].includes(error.code);
     if (final) this.stop(error);
-    else this.#retry(error?.retryAfterMs ?? 0, 0);
+    else this.#retry(0, { error });
   }
 
   #receive(data) {
@@ -173,10 +178,10 @@ export class Link {
   // more, so the socket is left here.
   #refused(error) {
     this.#detach(1000);
-    if (this.#owner.refused(error)) this.#retry(0, 0, true);
+    if (this.#owner.refused(error)) this.#retry(0, { atOnce: true });
     else if (error.reason === "TOKEN_EXPIRED") this.#rejected("renew", error);
     else if (error.code === "UNAUTHENTICATED") this.#rejected("refresh", error);
-    else if (error.retryable) this.#retry(error.retryAfterMs, 0);
+    else if (error.retryable) this.#retry(0, { error });
     else this.stop(error);
   }
 
@@ -186,7 +191,7 @@ export class Link {
     this.#detach(1000);
     if (opened) this.#owner.down(code);
     const rule = closeRule(code);
-    if (rule === "retry") return this.#retry(0, code);
+    if (rule === "retry") return this.#retry(code);
     const lacksToken = code === CLOSE.UNAUTHENTICATED || code === CLOSE.TOKEN_EXPIRED;
     this.#rejected(rule, new MingleError({
       code: lacksToken ? "UNAUTHENTICATED" : "FAILED_PRECONDITION",
@@ -200,22 +205,25 @@ export class Link {
     if (!again) return this.stop(error);
     if (rule === "refresh") this.#refreshed = true;
     this.#renew = true;
-    this.#retry(0, error.closeCode);
+    this.#retry(error.closeCode);
   }
 
-  #retry(retryAfterMs, code, atOnce = false) {
+  // `error`: what getToken threw or the server refused with, if that is why.
+  #retry(code, { error = null, atOnce = false } = {}) {
     const now = Date.now();
     let attempt = this.#attempt;
     if (this.#openedAt !== 0) attempt = now - this.#openedAt >= STABLE_MS ? 0 : Math.min(attempt, FLAPPING);
     this.#openedAt = 0;
     this.#attempt = attempt + 1;
-    const wait = Math.max(retryAfterMs, jitter(this.#options.backoff, attempt));
+    const told = error?.retryAfterMs > 0 ? error.retryAfterMs : 0;
+    const wait = Math.max(told, jitter(this.#options.backoff, attempt));
+    this.#notBefore = now + told;
     // The delay that a draining server told is spread already; it is all there is to wait.
-    const told = this.#drainAt === 0 ? wait : Math.max(0, this.#drainAt - now);
-    const delay = atOnce ? 0 : told;
+    const due = this.#drainAt === 0 ? wait : Math.max(told, this.#drainAt - now);
+    const delay = atOnce ? 0 : due;
     this.#drainAt = 0;
     this.#schedule(delay);
-    this.#change("reconnecting", { code, retryInMs: delay });
+    this.#change("reconnecting", { code, error, retryInMs: delay });
   }
 
   #schedule(delay) {

@@ -62,6 +62,26 @@ export class MingleError extends Error {
   }
 }
 
+/**
+ * The error that an HTTP answer is: its problem, or, where something in
+ * between answered in its own words, what status and Retry-After say.
+ */
+export async function errorOf(response) {
+  const { status } = response;
+  const body = await response.json().catch(() => ({}));
+  const plain = { message: `HTTP ${status}`, retryAfterMs: retryAfter(response.headers.get("retry-after")) };
+  if (status === 429) Object.assign(plain, { code: "RESOURCE_EXHAUSTED", reason: "RATE_LIMITED" });
+  if ([502, 503, 504].includes(status)) Object.assign(plain, { code: "UNAVAILABLE", reason: "UNAVAILABLE" });
+  return new MingleError({ ...plain, ...body });
+}
+
+// Seconds, or a date (RFC 9110).
+function retryAfter(value) {
+  if (!value) return 0;
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return ms > 0 ? ms : 0;
+}
+
 const NUMBERS = new Set([
   "seq", "headSeq", "messageSeq", "unread", "waiting", "matchesLastMinute", "medianWaitMs", "users", "sessions",
 ]);

@@ -98,8 +98,20 @@ export interface MingleEvents {
   draining: { retryAfterMs: number };
   /** A session began or was taken up. */
   welcome: Welcome;
-  /** `code`: of the close; `retryInMs`: while reconnecting; `error`: when closed for good. */
-  state: { state: State; code: number; retryInMs: number; error: MingleError | null };
+  /** A request is over its limit. It is kept and asked again by itself in `retryInMs`. */
+  limited: {
+    /** "send", "matchJoin" and so on. */
+    kind: string;
+    /** Of what it is about, or "". */
+    roomId: string; clientMsgId: string;
+    retryInMs: number; error: MingleError;
+  };
+  /**
+   * `code`: of the close. While reconnecting `retryInMs` tells when, and
+   * `error` what getToken threw or the server refused with; it is null when
+   * the connection was lost. When closed for good `error` tells why.
+   */
+  state: { state: State; code: number; retryInMs: number; error: (Error & Partial<MingleError>) | null };
 }
 
 export class MingleError extends Error {
@@ -127,7 +139,8 @@ export interface MingleOptions {
   token?: string;
   /**
    * Asked before the first connection and whenever the token no longer
-   * serves. A failure is retried, unless it is a MingleError UNAUTHENTICATED
+   * serves. A failure is told by `state` and retried, not before its
+   * `retryAfterMs` if it has one, unless it is a MingleError UNAUTHENTICATED
    * or PERMISSION_DENIED.
    */
   getToken?: (why: { renew: boolean }) => GotToken | Promise<GotToken>;

@@ -76,6 +76,9 @@ export class Mingle {
       timeoutMs: this.#options.requestTimeoutMs,
       backlogLimit: this.#options.backlogLimit,
       maxFrameBytes: this.#options.maxFrameBytes,
+      limited: ({ kind, body, error, retryInMs }) => {
+        this.#emit("limited", { kind, roomId: body.roomId ?? "", clientMsgId: body.clientMsgId ?? "", retryInMs, error });
+      },
     });
     this.#match = new Match({
       join: (body) => this.#calls.request("matchJoin", body),

@@ -2,6 +2,7 @@
 // are two people and a reload goes on where it stopped.
 
 import { MingleError } from "./mingle.js";
+import { errorOf } from "./mingle-wire.js";
 
 const COLOURS = ["amber", "bold", "calm", "clever", "gentle", "jolly", "kind", "lucky", "mellow", "quiet", "sunny", "witty"];
 const ANIMALS = ["badger", "crane", "dolphin", "falcon", "fox", "heron", "lynx", "marten", "otter", "panda", "robin", "wren"];
@@ -107,7 +108,6 @@ async function requestToken(userId) {
     signal: AbortSignal.timeout(TOKEN_WITHIN_MS),
   });
   if (response.status === 404) throw new NoTokens();
-  const body = await response.json().catch(() => ({}));
-  if (response.ok) return body;
-  throw new MingleError({ code: "UNKNOWN", message: `HTTP ${response.status}`, ...body });
+  if (!response.ok) throw await errorOf(response);
+  return response.json();
 }

@@ -1,7 +1,7 @@
 // The waiting view: how long it has been, and an honest word on how long it
 // may take.
 
-import { announce, byId } from "./dom.js";
+import { announce, byId, countDown, soon } from "./dom.js";
 
 const POOL_EVERY_MS = 5000;
 const LOOKING = "Looking for someone";
@@ -11,6 +11,7 @@ export class Waiting {
   #since = 0;
   #clock;
   #poll;
+  #stopCount = () => {};
 
   /** Starts to show the wait in `pool` for one who wants `wants`. */
   start(client, pool, wants) {
@@ -37,13 +38,23 @@ export class Waiting {
   stop() {
     clearInterval(this.#clock);
     clearInterval(this.#poll);
+    this.#stopCount();
     this.#client = null;
   }
 
   /** Replaces the headline, for instance while cancelling. */
   say(text) {
+    this.#stopCount();
     byId("waiting-title").textContent = text;
     announce(text);
+  }
+
+  /** The search has to wait for `ms`, which are counted down. */
+  limited(ms) {
+    if (!this.#client) return;
+    const words = (when) => `You have searched often. The next search begins ${when}`;
+    this.say(words(soon(ms)));
+    this.#stopCount = countDown(ms, (when) => (byId("waiting-title").textContent = words(when)), () => this.goOn());
   }
 
   #tick() {

@@ -5,7 +5,7 @@ import WebSocket from "ws";
 import { Mingle } from "../../gateway/web/mingle.js";
 import { until } from "./mingle.mjs";
 
-const EVENTS = ["message", "edited", "deleted", "member", "roomClosed", "matched", "ticket", "reset", "presence", "typing", "read", "gap", "degraded", "draining", "welcome", "state"];
+const EVENTS = ["message", "edited", "deleted", "member", "roomClosed", "matched", "ticket", "reset", "presence", "typing", "read", "gap", "degraded", "draining", "limited", "welcome", "state"];
 
 // A client that is not closed connects for ever, and no test would end.
 const open = new Set();

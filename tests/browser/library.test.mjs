@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { CLOSE, MingleError } from "../../gateway/web/mingle.js";
-import { closeRule, jitter, toNumbers } from "../../gateway/web/mingle-wire.js";
+import { closeRule, errorOf, jitter, toNumbers } from "../../gateway/web/mingle-wire.js";
 import { until } from "./mingle.mjs";
 import { Scripted } from "./scripted.mjs";
 
@@ -102,6 +102,64 @@ scriptedTest("a token that ended is renewed each time, one that is refused once"
   await until("given up", () => ann.state === "closed");
   assert.equal(ann.tokens(), 5, "one new token was tried");
   assert.equal(ann.told("state").at(-1).error.reason, "TOKEN_INVALID");
+});
+
+scriptedTest("what getToken throws is told, and asked for again when it says, not before", async (gateway) => {
+  const faults = [new TypeError("no way there"), new MingleError({ code: "RESOURCE_EXHAUSTED", reason: "RATE_LIMITED", retryAfterMs: 300 })];
+  let asked = 0;
+  const ann = gateway.client("ann", {
+    getToken: () => {
+      if (faults[asked++]) throw faults[asked - 1];
+      return "ann 1";
+    },
+  });
+  const opened = ann.connect();
+  await until("refused", () => asked === 2);
+  const since = Date.now();
+  ann.wake();
+  await opened;
+  assert.ok(Date.now() - since >= 250, "someone who wakes waits too");
+  const waits = ann.told("state").filter(({ state }) => state === "reconnecting");
+  assert.deepEqual(waits.map(({ error }) => error), faults);
+  assert.ok(waits[1].retryInMs >= 300, `${waits[1].retryInMs} ms`);
+  gateway.close("ann");
+  await until("away", () => ann.times("reconnecting") === 3);
+  assert.equal(ann.told("state").findLast(({ state }) => state === "reconnecting").error, null, "a lost connection is no refusal");
+});
+
+scriptedTest("a hello that is refused for now tells why it waits", async (gateway) => {
+  let refused = 0;
+  gateway.script.hello = ({ error }) => refused++ === 0 && (error({ code: "RESOURCE_EXHAUSTED", reason: "OVERLOADED", retryAfterMs: 50 }) ?? true);
+  const ann = gateway.client("ann");
+  await ann.connect();
+  const { error, retryInMs } = ann.told("state").find(({ state }) => state === "reconnecting");
+  assert.equal(error.reason, "OVERLOADED");
+  assert.ok(retryInMs >= 50, `${retryInMs} ms`);
+});
+
+scriptedTest("a request over its limit says that it waits, and how long", async (gateway, client) => {
+  const ann = await client("ann");
+  await ann.roomJoin(ROOM);
+  let refused = 0;
+  gateway.script.send = ({ error }) => refused++ === 0 && (error({ code: "RESOURCE_EXHAUSTED", reason: "RATE_LIMITED", retryAfterMs: 40 }) ?? true);
+  await ann.send(ROOM, "x", { clientMsgId: "key" });
+  const [{ kind, roomId, clientMsgId, retryInMs, error }] = ann.told("limited");
+  assert.deepEqual([kind, roomId, clientMsgId, error.reason], ["send", ROOM, "key", "RATE_LIMITED"]);
+  assert.ok(retryInMs >= 40, `${retryInMs} ms`);
+});
+
+test("an HTTP answer is its problem, or what its status and Retry-After say", async () => {
+  const told = async (status, body, headers) => {
+    const { code, reason, message, retryAfterMs } = await errorOf(new Response(body, { status, headers }));
+    return [code, reason, message, retryAfterMs];
+  };
+  const problem = JSON.stringify({ code: "UNAVAILABLE", reason: "UNAVAILABLE", message: "wait", retryAfterMs: 1500 });
+  assert.deepEqual(await told(503, problem, { "retry-after": "2" }), ["UNAVAILABLE", "UNAVAILABLE", "wait", 1500]);
+  assert.deepEqual(await told(429, "slow down", { "retry-after": "7" }), ["RESOURCE_EXHAUSTED", "RATE_LIMITED", "HTTP 429", 7000]);
+  assert.deepEqual(await told(502, "<html>", {}), ["UNAVAILABLE", "UNAVAILABLE", "HTTP 502", 0]);
+  assert.deepEqual(await told(418, "", { "retry-after": "never" }), ["UNKNOWN", "", "HTTP 418", 0]);
+  const [, , , wait] = await told(429, "", { "retry-after": new Date(Date.now() + 60_000).toUTCString() });
+  assert.ok(wait > 50_000 && wait <= 60_000, `${wait} ms`);
 });
 
 scriptedTest("a fixed token that is refused is an error at once", async (gateway) => {

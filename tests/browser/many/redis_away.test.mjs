@@ -10,6 +10,7 @@ pageTest("Redis away: people talk on, others meet, and the page says so until it
   await carl.sees("waiting");
   await mingle.freeze();
   for (const person of [ann, bob]) await person.sees("banner", { kind: "degraded" }, "who is online");
+  await ann.sees("partner-presence", { status: "UNKNOWN" }, "not known right now, online when last known");
   await ann.says("Are you still there?");
   await bob.hears("Are you still there?");
   await bob.says("I am");
