@@ -84,9 +84,12 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     // drain, and nothing of theirs is lost with the process.
     tokio::spawn(link::run(rooms, room_wishes));
     tokio::spawn(link::run(tickets, ticket_wishes));
-    tokio::spawn(link::run(people, people_wishes));
+    tokio::spawn(link::run(people.clone(), people_wishes));
     sessions.introduce().await;
     ctx.tasks.spawn(sessions.keep_alive(ctx.clone()));
+    let (refusals, telling) = (gateway.tokens.refusals(), ctx.clone());
+    ctx.tasks.spawn(async move { refusals.tell(&telling).await });
+    ctx.tasks.spawn(people.doubt(ctx.clone()));
     ctx.tasks.spawn(drain::tell_degraded(gateway.clone()));
     ctx.tasks.spawn(drain::drain(gateway.clone()));
 

@@ -23,6 +23,7 @@ mod migrate;
 mod nemesis;
 mod outcomes;
 mod processes;
+mod refused;
 mod resume;
 mod roles;
 mod seekers;

@@ -3,7 +3,7 @@
 //! The algorithm is ours to choose, never the token's (`alg: none` and key
 //! confusion, RFC 8725).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode, errors::ErrorKind,
@@ -12,6 +12,7 @@ use mingle_proto::errors::v1::Reason;
 use mingle_runtime::{config::Secret, status::Kind};
 use serde::{Deserialize, Serialize};
 
+use super::refusals::{Refusals, Why};
 use crate::fault::Fault;
 
 /// Clocks of issuers may be off by this much.
@@ -79,6 +80,7 @@ pub(crate) struct Tokens {
     validation: Validation,
     audience: String,
     issuer: String,
+    refusals: Arc<Refusals>,
 }
 
 impl Tokens {
@@ -104,24 +106,44 @@ impl Tokens {
             validation,
             audience: audience.to_owned(),
             issuer: issuer.to_owned(),
+            refusals: Arc::default(),
         }
     }
 
-    /// The claims of a good token.
+    /// The tokens that were refused.
+    pub(crate) fn refusals(&self) -> Arc<Refusals> {
+        self.refusals.clone()
+    }
+
+    /// The claims of a good token. One that is refused is counted for the log.
     pub(crate) fn verify(&self, token: &str) -> Result<Claims, Fault> {
         if token.is_empty() {
             return Err(Fault { kind: Kind::Unauthenticated, ..Fault::required("token") });
         }
+        self.check(token).map_err(|(why, fault)| {
+            self.refusals.note(why);
+            fault
+        })
+    }
+
+    /// What [`verify`](Self::verify) would say, of a token that nobody sent.
+    pub(crate) fn check_own(&self, token: &str) -> Result<(), Fault> {
+        self.check(token).map(drop).map_err(|(_, fault)| fault)
+    }
+
+    fn check(&self, token: &str) -> Result<Claims, (Why, Fault)> {
+        let malformed = |fault| (Why::Malformed, fault);
         if token.len() > MAX_TOKEN {
-            return Err(refused(Reason::TokenInvalid, "the token is longer than 8192 bytes"));
+            let message = "the token is longer than 8192 bytes";
+            return Err(malformed(refused(Reason::TokenInvalid, message)));
         }
         let raw: RawClaims = decode(token, &self.decoding, &self.validation)
-            .map_err(|error| explain(error.kind()))?
+            .map_err(|error| (Why::from(error.kind()), explain(error.kind())))?
             .claims;
-        let claims = self.read(raw.rest)?;
+        let claims = self.read(raw.rest).map_err(malformed)?;
         if !is_user_id(&claims.sub) {
             let message = "sub must have 1 to 128 bytes without control characters";
-            return Err(refused(Reason::TokenInvalid, message));
+            return Err(malformed(refused(Reason::TokenInvalid, message)));
         }
         Ok(claims)
     }

@@ -13,10 +13,14 @@ use mingle_proto::{
     },
 };
 use mingle_runtime::{
+    Context,
     grpc::{Transport, degraded::DEGRADED},
     status::Kind,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
@@ -33,6 +37,8 @@ use crate::{
 const CHUNK: usize = 500;
 /// Presence answers within this time or users are UNKNOWN.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// How often it is asked, while something is degraded, who is not known.
+const DOUBT: Duration = Duration::from_secs(5);
 /// Users that one process watches, below what one stream takes.
 const MAX_WATCHED: usize = 180_000;
 
@@ -41,6 +47,8 @@ const MAX_WATCHED: usize = 180_000;
 struct Watched {
     /// Presence was asked, or the next stream asks.
     is_asked: bool,
+    /// The watchers were told that nobody knows.
+    is_unknown: bool,
     watchers: Vec<(u64, Arc<Outbox>)>,
 }
 
@@ -139,6 +147,48 @@ impl People {
         }
     }
 
+    /// Tells watchers whom presence does not know, which its stream does not:
+    /// there, what was told before stands. Looks while something is degraded,
+    /// until the process stops.
+    ///
+    /// **Bounds**: one question per [`CHUNK`] users each [`DOUBT`].
+    pub(crate) async fn doubt(self: Arc<Self>, ctx: Context) {
+        let mut states = ctx.health.degraded();
+        let looking = async {
+            while states.wait_for(|states| !states.is_empty()).await.is_ok() {
+                self.look_for_unknown().await;
+                let _ = timeout(DOUBT, states.changed()).await;
+            }
+        };
+        ctx.stop.run_until_cancelled(looking).await;
+    }
+
+    async fn look_for_unknown(&self) {
+        let told = |user: &Watched| !user.is_asked || user.is_unknown;
+        let users: Vec<Arc<str>> =
+            self.watched.iter().filter(|it| !told(it)).map(|it| it.key().clone()).collect();
+        for chunk in users.chunks(CHUNK) {
+            let names = chunk.iter().map(ToString::to_string).collect();
+            let Ok(presences) = self.read(names).await else { continue };
+            let unknown = presences.into_iter().filter(|it| it.status() == pr::Status::Unknown);
+            let unknown: Vec<Arc<str>> =
+                unknown.filter_map(|presence| self.tell(presence)).collect();
+            // Told anew when they are known, although that is what was told last.
+            self.ask(unknown).await;
+        }
+    }
+
+    /// Tells the watchers of a user; answers who that is, if there are any.
+    fn tell(&self, presence: pr::Presence) -> Option<Arc<str>> {
+        let mut watched = self.watched.get_mut(presence.user_id.as_str())?;
+        watched.is_unknown = presence.status() == pr::Status::Unknown;
+        let event = Event::new(FrameKind::Presence(translate::presence(presence)));
+        for (_, outbox) in &watched.watchers {
+            outbox.push(Entry::Event(event.clone()));
+        }
+        Some(watched.key().clone())
+    }
+
     /// No longer watches users on behalf of a socket.
     pub(crate) fn unwatch(&self, socket: u64, users: &[Arc<str>]) {
         for user in users {
@@ -199,11 +249,7 @@ impl Follow for People {
     async fn take(&self, response: pr::WatchResponse) -> Option<pr::WatchRequest> {
         match response.event? {
             watch_response::Event::Presence(presence) => {
-                let watched = self.watched.get(presence.user_id.as_str())?;
-                let event = Event::new(FrameKind::Presence(translate::presence(presence)));
-                for (_, outbox) in &watched.watchers {
-                    outbox.push(Entry::Event(event.clone()));
-                }
+                self.tell(presence);
             }
             watch_response::Event::Superseded(lost) => {
                 let is_lost = |held: &pr::Session| held.connection_id == lost.connection_id;
