@@ -69,7 +69,7 @@ pub(crate) async fn tell_degraded(gateway: Arc<Gateway>) {
             changed = states.changed() => if changed.is_err() { return },
             () = gateway.ctx.stop.cancelled() => return,
         }
-        let now = states.borrow_and_update().iter().cloned().collect();
-        gateway.sockets.broadcast(&degraded(now));
+        let now = gateway.ctx.diagnostics.by_role(&states.borrow_and_update());
+        gateway.sockets.broadcast(&degraded(&now));
     }
 }

@@ -7,7 +7,7 @@ use mingle_proto::{
     chat::v1::chat_service_client::ChatServiceClient,
     matchmaking::v1::matchmaking_service_client::MatchmakingServiceClient,
 };
-use mingle_runtime::{Context, Role, config::Mode, grpc::Transport};
+use mingle_runtime::{Context, Role, config::Mode, grpc::Transport, states::States};
 
 use crate::{
     Now,
@@ -68,6 +68,11 @@ impl Gateway {
     /// Calls to matchmaking.
     pub(crate) fn matchmaking(&self) -> MatchmakingServiceClient<Transport> {
         MatchmakingServiceClient::new(self.ctx.peers.get(Role::Matchmaking))
+    }
+
+    /// What is degraded, by the roles that are not well.
+    pub(crate) fn degraded(&self) -> States {
+        self.ctx.diagnostics.by_role(&self.ctx.health.degraded().borrow())
     }
 
     /// True unless a page elsewhere may have pointed its name at this machine,

@@ -90,6 +90,7 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     let (refusals, telling) = (gateway.tokens.refusals(), ctx.clone());
     ctx.tasks.spawn(async move { refusals.tell(&telling).await });
     ctx.tasks.spawn(people.doubt(ctx.clone()));
+    ctx.tasks.spawn(ctx.peers.clone().ask(ctx.stop.clone()));
     ctx.tasks.spawn(drain::tell_degraded(gateway.clone()));
     ctx.tasks.spawn(drain::drain(gateway.clone()));
 

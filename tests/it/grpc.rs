@@ -99,7 +99,11 @@ async fn a_process_describes_itself() {
     assert_eq!(roles, ["chat", "gateway", "matchmaking", "presence", "ratelimit"]);
     assert!(process.started_at.is_some());
     assert!(process.degraded.is_empty(), "{:?}", process.degraded);
-    assert!(process.backends.iter().all(|backend| backend.healthy), "{:?}", process.backends);
+    assert!(
+        process.backends.iter().all(|backend| backend.healthy == Some(true)),
+        "{:?}",
+        process.backends
+    );
     let database = process.backends.iter().find(|backend| backend.name == "database").unwrap();
     assert_eq!(database.kind, "sqlite");
     assert!(Path::new(&database.detail).starts_with(mingle.data_dir()), "{database:?}");

@@ -30,6 +30,7 @@ mod route_limits;
 mod single_faults;
 mod storm;
 mod strangers;
+mod told;
 mod unannounced;
 
 use mingle_testkit::{Deployment, Plan};

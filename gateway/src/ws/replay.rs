@@ -2,8 +2,15 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use mingle_proto::{chat::v1 as chat, errors::v1::Reason, gateway::v1::server_frame};
-use mingle_runtime::status::Kind;
+use mingle_proto::{
+    chat::v1 as chat,
+    errors::v1::Reason,
+    gateway::v1::{self as pb, server_frame},
+};
+use mingle_runtime::{
+    states::{Fault as State, States},
+    status::Kind,
+};
 use rand::Rng as _;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -199,7 +206,15 @@ impl Replay {
 }
 
 /// The state of the system, for a socket that just greeted.
-pub(crate) fn degraded(states: Vec<String>) -> Arc<Event> {
-    let kind = mingle_proto::gateway::v1::Degraded { states };
+pub(crate) fn degraded(states: &States) -> Arc<Event> {
+    let part = |(name, fault): (&str, &State)| pb::DegradedPart {
+        name: name.to_owned(),
+        unavailable: fault.is_unreached,
+        causes: fault.causes.iter().cloned().collect(),
+    };
+    let kind = pb::Degraded {
+        states: states.names().map(ToOwned::to_owned).collect(),
+        parts: states.iter().map(part).collect(),
+    };
     Event::new(server_frame::Kind::Degraded(kind))
 }

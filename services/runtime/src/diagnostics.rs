@@ -11,7 +11,7 @@ use mingle_proto::{
 use parking_lot::Mutex;
 use tonic::{Request, Response, Status};
 
-use crate::{Role, health::Health};
+use crate::{Role, health::Health, states::States};
 
 /// Version and profile of the program.
 pub const BUILD: &str = if cfg!(debug_assertions) {
@@ -50,18 +50,22 @@ impl Diagnostics {
         let backend = Backend {
             name: name.to_owned(),
             kind: kind.to_owned(),
-            healthy: true,
+            healthy: Some(true),
             detail: detail.to_owned(),
         };
         self.backends.lock().push(Declared { backend, away });
     }
 
+    /// The degraded states that hold now, by the roles that are not well.
+    pub fn by_role(&self, states: &States) -> States {
+        states.by_role(&self.roles)
+    }
+
     /// The description at this moment.
     pub fn describe(&self) -> DescribeResponse {
-        let degraded: Vec<_> = self.health.degraded().borrow().iter().cloned().collect();
-        let is_away = |state: &str| degraded.iter().any(|degraded| degraded == state);
+        let states = self.health.degraded().borrow().clone();
         let described = |declared: &Declared| Backend {
-            healthy: !is_away(declared.away),
+            healthy: Some(!states.contains(declared.away)),
             ..declared.backend.clone()
         };
         let backends = self.backends.lock().iter().map(described).collect();
@@ -71,7 +75,7 @@ impl Diagnostics {
             roles: self.roles.iter().map(ToString::to_string).collect(),
             started_at: Some(self.started_at),
             backends,
-            degraded,
+            degraded: states.names().map(ToOwned::to_owned).collect(),
         }
     }
 }

@@ -2,13 +2,21 @@
 //! whoever routes to it.
 //!
 //! Degraded is not down: a degraded process stays ready, and the degradation
-//! has a name of its own that health, diagnostics and metrics show.
+//! has a name of its own that health, diagnostics, metrics and the log show.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    Role,
+    states::{Fault, States},
+};
 
 /// The health of one process, shared by its roles.
 #[derive(Clone)]
@@ -24,9 +32,17 @@ pub struct Health {
 struct Degraded {
     /// What this process sees itself.
     seen: watch::Sender<BTreeSet<String>>,
-    /// What other processes say of themselves.
-    heard: Mutex<BTreeSet<String>>,
-    all: watch::Sender<BTreeSet<String>>,
+    others: Mutex<Others>,
+    all: watch::Sender<States>,
+}
+
+/// What is known of roles in other processes.
+#[derive(Default)]
+struct Others {
+    /// What they say of themselves.
+    heard: BTreeMap<Role, BTreeSet<String>>,
+    /// Those of which no instance answers.
+    unreached: BTreeSet<Role>,
 }
 
 impl Health {
@@ -63,28 +79,58 @@ impl Health {
     }
 
     /// Enters or leaves a degraded state; `state` is one of a fixed set of
-    /// names such as `presence`.
+    /// names such as `presence`; see [`crate::states`].
     pub fn set_degraded(&self, state: &'static str, degraded: bool) {
-        let heard = self.degraded.heard.lock();
+        let others = self.degraded.others.lock();
         self.degraded.seen.send_if_modified(|seen| put(seen, state, degraded));
-        self.tell(state, degraded || heard.contains(state));
+        self.tell(&others);
+        // A state that never held is shown as such too.
+        gauge(state, self.degraded.all.borrow().contains(state));
     }
 
-    /// The same for what another process says of itself.
-    pub(crate) fn set_heard(&self, state: &'static str, degraded: bool) {
-        let mut heard = self.degraded.heard.lock();
-        put(&mut heard, state, degraded);
-        let seen = self.degraded.seen.borrow().contains(state);
-        self.tell(state, degraded || seen);
+    /// Takes what another process says of itself, of which `role` was asked.
+    pub(crate) fn set_heard(&self, role: Role, said: BTreeSet<String>) {
+        let mut others = self.degraded.others.lock();
+        others.heard.insert(role, said);
+        self.tell(&others);
     }
 
-    fn tell(&self, state: &'static str, degraded: bool) {
-        metrics::gauge!("mingle_degraded", "state" => state).set(f64::from(u8::from(degraded)));
-        self.degraded.all.send_if_modified(|all| put(all, state, degraded));
+    /// Whether no instance of `role` answers.
+    pub(crate) fn set_unreached(&self, role: Role, unreached: bool) {
+        let mut others = self.degraded.others.lock();
+        if unreached {
+            others.unreached.insert(role);
+        } else {
+            others.unreached.remove(&role);
+        }
+        self.tell(&others);
+    }
+
+    /// Called under the lock of `others`, so that the last word is of the last
+    /// change.
+    fn tell(&self, others: &Others) {
+        let mut now = States::default();
+        for state in &*self.degraded.seen.borrow() {
+            now.add(state, Fault::default());
+        }
+        for role in &others.unreached {
+            now.add(role.name(), Fault { is_unreached: true, ..Fault::default() });
+        }
+        for (role, said) in &others.heard {
+            now.hear(*role, said);
+        }
+        self.degraded.all.send_if_modified(|before| {
+            let is_new = *before != now;
+            if is_new {
+                log(before, &now);
+                *before = now;
+            }
+            is_new
+        });
     }
 
     /// The degraded states that hold now, and their changes.
-    pub fn degraded(&self) -> watch::Receiver<BTreeSet<String>> {
+    pub fn degraded(&self) -> watch::Receiver<States> {
         self.degraded.all.subscribe()
     }
 
@@ -97,4 +143,39 @@ impl Health {
 /// True when that changed something.
 fn put(states: &mut BTreeSet<String>, state: &str, holds: bool) -> bool {
     if holds { states.insert(state.to_owned()) } else { states.remove(state) }
+}
+
+fn gauge(state: &str, degraded: bool) {
+    metrics::gauge!("mingle_degraded", "state" => state.to_owned())
+        .set(f64::from(u8::from(degraded)));
+}
+
+/// One line for each state that begins, gets worse or ends.
+fn log(before: &States, now: &States) {
+    for (state, fault) in now.iter() {
+        let known = before.get(state);
+        let is_known = known.is_some_and(|known| {
+            known.is_unreached >= fault.is_unreached && known.causes.is_superset(&fault.causes)
+        });
+        if known.is_none() {
+            gauge(state, true);
+        }
+        if !is_known {
+            let causes = list(&fault.causes);
+            if fault.is_unreached {
+                tracing::warn!(state, causes, "unavailable: no instance answers");
+            } else {
+                tracing::warn!(state, causes, "degraded");
+            }
+        }
+    }
+    for state in before.names().filter(|state| !now.contains(state)) {
+        gauge(state, false);
+        tracing::info!(state, "well again");
+    }
+}
+
+fn list(causes: &BTreeSet<String>) -> String {
+    let causes: Vec<&str> = causes.iter().map(String::as_str).collect();
+    causes.join(",")
 }

@@ -5,7 +5,7 @@
 //! - [`grpc`]: the server stack, the client stack, the transport between
 //!   roles, whether in this process or another.
 //! - [`telemetry`]: logs, trace context, metrics.
-//! - [`health`], [`diagnostics`], [`probes`]: how a process tells how it fares.
+//! - [`health`], [`states`], [`diagnostics`], [`probes`]: how a process tells how it fares.
 //! - [`lifecycle`]: from configuration to exit code.
 
 pub mod config;
@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod peers;
 pub mod probes;
 pub mod role;
+pub mod states;
 pub mod status;
 pub mod telemetry;
 

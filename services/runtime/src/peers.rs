@@ -2,8 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use mingle_proto::runtime::v1::{
+    DescribeRequest, diagnostics_service_client::DiagnosticsServiceClient,
+};
 use parking_lot::RwLock;
+use rand::Rng as _;
 use serde::Deserialize;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
 
 use crate::{
     Role,
@@ -17,6 +24,13 @@ use crate::{
 
 /// Nobody waits longer for a count that can be done without.
 const MAX_DEADLINE_MS: u64 = 10_000;
+
+/// Between an answer of a role and the next question how it is.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+/// A part of it: callers do not ask in step.
+const SPREAD: std::ops::Range<f64> = 0.8..1.2;
+/// For how long the answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// `[peers]`: where the instances of roles outside this process are.
 #[derive(Clone, Debug, Deserialize)]
@@ -97,10 +111,19 @@ impl Peers {
             if !addresses.is_empty() {
                 let remote = Remote::new(role.name(), addresses);
                 let way = Transport::remote(remote, &grpc.internal_token);
-                peers.set(role, way.watched(role.name(), health.clone()));
+                peers.set(role, way.watched(role, health.clone()));
             }
         }
         peers
+    }
+
+    /// Asks each role in another process how it is, again and again until `stop`,
+    /// so that what this process shows of it does not depend on who calls.
+    pub async fn ask(self, stop: CancellationToken) {
+        let ways: Vec<_> =
+            self.ways.read().values().filter(|way| way.is_watched()).cloned().collect();
+        let asking: JoinSet<()> = ways.into_iter().map(ask).collect();
+        stop.run_until_cancelled_owned(asking.join_all()).await;
     }
 
     /// How long whoever charges a limit waits for the answer before the limit's
@@ -117,5 +140,17 @@ impl Peers {
     /// The way to `role`; one that answers UNAVAILABLE where none is known.
     pub fn get(&self, role: Role) -> Transport {
         self.ways.read().get(&role).cloned().unwrap_or_else(|| Transport::absent(role.name()))
+    }
+}
+
+/// What the answer says is seen where each answer is, by the way's standing.
+async fn ask(way: Transport) {
+    let mut diagnostics = DiagnosticsServiceClient::new(way);
+    loop {
+        let pause = ASKED_EVERY.mul_f64(rand::rng().random_range(SPREAD));
+        tokio::time::sleep(pause).await;
+        let mut question = Request::new(DescribeRequest {});
+        question.set_timeout(PATIENCE);
+        let _ = diagnostics.describe(question).await;
     }
 }

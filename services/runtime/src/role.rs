@@ -49,6 +49,15 @@ impl Role {
         }
     }
 
+    /// True when it serves less while `server` is away; of one that is not known
+    /// here nobody can say that it does not.
+    pub fn uses(self, server: &str) -> bool {
+        match server {
+            "database" | "notifications" => matches!(self, Self::Chat | Self::Matchmaking),
+            _ => self != Self::Gateway,
+        }
+    }
+
     /// Where it serves gRPC when it has a process of its own; the port of its
     /// probes is higher by 1000.
     pub const fn port(self) -> u16 {

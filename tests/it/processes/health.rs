@@ -25,7 +25,7 @@ async fn until(deployment: &mut Deployment, degraded: &[&str], unhealthy: &[&str
     })
     .await;
     let told = describe(at).await;
-    let away = told.backends.iter().filter(|backend| !backend.healthy);
+    let away = told.backends.iter().filter(|backend| backend.healthy == Some(false));
     assert_eq!(away.map(|backend| &*backend.name).collect::<Vec<_>>(), unhealthy, "{told:?}");
     let probes = deployment.process("chat", 0).probes_addr();
     let metrics = http::get(probes, "/metrics", "").await.text;

@@ -114,8 +114,8 @@ fn tell_degraded(gateway: &Gateway, session: &Session) {
     let told = gateway.ctx.health.degraded();
     let states = told.borrow();
     if !states.is_empty() {
-        let states = states.iter().cloned().collect();
-        session.outbox.push(Entry::Event(replay::degraded(states)));
+        let states = gateway.ctx.diagnostics.by_role(&states);
+        session.outbox.push(Entry::Event(replay::degraded(&states)));
     }
 }
 

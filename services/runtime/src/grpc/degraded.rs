@@ -61,7 +61,7 @@ where
 }
 
 /// The names of states as the value of the mark; `None` when there are none.
-pub fn mark(states: &BTreeSet<String>) -> Option<HeaderValue> {
+fn mark(states: &BTreeSet<String>) -> Option<HeaderValue> {
     if states.is_empty() {
         return None;
     }

@@ -71,6 +71,15 @@ pub fn is_streaming(path: &str) -> bool {
     METHODS.get(path).map_or_else(|| is_open(path), |method| method.streams)
 }
 
+/// How a process says what it is and how it fares.
+pub const DESCRIBE: &str = "/mingle.runtime.v1.DiagnosticsService/Describe";
+
+/// True for the path of the method by which processes ask one another how they
+/// are, all the time: it is in no trace.
+pub fn is_describe(path: &str) -> bool {
+    path == DESCRIBE
+}
+
 /// True for what operators and probes call without token.
 pub fn is_open(path: &str) -> bool {
     path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.v1.")
@@ -78,7 +87,7 @@ pub fn is_open(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Traced, is_streaming, names, traced};
+    use super::{DESCRIBE, Traced, is_describe, is_streaming, names, traced};
 
     #[test]
     fn methods_are_known_by_their_descriptors() {
@@ -88,6 +97,8 @@ mod tests {
         assert_eq!(names("/mingle.chat.v1.ChatService/Send"), Some(("ChatService", "Send")));
         assert_eq!(names("/mingle.chat.v1.ChatService/Invented"), None);
         let service = "mingle.chat.v1.ChatService";
+        assert!(is_describe(DESCRIBE) && !is_streaming(DESCRIBE));
+        assert_eq!(names(DESCRIBE), Some(("DiagnosticsService", "Describe")));
         let send = Traced { span: "chat.Send", service, method: "Send" };
         assert_eq!(traced("/mingle.chat.v1.ChatService/Send"), Some(send));
     }

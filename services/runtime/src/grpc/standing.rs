@@ -1,11 +1,16 @@
 //! How a role stands that is called in other processes.
 //!
-//! A process shows for its part, under the name of a role, that the role marks
-//! its replies as degraded, or refuses three calls in a row: until five seconds
-//! after the last such answer, so that one of two instances does not make it
-//! flicker.
+//! | what is seen | what the process shows for its part |
+//! |---|---|
+//! | a reply is marked as degraded | whom the mark names: the role, with the server that is away, or whom the role misses in turn |
+//! | three calls in a row are refused | the role is degraded |
+//! | it does not say how it is either, three times in a row | the role is unavailable, until any call is answered |
+//!
+//! The first two hold until five seconds after the last such answer, so that one
+//! of two instances does not make it flicker.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -23,73 +28,162 @@ use super::{
     degraded::{DEGRADED, ending},
     methods,
 };
-use crate::health::Health;
+use crate::{Role, health::Health};
 
 /// A role is remembered as degraded for so long after an answer that says so.
 const REMEMBERED: Duration = Duration::from_secs(5);
 /// Refusals in a row: one that was slow, or met a restart, is not worth a word.
 const REFUSALS: u32 = 3;
+/// Timers are no finer: a caller's own may end by so much before a deadline that
+/// was counted from a little later.
+const TICK: Duration = Duration::from_millis(1);
+/// Names of one role that are remembered; further ones are not heard.
+const MAX_NAMES: usize = 16;
 
 /// How a role stands that is called in other processes.
 #[derive(Clone)]
 pub(crate) struct Standing {
-    /// It said so.
+    /// What it said of itself.
     marked: Memory,
     /// It refuses.
     refused: Memory,
     /// In a row.
     refusals: Arc<AtomicU32>,
+    reach: Arc<Reach>,
 }
 
 impl Standing {
-    pub(crate) fn new(role: &'static str, health: Health) -> Self {
-        let heard = health.clone();
-        let marked = Memory::new(REMEMBERED, move |holds| heard.set_heard(role, holds));
-        let refused = Memory::new(REMEMBERED, move |holds| health.set_degraded(role, holds));
-        Self { marked, refused, refusals: Arc::default() }
+    pub(crate) fn new(role: Role, health: Health) -> Self {
+        let (heard, refuses) = (health.clone(), health.clone());
+        let marked = Memory::new(REMEMBERED, move |names| heard.set_heard(role, names));
+        let refused = Memory::new(REMEMBERED, move |names| {
+            refuses.set_degraded(role.name(), !names.is_empty());
+        });
+        let reach = Reach { role, health, silences: AtomicU32::new(0), telling: Mutex::new(()) };
+        Self { marked, refused, refusals: Arc::default(), reach: Arc::new(reach) }
     }
 
     /// Looks at a reply as it passes.
     pub(crate) fn observe(&self, path: &str, response: Response) -> Response {
         if methods::is_streaming(path) {
-            self.judge(response.headers());
+            self.judge(false, response.headers());
             return response;
         }
-        let standing = self.clone();
-        ending(response, move |trailers| standing.judge(trailers))
+        let (standing, asks) = (self.clone(), methods::is_describe(path));
+        ending(response, move |trailers| standing.judge(asks, trailers))
     }
 
-    fn judge(&self, trailers: &HeaderMap) {
-        if !is_refusal(trailers) {
+    /// Begins to wait for the answer of a unary call that is due by then.
+    pub(crate) fn wait(&self, path: &str, due: Instant) -> Wait {
+        let standing = self.clone();
+        Wait { standing, asks: methods::is_describe(path), due: due - TICK, is_over: false }
+    }
+
+    /// `asks` where nothing but a role out of reach refuses.
+    fn judge(&self, asks: bool, trailers: &HeaderMap) {
+        if is_refusal(trailers) {
+            self.is_refused(asks);
+        } else {
             self.refusals.store(0, Relaxed);
-        } else if self.refusals.fetch_add(1, Relaxed) + 1 >= REFUSALS {
-            self.refused.note();
+            self.reach.answers();
         }
-        if trailers.contains_key(DEGRADED) {
-            self.marked.note();
+        if let Some(mark) = trailers.get(DEGRADED) {
+            let names = mark.to_str().unwrap_or(self.reach.role.name());
+            self.marked.note(names.split(',').filter(|name| !name.is_empty()));
+        }
+    }
+
+    fn is_refused(&self, asks: bool) {
+        // The graver word first: it is said once.
+        if asks {
+            self.reach.is_silent();
+        }
+        if self.refusals.fetch_add(1, Relaxed) + 1 >= REFUSALS {
+            self.refused.note([self.reach.role.name()]);
         }
     }
 }
 
-/// What holds until some time after it was noted last.
+/// Counts a call as refused when it is dropped unanswered at its deadline:
+/// callers with a short one do not wait to be told that it passed.
+pub(crate) struct Wait {
+    standing: Standing,
+    asks: bool,
+    due: Instant,
+    is_over: bool,
+}
+
+impl Wait {
+    /// It is answered, and the answer observed.
+    pub(crate) fn end(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if !self.is_over && self.due <= Instant::now() {
+            self.standing.is_refused(self.asks);
+        }
+    }
+}
+
+/// Whether any instance says how it is.
+struct Reach {
+    role: Role,
+    health: Health,
+    /// In a row.
+    silences: AtomicU32,
+    /// Held while it is told, so that the last word is of the last change.
+    telling: Mutex<()>,
+}
+
+impl Reach {
+    fn is_silent(&self) {
+        let _telling = self.telling.lock();
+        if self.silences.fetch_add(1, Relaxed) + 1 >= REFUSALS {
+            self.health.set_unreached(self.role, true);
+        }
+    }
+
+    fn answers(&self) {
+        if self.silences.load(Relaxed) > 0 {
+            let _telling = self.telling.lock();
+            self.silences.store(0, Relaxed);
+            self.health.set_unreached(self.role, false);
+        }
+    }
+}
+
+/// Names that hold until some time after each was noted last.
 #[derive(Clone)]
 struct Memory {
     lasts: Duration,
-    until: Arc<Mutex<Option<Instant>>>,
+    until: Arc<Mutex<BTreeMap<String, Instant>>>,
     /// Told while `until` is held, so that the last word is of the last change.
-    tell: Arc<dyn Fn(bool) + Send + Sync>,
+    tell: Arc<dyn Fn(BTreeSet<String>) + Send + Sync>,
 }
 
 impl Memory {
-    fn new(lasts: Duration, tell: impl Fn(bool) + Send + Sync + 'static) -> Self {
+    fn new(lasts: Duration, tell: impl Fn(BTreeSet<String>) + Send + Sync + 'static) -> Self {
         Self { lasts, until: Arc::default(), tell: Arc::new(tell) }
     }
 
-    fn note(&self) {
+    fn note<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
         let mut until = self.until.lock();
-        if until.replace(Instant::now() + self.lasts).is_none() {
-            (self.tell)(true);
-            tokio::spawn(self.clone().forget());
+        let (before, end) = (until.len(), Instant::now() + self.lasts);
+        for name in names {
+            if let Some(known) = until.get_mut(name) {
+                *known = end;
+            } else if until.len() < MAX_NAMES {
+                until.insert(name.to_owned(), end);
+            }
+        }
+        if until.len() > before {
+            (self.tell)(until.keys().cloned().collect());
+            if before == 0 {
+                tokio::spawn(self.clone().forget());
+            }
         }
     }
 
@@ -99,13 +193,15 @@ impl Memory {
         }
     }
 
-    /// Until when it holds; `None` from when it does not.
+    /// When the next one ends; `None` when none holds any more.
     fn left(&self) -> Option<Instant> {
         let mut until = self.until.lock();
-        if until.take_if(|until| *until <= Instant::now()).is_some() {
-            (self.tell)(false);
+        let (before, now) = (until.len(), Instant::now());
+        until.retain(|_, end| *end > now);
+        if until.len() < before {
+            (self.tell)(until.keys().cloned().collect());
         }
-        *until
+        until.values().min().copied()
     }
 }
 
@@ -128,6 +224,7 @@ mod tests {
     use crate::{
         config::Section as _,
         grpc::{Config, Request, Stack, server::Guarded},
+        states::Fault,
     };
 
     fn refused(code: Code) -> Response {
@@ -144,7 +241,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_role_is_degraded_by_a_mark_or_three_refusals_in_a_row_for_a_while() {
         let health = Health::new(HealthReporter::new());
-        let standing = Standing::new("chat", health.clone());
+        let standing = Standing::new(Role::Chat, health.clone());
         let is_degraded = || health.degraded().borrow().contains("chat");
         for code in [Code::Unavailable, Code::DeadlineExceeded, Code::NotFound, Code::Unavailable] {
             standing.observe("/a/B", refused(code));
@@ -163,6 +260,73 @@ mod tests {
         assert!(!is_degraded());
     }
 
+    /// What a role says of how it is.
+    fn says(answer: Response) -> (&'static str, Response) {
+        (methods::DESCRIBE, answer)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_is_unavailable_when_it_does_not_say_how_it_is_until_any_call_is_answered() {
+        let health = Health::new(HealthReporter::new());
+        let standing = Standing::new(Role::Chat, health.clone());
+        let refuse = |path| drop(standing.observe(path, refused(Code::Unavailable)));
+        let told = || health.degraded().borrow().get("chat").cloned();
+        for _ in 0..4 {
+            refuse("/a/B");
+        }
+        assert_eq!(told(), Some(Fault::default()), "it may refuse for a reason");
+        for _ in 0..REFUSALS {
+            assert!(!told().unwrap().is_unreached);
+            let (path, answer) = says(refused(Code::DeadlineExceeded));
+            standing.observe(path, answer);
+        }
+        assert!(told().unwrap().is_unreached);
+        pass(REMEMBERED * 2).await;
+        assert!(told().unwrap().is_unreached, "nobody answered since");
+        standing.observe("/a/B", refused(Code::NotFound));
+        assert_eq!(told(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_at_the_deadline_was_refused_and_who_does_before_was_not() {
+        let health = Health::new(HealthReporter::new());
+        let standing = Standing::new(Role::Ratelimit, health.clone());
+        let give_up = async |after: u64| {
+            for _ in 0..REFUSALS {
+                let due = Instant::now() + Duration::from_millis(20);
+                let wait = standing.wait("/a/B", due);
+                tokio::time::advance(Duration::from_millis(after)).await;
+                drop(wait);
+            }
+            health.degraded().borrow().contains("ratelimit")
+        };
+        assert!(!give_up(10).await);
+        assert!(give_up(20).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_cause_is_remembered_by_itself() {
+        let health = Health::new(HealthReporter::new());
+        let standing = Standing::new(Role::Chat, health.clone());
+        let mark = |names| {
+            let mut marked = refused(Code::NotFound);
+            marked.headers_mut().insert(DEGRADED, http::HeaderValue::from_static(names));
+            standing.observe("/a/B", marked);
+        };
+        let causes = || {
+            let fault = health.degraded().borrow().get("chat").cloned().unwrap_or_default();
+            fault.causes.into_iter().collect::<Vec<_>>().join(",")
+        };
+        mark("database,redis");
+        assert_eq!(causes(), "database,redis");
+        pass(REMEMBERED / 2).await;
+        mark("redis");
+        pass(REMEMBERED * 3 / 4).await;
+        assert_eq!(causes(), "redis");
+        pass(REMEMBERED).await;
+        assert!(health.degraded().borrow().is_empty());
+    }
+
     /// A process that is called by one that it calls.
     struct Peer {
         health: Health,
@@ -171,7 +335,7 @@ mod tests {
     }
 
     impl Peer {
-        fn new(calls: &'static str) -> Self {
+        fn new(calls: Role) -> Self {
             let health = Health::new(HealthReporter::new());
             let texts = [Config::DEFAULTS];
             let config = crate::config::Config::load(&texts, None, Default::default()).unwrap();
@@ -195,7 +359,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn two_who_call_each_other_do_not_remind_one_another() {
-        let (one, other) = (Peer::new("other"), Peer::new("one"));
+        let (one, other) = (Peer::new(Role::Chat), Peer::new(Role::Presence));
         one.health.set_degraded("redis", true);
         for _ in 0..4 {
             one.answer(&other).await;
@@ -214,12 +378,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_is_refused_says_so_to_its_callers() {
-        let (front, middle) = (Peer::new("middle"), Peer::new("back"));
+        let (front, middle) = (Peer::new(Role::Chat), Peer::new(Role::Ratelimit));
         for _ in 0..REFUSALS {
             middle.other.observe("/a/B", refused(Code::Unavailable));
         }
         middle.answer(&front).await;
-        assert!(front.health.degraded().borrow().contains("middle"));
+        let told = front.health.degraded();
+        assert_eq!(told.borrow().names().collect::<Vec<_>>(), ["ratelimit"], "not chat");
         assert!(front.health.seen().borrow().is_empty());
     }
 
@@ -229,14 +394,14 @@ mod tests {
         const TURNS: u32 = 50_000;
         let told = Arc::new((AtomicBool::new(false), AtomicU32::new(0)));
         let says = told.clone();
-        let memory = Memory::new(Duration::ZERO, move |holds| {
-            says.0.store(holds, Relaxed);
+        let memory = Memory::new(Duration::ZERO, move |names| {
+            says.0.store(!names.is_empty(), Relaxed);
             says.1.fetch_add(1, Relaxed);
         });
         let (noting, turns) = (memory.clone(), told.clone());
         let noting = tokio::spawn(async move {
             while turns.1.load(Relaxed) < TURNS {
-                noting.note();
+                noting.note(["chat"]);
                 tokio::task::yield_now().await;
             }
         });
@@ -244,7 +409,7 @@ mod tests {
         while !noting.is_finished() {
             {
                 let until = memory.until.lock();
-                assert_eq!(until.is_some(), told.0.load(Relaxed));
+                assert_eq!(!until.is_empty(), told.0.load(Relaxed));
             }
             looks += 1;
             tokio::task::yield_now().await;

@@ -10,6 +10,7 @@ use std::{
 
 use http::{HeaderValue, header::AUTHORIZATION};
 use mingle_proto::errors::v1::Reason;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::{Service, util::BoxCloneSyncService};
@@ -22,6 +23,7 @@ use super::{
     trace,
 };
 use crate::{
+    Role,
     config::{Secret, Section as _},
     health::Health,
     status::{self, Kind},
@@ -77,8 +79,13 @@ impl Transport {
     }
 
     /// The same way; `health` shows as degraded what the role answers as such.
-    pub(crate) fn watched(self, role: &'static str, health: Health) -> Self {
+    pub(crate) fn watched(self, role: Role, health: Health) -> Self {
         Self { standing: Some(Standing::new(role, health)), ..self }
+    }
+
+    /// True for a way to another process whose standing is kept.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.standing.is_some()
     }
 
     /// The same way for calls about one thing, such as a room: of several
@@ -115,7 +122,7 @@ impl Service<Request> for Transport {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        if !telemetry::is_exporting() {
+        if !telemetry::is_exporting() || methods::is_describe(request.uri().path()) {
             return self.send(request);
         }
         let span = trace::client(request.uri().path());
@@ -147,13 +154,21 @@ impl Transport {
         if asked.is_none() {
             request.headers_mut().insert("grpc-timeout", DEFAULT_TIMEOUT);
         }
-        let patience = asked.unwrap_or(DEFAULT_DEADLINE) + SLACK;
+        let timeout = asked.unwrap_or(DEFAULT_DEADLINE);
+        let patience = timeout + SLACK;
+        let wait = self
+            .standing
+            .as_ref()
+            .map(|standing| standing.wait(request.uri().path(), Instant::now() + timeout));
         let call = self.way.call(request);
         Box::pin(async move {
             let answer = tokio::time::timeout(patience, call).await.unwrap_or_else(|_| {
                 let message = "no answer by the deadline; the outcome is unknown";
                 Ok(status::refuse(Kind::Timeout, Reason::Deadline, message).into_http())
             });
+            if let Some(wait) = wait {
+                wait.end();
+            }
             answer.map(observe)
         })
     }
