@@ -5,14 +5,23 @@ use std::time::Duration;
 use mingle_testkit::{Finished, Mingle, Postgres, Redis};
 use serde_json::Value;
 
+use crate::world::SECRET;
+
 const END: Duration = Duration::from_secs(60);
 
 /// A step's name, state and remedy.
 type Step = (String, String, String);
 
-/// Runs it on these servers; answers its exit code and its steps.
+/// Runs it on these servers for a process of all roles; answers its exit code and
+/// its steps.
 async fn check(env: &[(&str, &str)]) -> (i32, Vec<Step>) {
+    check_of(&[], env).await
+}
+
+async fn check_of(roles: &[&str], env: &[(&str, &str)]) -> (i32, Vec<Step>) {
     let builder = Mingle::builder().arg("check").arg("--json");
+    let builder = roles.iter().fold(builder, |builder, role| builder.arg(*role));
+    let builder = builder.env("MINGLE_JWT_SECRET", SECRET).env("MINGLE_SESSION_SECRET", SECRET);
     let builder = env.iter().fold(builder, |builder, (key, value)| builder.env(key, *value));
     let Finished { status, log } = builder.run_to_end(END).await;
     eprintln!("{log}");
@@ -51,7 +60,15 @@ async fn good_servers_are_told_good_and_left_as_they_were() {
     assert_eq!(migrated.status.code(), Some(0), "{}", migrated.log);
     let (code, steps) = check(&env).await;
     assert_eq!(code, 0, "{steps:?}");
-    let all = ["redis", "redis memory", "redis writes", "database", "tables", "announcements"];
+    let all = [
+        "configuration",
+        "redis",
+        "redis memory",
+        "redis writes",
+        "database",
+        "tables",
+        "announcements",
+    ];
     assert_eq!(steps.iter().map(|(name, ..)| &**name).collect::<Vec<_>>(), all);
     for name in all {
         assert_eq!(state(&steps, name), "ok", "{name}");
@@ -60,16 +77,19 @@ async fn good_servers_are_told_good_and_left_as_they_were() {
     // In words, for a person.
     let builder = Mingle::builder().arg("check").env("DATABASE_URL", &url);
     let told = builder.run_to_end(END).await.log;
-    assert!(told.contains("4. database         ok"), "{told}");
-    assert!(told.contains("1. redis            skip"), "{told}");
+    assert!(told.contains("5. database         ok"), "{told}");
+    assert!(told.contains("2. redis            skip"), "{told}");
 }
 
 #[tokio::test]
 async fn notifications_that_no_pooler_passes_on_are_a_warning() {
     let pooler = Postgres::shared().await.pooler().await;
-    let (code, steps) = check(&[("DATABASE_URL", &pooler.url)]).await;
+    let redis = Redis::start().await;
+    let redis_url = redis.url();
+    let env = [("REDIS_URL", &*redis_url), ("DATABASE_URL", &*pooler.url)];
+    let (code, steps) = check(&env).await;
     assert_eq!((code, state(&steps, "announcements")), (0, "warn"));
-    let direct = [("DATABASE_URL", &*pooler.url), ("DATABASE_DIRECT_URL", &pooler.direct_url)];
+    let direct = [env[0], env[1], ("DATABASE_DIRECT_URL", &pooler.direct_url)];
     let (code, steps) = check(&direct).await;
     assert_eq!((code, state(&steps, "announcements")), (0, "ok"));
 }
@@ -92,4 +112,73 @@ async fn servers_that_cannot_be_used_fail_by_name() {
     let (code, steps) = check(&env).await;
     assert_eq!((code, state(&steps, "redis"), state(&steps, "database")), (1, "fail", "fail"));
     assert_eq!((state(&steps, "redis writes"), state(&steps, "tables")), ("skip", "skip"));
+}
+
+#[tokio::test]
+async fn what_mingle_refuses_to_start_on_the_check_refuses_too() {
+    let server = Postgres::shared().await;
+    let (redis, database) = (Redis::start().await, server.database().await);
+    let (redis_url, url) = (redis.url(), database.url.clone());
+    let (redis, database) = (("REDIS_URL", &*redis_url), ("DATABASE_URL", &*url));
+    let no_secret = ("MINGLE_JWT_SECRET", "");
+    for (roles, env, fails) in [
+        (vec![], vec![database], true),
+        (vec![], vec![redis], true),
+        (vec![], vec![redis, database, no_secret], true),
+        (vec!["chat"], vec![database], true),
+        (vec!["ratelimit"], vec![redis, no_secret], false),
+        (vec!["chat", "presence"], vec![redis, database, no_secret], false),
+        (vec![], vec![], false),
+    ] {
+        let (code, steps) = check_of(&roles, &env).await;
+        let wanted = if fails { (1, "fail") } else { (0, "ok") };
+        assert_eq!((code, state(&steps, "configuration")), wanted, "{roles:?} {env:?}: {steps:?}");
+        if !fails {
+            continue;
+        }
+        let serve = roles.iter().fold(Mingle::builder().arg("serve"), |it, role| it.arg(*role));
+        let serve = serve.env("MINGLE_JWT_SECRET", SECRET).env("MINGLE_SESSION_SECRET", SECRET);
+        let serve = env.iter().fold(serve, |it, (key, value)| it.env(*key, *value));
+        let started = serve.run_to_end(END).await;
+        assert_eq!(started.status.code(), Some(2), "{roles:?} {env:?}: {}", started.log);
+    }
+}
+
+#[tokio::test]
+async fn each_failure_has_its_own_remedy_and_no_words_of_a_source() {
+    let (redis, postgres) = (Redis::start().await, Postgres::shared().await);
+    let database = postgres.database().await;
+    let (redis_url, url) = (redis.url(), database.url.clone());
+    let (server, _) = url.rsplit_once('/').unwrap();
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "ann", "on", ">right", "~*", "&*", "+@all"]), "OK");
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "bob", "on", ">right", "~*", "&*", "-@all"]), "OK");
+    let by = |user: &str| redis_url.replace("redis://", &format!("redis://{user}@"));
+    let (nobody, nowhere) = ("127.0.0.1:1", "no-such-host.invalid:1");
+    let cases = [
+        ("redis", format!("redis://{nobody}"), "host and port"),
+        ("redis", format!("redis://{nowhere}"), "resolve"),
+        ("redis", by("ann:wrong"), "user and password"),
+        ("redis", by("bob:right"), "ACL SETUSER"),
+        ("redis", redis_url.replace("redis://", "rediss://"), "TLS"),
+        ("database", format!("postgres://{nobody}/x"), "host and port"),
+        ("database", format!("postgres://{nowhere}/x"), "resolve"),
+        ("database", format!("{server}/nothing_there"), "create the database"),
+        ("database", format!("{url}?sslmode=require"), "sslmode"),
+    ];
+    for (name, at, remedy) in cases {
+        let (for_redis, for_database) =
+            if name == "redis" { (&*at, &*url) } else { (&*redis_url, &*at) };
+        let env = [("REDIS_URL", for_redis), ("DATABASE_URL", for_database)];
+        let (code, steps) = check(&env).await;
+        assert_eq!((code, state(&steps, name)), (1, "fail"), "{at}");
+        let (_, _, told) = steps.iter().find(|(of, ..)| of == name).unwrap();
+        assert!(told.contains(remedy), "{at}: {told}");
+    }
+    let env = [("DATABASE_URL", &*format!("{server}/nothing_there"))];
+    let builder = env.iter().fold(Mingle::builder().arg("check"), |it, (k, v)| it.env(*k, *v));
+    let told = builder.run_to_end(END).await.log;
+    assert!(told.contains("\"nothing_there\" does not exist\n"), "{told}");
+    for noise in ["at line", "Unsupported", "Unavailable"] {
+        assert!(!told.contains(noise), "{noise}: {told}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Asks the servers step by step whether Mingle can run on them, and changes
+//! Says what `mingle` would say of the configuration, and asks the servers step by step whether Mingle can run on them, and changes
 //! nothing that they keep for it.
 //!
 //! Whether Redis takes writes is found by the one that every connection makes, to
@@ -8,8 +8,10 @@
 //! A step is `ok`, `warn` (it runs, with less than it could have), `FAIL` (it
 //! does not), or `skip` (a step before it failed). Each is bounded.
 
+mod configuration;
 mod database;
 mod redis;
+pub(crate) mod remedy;
 
 use std::{
     io::Write as _,
@@ -17,7 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mingle_runtime::config::{Config, Problems, sources};
+use mingle_runtime::{
+    Role,
+    config::{Config, Problems, sources},
+};
+use mingle_store::Why;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -52,18 +58,9 @@ impl Found {
         Self::new(State::Ok, what, "")
     }
 
-    fn failed(error: &dyn std::error::Error, remedy: &'static str) -> Self {
-        let mut what = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            // Drivers repeat in their own words what their cause says.
-            if !what.ends_with(&cause_text) {
-                what = format!("{what}: {cause_text}");
-            }
-            source = cause.source();
-        }
-        Self::new(State::Fail, what, remedy)
+    /// A server's failure, and the remedy of its reason.
+    fn failed(error: &mingle_store::Error, remedy: impl Fn(Why) -> &'static str) -> Self {
+        Self::new(State::Fail, error.words(), remedy(error.why()))
     }
 }
 
@@ -128,7 +125,7 @@ fn words(line: &Line<'_>) -> String {
 }
 
 /// Runs every step; the exit code is 1 when one failed.
-pub(crate) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(config: &Config, roles: &[Role], json: bool) -> anyhow::Result<ExitCode> {
     let mut problems = Problems::default();
     let for_redis: Option<RedisConfig> = config.section(&mut problems);
     let for_database: Option<DatabaseConfig> = config.section(&mut problems);
@@ -136,7 +133,8 @@ pub(crate) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode>
     let at_database = sources::database(config.environment(), &mut problems);
     problems.into_result()?;
     let mut report = Report { json, steps: 0, failed: false };
-    let missing = "is not set: one process has embedded backends, several share theirs";
+    report.step("configuration", async { configuration::check(config, roles) }).await;
+    let missing = "is not set: nothing to ask";
     match at_redis.zip(for_redis) {
         Some((source, config)) => redis::check(&mut report, &source, &config).await,
         None => report.skip(redis::STEPS, &format!("REDIS_URL {missing}")),

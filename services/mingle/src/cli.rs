@@ -63,10 +63,13 @@ enum Command {
     /// Brings the tables of the database at `DATABASE_URL` to the newest
     /// version and ends. Every start does so too.
     Migrate,
-    /// Asks the servers at `REDIS_URL` and `DATABASE_URL`, step by step, whether
-    /// Mingle can run on them. Exits 1 when it cannot. It changes nothing there
-    /// but `mingle:{fence}` of Redis, which it writes as every start does.
+    /// Says whether these roles would start: judges the configuration and asks
+    /// the servers at `REDIS_URL` and `DATABASE_URL`, step by step. Exits 1 when
+    /// they would not. It changes nothing there but `mingle:{fence}` of Redis,
+    /// which it writes as every start does.
     Check {
+        /// As of serve; all of them when none is named.
+        roles: Vec<Role>,
         /// One JSON object per step.
         #[arg(long)]
         json: bool,
@@ -91,23 +94,32 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let mut roles = match cli.command {
+    let roles = match cli.command {
         Some(Command::Migrate) => {
             let config = load(cli.config.as_deref(), &[])?;
             return runtime.block_on(migrate::run(&config)).map(|()| ExitCode::SUCCESS);
         }
-        Some(Command::Check { json }) => {
-            let config = load(cli.config.as_deref(), &[])?;
-            return runtime.block_on(check::run(&config, json));
+        Some(Command::Check { roles, json }) => {
+            let roles = set(roles);
+            let config = load(cli.config.as_deref(), &roles)?;
+            return runtime.block_on(check::run(&config, &roles, json));
         }
-        Some(Command::Serve { roles }) if !roles.is_empty() => roles,
-        _ => Role::ALL.to_vec(),
+        Some(Command::Serve { roles }) => set(roles),
+        None => set(Vec::new()),
     };
-    roles.sort_unstable();
-    roles.dedup();
     let config = load(cli.config.as_deref(), &roles)?;
     let plan = Plan::of(&config, &roles)?;
     runtime.block_on(compose::run(config, &roles, plan)).map(|()| ExitCode::SUCCESS)
+}
+
+/// Each role once; all of them when none is named.
+fn set(mut roles: Vec<Role>) -> Vec<Role> {
+    if roles.is_empty() {
+        return Role::ALL.to_vec();
+    }
+    roles.sort_unstable();
+    roles.dedup();
+    roles
 }
 
 /// The defaults of every crate, those of a role that is alone in its process,

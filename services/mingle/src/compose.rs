@@ -50,7 +50,7 @@ pub(crate) async fn run(config: Config, roles: &[Role], plan: Plan) -> anyhow::R
 
 /// Reports the problems of every section at once; of the gateway's only where it
 /// runs, since the users' secrets are not for everybody.
-fn check(config: &Config, roles: &[Role]) -> Result<(), Problems> {
+pub(crate) fn check(config: &Config, roles: &[Role]) -> Result<(), Problems> {
     fn one<S: Section>(config: &Config, problems: &mut Problems) {
         let _ = config.section::<S>(problems);
     }

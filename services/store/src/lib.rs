@@ -24,10 +24,12 @@ pub mod postgres;
 pub mod redis;
 pub mod sql;
 pub mod sqlite;
+mod why;
 
 use std::sync::Arc;
 
 pub use error::{Error, ErrorKind, Result};
+pub use why::Why;
 
 /// The truth, wherever it is.
 #[derive(Clone)]

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use mingle_runtime::config::sources;
 use mingle_store::{
-    Result,
+    Result, Why,
     postgres::{Options, Postgres},
     sqlite::Migrated,
 };
 
-use super::{Found, Report, State};
+use super::{Found, Report, State, remedy};
 use crate::backends::{DatabaseConfig, database_options, place};
 
 pub(super) const STEPS: &[&str] = &["database", "tables", "announcements"];
@@ -31,10 +31,7 @@ pub(super) async fn check(
                 connected = Some(postgres);
                 found
             }
-            Err(error) => Found::failed(
-                &error,
-                "see DATABASE_URL: host, port, user, password, database, sslmode",
-            ),
+            Err(error) => Found::failed(&error, remedy::of_database),
         }
     });
     reached.await;
@@ -74,7 +71,7 @@ async fn tables(postgres: &Postgres) -> Found {
     };
     let all = match all.await {
         Ok(all) => all,
-        Err(error) => return Found::failed(&error, "run this version's, or a newer, program"),
+        Err(error) => return Found::failed(&error, newer),
     };
     let told = all.map(|(owner, Migrated { from, to })| format!("{owner} at {from} of {to}"));
     let what = told.join(", ");
@@ -82,6 +79,13 @@ async fn tables(postgres: &Postgres) -> Found {
         Found::ok(what)
     } else {
         Found::new(State::Warn, what, "run mingle migrate, or let the first start do it")
+    }
+}
+
+fn newer(why: Why) -> &'static str {
+    match why {
+        Why::Other => "run the program of the version that made these tables, or a newer one",
+        why => remedy::of_database(why),
     }
 }
 
@@ -95,6 +99,9 @@ async fn announcements(postgres: &Postgres) -> Found {
             "NOTIFY is not heard: without Redis messages arrive up to 6 s late",
             "set DATABASE_DIRECT_URL to the way past the transaction pooler",
         ),
-        Err(error) => Found::failed(&error, "see DATABASE_DIRECT_URL, the way past a pooler"),
+        Err(error) => Found::failed(&error, |why| match why {
+            Why::Other => "see DATABASE_DIRECT_URL, the way past a pooler",
+            why => remedy::of_database(why),
+        }),
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use mingle_runtime::config::sources;
-use mingle_store::redis::{Inspected, Redis};
+use mingle_store::redis::{Inspected, Redis, Unwilling};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Found, Report, State};
+use super::{Found, Report, State, remedy};
 use crate::backends::{RedisConfig, place, redis_options};
 
 pub(super) const STEPS: &[&str] = &["redis", "redis memory", "redis writes"];
@@ -19,12 +19,11 @@ pub(super) async fn check(report: &mut Report, source: &sources::Redis, config: 
     let stop = CancellationToken::new();
     let _ends = stop.clone().drop_guard();
     let redis = Redis::start(redis_options(source, config), stop).await;
-    let remedy = "see REDIS_URL: host, port, user, password, rediss:// for TLS";
     let mut inspected = None;
     let reached = report.step(STEPS[0], async {
         let redis = match &redis {
             Ok(redis) => redis,
-            Err(error) => return Found::failed(error, remedy),
+            Err(error) => return Found::failed(error, remedy::of_redis),
         };
         match redis.inspect().await {
             Ok(said) => {
@@ -32,7 +31,7 @@ pub(super) async fn check(report: &mut Report, source: &sources::Redis, config: 
                 inspected = Some(said);
                 found
             }
-            Err(error) => Found::failed(&error, remedy),
+            Err(error) => Found::failed(&error, remedy::of_redis),
         }
     });
     let reached = reached.await;
@@ -40,7 +39,7 @@ pub(super) async fn check(report: &mut Report, source: &sources::Redis, config: 
         return report.skip(&STEPS[1..], "redis cannot be used");
     };
     report.step(STEPS[1], async { eviction(inspected.eviction.as_deref()) }).await;
-    report.step(STEPS[2], writes(&redis)).await;
+    report.step(STEPS[2], writes(&redis, inspected.unwilling)).await;
 }
 
 fn version(said: &Inspected, place: &str) -> Found {
@@ -67,11 +66,20 @@ fn eviction(policy: Option<&str>) -> Found {
 }
 
 /// A connection that is there has passed the fence, which writes.
-async fn writes(redis: &Redis) -> Found {
+async fn writes(redis: &Redis, unwilling: Option<Unwilling>) -> Found {
     if timeout(FIRST, redis.connected()).await.is_ok() {
         return Found::ok("takes writes");
     }
-    let remedy = "is it a replica, out of memory (maxmemory), unable to save (MISCONF), or has \
-                  the user no leave for ~mingle:* and @all? Its log and INFO errorstats tell";
-    Found::new(State::Fail, "answers, and takes no writes within 5 s", remedy)
+    let (why, remedy) = match unwilling {
+        Some(Unwilling::Replica) => ("it is a replica", "point REDIS_URL at its primary"),
+        Some(Unwilling::Memory) => ("its memory is used up", "raise maxmemory, or free some"),
+        Some(Unwilling::Saving) => {
+            ("it could not save its data", "see its log: a full disk, or no leave to write there")
+        }
+        None => (
+            "it does not tell why",
+            "give the user leave for ~mingle:* &mingle:* +@all; INFO errorstats tells what it refused",
+        ),
+    };
+    Found::new(State::Fail, format!("answers, and takes no writes within 5 s: {why}"), remedy)
 }

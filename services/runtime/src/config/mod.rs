@@ -54,6 +54,11 @@ impl Problems {
         self.0.iter().any(of_key)
     }
 
+    /// Each of them: the key, and what is wrong with it.
+    pub fn each(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// Succeeds when there is none.
     pub fn into_result(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }

@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgConnection},
 };
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, why};
 
 const OLDEST: u32 = 15;
 const START: Duration = Duration::from_secs(30);
@@ -134,15 +134,14 @@ pub(super) async fn check(session: &mut PgConnection) -> Result<()> {
     .fetch_one(session)
     .await?;
     if row.try_get::<String, _>("synchronous_commit")? == "off" {
-        let what = "postgres has synchronous_commit=off: it acknowledges what a crash loses";
-        return Err(Error::new(ErrorKind::Unsupported, what));
+        return Err(Error::new(ErrorKind::Unsupported, why::LAX));
     }
     let version = row.try_get::<String, _>("version")?;
     if version.parse::<u32>().is_ok_and(|version| version / 10_000 < OLDEST) {
-        return Err(Error::new(ErrorKind::Unsupported, "postgres is older than 15"));
+        return Err(Error::new(ErrorKind::Unsupported, why::OLD));
     }
     if row.try_get::<String, _>("standby")? == "true" {
-        return Err(Error::new(ErrorKind::Unavailable, "postgres is a standby"));
+        return Err(Error::new(ErrorKind::Unavailable, why::STANDBY));
     }
     Ok(())
 }

@@ -175,7 +175,7 @@ pub(super) fn not_begun(error: sqlx::Error) -> Error {
     let code = error.as_database_error().and_then(DatabaseError::code);
     if code.as_deref() == Some("0A000") {
         // "cannot set transaction read-write mode during recovery"
-        return Error::with_source(ErrorKind::Unavailable, "postgres is a standby", error);
+        return Error::with_source(ErrorKind::Unavailable, crate::why::STANDBY, error);
     }
     error.into()
 }

@@ -13,6 +13,19 @@ pub struct Inspected {
     pub version: String,
     /// `noeviction` and so on; `None` where the server does not tell.
     pub eviction: Option<String>,
+    /// Why it takes no writes, where it tells.
+    pub unwilling: Option<Unwilling>,
+}
+
+/// Why a server takes no writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwilling {
+    /// It follows another one.
+    Replica,
+    /// Its memory is used up (`maxmemory`).
+    Memory,
+    /// It could not save its data (`stop-writes-on-bgsave-error`).
+    Saving,
 }
 
 impl Redis {
@@ -34,6 +47,18 @@ impl Redis {
             of_name.map(|value| value.trim().to_owned())
         };
         let version = says("redis_version").unwrap_or_default();
-        Ok(Inspected { version, eviction: says("maxmemory_policy") })
+        let is = |name, value: &str| says(name).as_deref() == Some(value);
+        let bytes = |name| says(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let (used, most) = (bytes("used_memory"), bytes("maxmemory"));
+        let unwilling = if is("role", "slave") {
+            Some(Unwilling::Replica)
+        } else if most > 0 && used >= most {
+            Some(Unwilling::Memory)
+        } else if is("rdb_last_bgsave_status", "err") || is("aof_last_write_status", "err") {
+            Some(Unwilling::Saving)
+        } else {
+            None
+        };
+        Ok(Inspected { version, eviction: says("maxmemory_policy"), unwilling })
     }
 }

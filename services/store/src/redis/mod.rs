@@ -61,6 +61,6 @@ mod slot;
 
 pub use client::Redis;
 pub use fence::Generation;
-pub use inspect::Inspected;
+pub use inspect::{Inspected, Unwilling};
 pub use options::{Options, OptionsError, Tls};
 pub use script::{Arg, Call, Script};
