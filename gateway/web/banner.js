@@ -1,6 +1,7 @@
 // The line that says when something is wrong with the connection, and the
 // small word in the header that says it is well.
 
+import { affected } from "./affected.js";
 import { announce, byId, countDown, soon, toggle } from "./dom.js";
 import { CLOSE } from "./mingle.js";
 
@@ -15,17 +16,11 @@ const ENDED = new Map([
   [CLOSE.TOO_MANY_CONNECTIONS, "You have too many open connections. Close another tab and try again."],
   [CLOSE.PROTOCOL_ERROR, "This page and the server do not understand each other. Reload the page to get its newest version."],
 ]);
-/** What people call the parts that can be degraded. */
-const PARTS = new Map([
-  ["presence", "who is online"],
-  ["matchmaking", "finding someone"],
-  ["chat", "messages"],
-  ["ratelimit", "limits"],
-]);
 
 export class Banner {
   #actions;
-  #degraded = [];
+  /** What people notice of what is degraded. */
+  #affected = "";
   #draining = false;
   #shown = "";
   #timer;
@@ -41,8 +36,8 @@ export class Banner {
   /** Shows what the client tells. */
   watch(client) {
     client.on("state", (change) => this.state(change));
-    client.on("degraded", ({ states }) => {
-      this.#degraded = states;
+    client.on("degraded", (event) => {
+      this.#affected = affected(event);
       if (client.state === "open") this.#calm();
     });
     client.on("draining", () => {
@@ -66,7 +61,7 @@ export class Banner {
     } else if (state === "closed" && error?.reason !== "CLIENT_CLOSED") {
       this.#ended(error);
     } else if (state === "closed" || state === "idle") {
-      this.#degraded = [];
+      this.#affected = "";
       this.#show("", "");
     }
   }
@@ -99,8 +94,8 @@ export class Banner {
   #calm() {
     if (this.#draining) {
       this.#show("draining", "The server is restarting. You will be connected again in a moment.");
-    } else if (this.#degraded.length > 0) {
-      this.#show("degraded", `Some things are slower or missing right now: ${this.#degraded.map((state) => PARTS.get(state) ?? state).join(", ")}.`);
+    } else if (this.#affected) {
+      this.#show("degraded", this.#affected);
     } else {
       this.#show("", "");
     }

@@ -71,6 +71,8 @@ export interface RoomClosed {
   at: string;
 }
 export interface Presence { userId: string; status: PresenceStatus; lastSeen?: string }
+/** A service that is not well, and what is away that it needs. */
+export interface DegradedPart { name: string; unavailable: boolean; causes: string[] }
 export interface PoolView {
   pool: string; waiting: number; matchesLastMinute: number;
   /** Absent when too few were matched lately. */
@@ -94,7 +96,7 @@ export interface MingleEvents {
   /** What was missed cannot be replayed: load the room's history anew. */
   reset: { roomId: string; reason: string; room: Room | null };
   /** What is degraded now; empty when all is well again, perhaps at another gateway. */
-  degraded: { states: string[] };
+  degraded: { states: string[]; parts: DegradedPart[] };
   draining: { retryAfterMs: number };
   /** A session began or was taken up. */
   welcome: Welcome;

@@ -293,7 +293,7 @@ export class Mingle {
     if (this.#watched?.length) void this.#watchAgain();
     void this.#match.check(true);
     this.#emit("welcome", welcome);
-    this.#degraded([]);
+    this.#degraded({ states: [] });
   }
 
   async #watchAgain() {
@@ -312,7 +312,7 @@ export class Mingle {
       else if (kind === "matched") this.#match.matched(event);
       else {
         if (kind === "draining") this.#link.draining(event.retryAfterMs);
-        if (kind === "degraded") this.#degraded(event.states);
+        if (kind === "degraded") this.#degraded(event);
         else this.#emit(kind, event);
       }
     }
@@ -320,10 +320,10 @@ export class Mingle {
 
   // A gateway that is well says nothing of it: what another one was ends with
   // the welcome, and what this one is comes behind it.
-  #degraded(states) {
+  #degraded({ states, parts = [] }) {
     if (states.length === 0 && !this.#isDegraded) return;
     this.#isDegraded = states.length > 0;
-    this.#emit("degraded", { states });
+    this.#emit("degraded", { states, parts });
   }
 
   #logged(kind, event) {

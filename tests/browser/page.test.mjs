@@ -193,6 +193,38 @@ pageTest("nothing that a stranger writes is more than text, and the policy says 
   await ann.page.getByText("Too long by 1 bytes").waitFor();
 });
 
+pageTest("what is affected is said of each service, and nothing where nobody notices", {}, async ({ people }) => {
+  const ann = await people.arrives("ann");
+  let page;
+  await ann.page.routeWebSocket(/\/ws$/, (socket) => {
+    socket.connectToServer();
+    page = socket;
+  });
+  await ann.looks();
+  await ann.sees("waiting");
+  const tell = (parts) => page.send(JSON.stringify({ degraded: { states: parts.map(({ name }) => name), parts } }));
+  const part = (name, causes = [], unavailable = false) => ({ name, unavailable, causes });
+  for (const [parts, text] of [
+    [[part("presence", ["redis"])], "Who is online may be out of date."],
+    [[part("chat", [], true)], "Messages cannot be sent or received right now."],
+    [[part("chat", ["database", "redis"])], "Messages cannot be sent right now."],
+    [[part("matchmaking", [], true), part("ratelimit")], "Nobody new can be found right now. You may be asked to slow down sooner than usual."],
+    [[part("chat", ["redis"]), part("matchmaking", ["index", "redis"])], "Finding someone may take a little longer."],
+  ]) {
+    tell(parts);
+    const shown = ann.page.locator("#banner-text");
+    await until(text, async () => (await shown.textContent()) === text);
+    await ann.sees("banner", { kind: "degraded" });
+  }
+  await ann.shoots("degraded");
+  tell([part("chat", ["redis"])]);
+  await ann.seesNo("banner");
+  tell([]);
+  // As of a gateway that is older.
+  page.send(JSON.stringify({ degraded: { states: ["presence"] } }));
+  await ann.sees("banner", { kind: "degraded" }, "Who is online may be out of date.");
+});
+
 pageTest("who does something too often is told when to go on", { outage: true }, async ({ people }) => {
   const ann = await people.arrives("ann");
   const limited = { code: "RESOURCE_EXHAUSTED", reason: "RATE_LIMITED", field: "", message: "too many" };
