@@ -77,8 +77,8 @@ impl Postgres {
     /// Begins a transaction that writes, `READ COMMITTED`. Dropped, it rolls
     /// back.
     ///
-    /// **Errors**: `Unavailable`, also when no connection is free in time;
-    /// `Timeout`. Nothing was begun then.
+    /// **Errors**: `Unavailable`, also when no connection is free in time, and when
+    /// the server does not answer: nothing was begun then, and the outcome known.
     pub async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>> {
         self.transaction(WRITE).await
     }
@@ -154,7 +154,13 @@ impl Postgres {
                 Err(_) => Err(Error::new(ErrorKind::Timeout, "database transaction")),
             }
         };
-        self.gate.pass(begun).await
+        self.gate.pass(begun).await.map_err(|error| match error.kind() {
+            // Whatever became of the BEGIN, nothing was asked in it.
+            ErrorKind::Timeout => {
+                Error::with_source(ErrorKind::Unavailable, "database transaction", error).undone()
+            }
+            _ => error,
+        })
     }
 }
 

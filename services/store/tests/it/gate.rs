@@ -56,7 +56,7 @@ async fn who_waits_for_a_server_that_went_away_is_told_and_the_next_at_once() {
         }
         for told in timeout(SOON, callers.join_all()).await.expect("all are told") {
             let error = told.unwrap_err();
-            assert!(error.is_transient(), "{error:?}");
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{fault:?}");
         }
         eventually(SOON, "it counts as away", async || postgres.gate().is_away()).await;
         let connections = proxy.traffic().connections;
