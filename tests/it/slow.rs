@@ -36,11 +36,12 @@ use crate::{
 const WRITERS: usize = 4;
 const BODY: usize = 8 * 1024;
 const OUTBOUND: usize = 512 * 1024;
-/// What one writer says in one round of everybody reading.
-const ROUND: usize = 25;
+/// What one writer says in one round of everybody reading: all of them less than
+/// the bound, so that nobody who reads is slow.
+const ROUND: usize = 12;
 /// Rounds at most until each slow one is found out: the kernel's buffers must
 /// be full first.
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 20;
 /// Rounds before anybody is slow.
 const WARM: usize = 4;
 /// Beside the queues: pages of the database, the allocator.

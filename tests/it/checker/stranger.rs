@@ -160,16 +160,18 @@ impl Stranger {
         }
     }
 
-    async fn cancel(&mut self, id: &str) {
+    /// True when it came too late.
+    async fn cancel(&mut self, id: &str) -> bool {
         let leave = Ask::MatchLeave(MatchLeave { ticket_id: id.to_owned() });
-        if let Ok(ticket) = self.person.ask::<Ticket>(leave).await {
-            // Who is matched already is told so beside, or when they search again:
-            // this answer must not stand for that.
-            if ticket.state() != TicketState::Matched {
-                self.ticket = None;
-            }
-            self.person.journal.told(&ticket);
+        let Ok(ticket) = self.person.ask::<Ticket>(leave).await else { return false };
+        self.person.journal.told(&ticket);
+        // Who is matched already is told so beside, or when they search again: this
+        // answer must not stand for that.
+        let is_late = ticket.state() == TicketState::Matched;
+        if !is_late {
+            self.ticket = None;
         }
+        is_late
     }
 
     /// Waits on, and goes where it is called.
@@ -182,8 +184,13 @@ impl Stranger {
     }
 
     async fn end(mut self, phase: watch::Receiver<Phase>) -> Journal {
-        if let Some((id, _)) = self.ticket.take() {
-            self.cancel(&id).await;
+        if let Some((id, _)) = self.ticket.clone()
+            && self.cancel(&id).await
+        {
+            // Whoever goes for good has heard where to.
+            while !self.person.journal.called.contains(&id) {
+                self.settle().await;
+            }
         }
         if self.person.dice.random_bool(0.3) {
             self.person.drop_socket().await;
