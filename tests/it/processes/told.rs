@@ -71,7 +71,11 @@ async fn talker(deployment: &Deployment) -> (Client, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_hangs_is_the_one_that_every_gateway_names_and_logs_once() {
-    let mut deployment = plan().env("MINGLE_PROCESS__LOG", "info").start().await;
+    let mut deployment = plan()
+        .env("MINGLE_PROCESS__LOG", "info")
+        .env("MINGLE_PEERS__RATELIMIT_DEADLINE_MS", "1000")
+        .start()
+        .await;
     let (mut ann, room) = talker(&deployment).await;
     until(&deployment, "ok", &[]).await;
     deployment.process("ratelimit", 0).freeze();
