@@ -21,6 +21,7 @@ mod pairs;
 mod pooler;
 mod postgres_away;
 mod put_back;
+mod quiet_log;
 mod redis_away;
 mod redis_cut;
 mod redis_frozen;

@@ -15,6 +15,7 @@ mod past;
 mod proofs;
 pub mod rooms;
 pub mod rpc;
+mod steps;
 pub mod sweep;
 mod watch;
 

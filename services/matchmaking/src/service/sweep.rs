@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::Matcher;
+use super::{Matcher, steps::Steps};
 use crate::{
     config::Config,
     domain::{Pool, Position},
@@ -56,6 +56,7 @@ pub struct Sweep {
     away: bool,
     /// When it answered again.
     back_at: Option<i64>,
+    steps: Steps,
 }
 
 impl Sweep {
@@ -76,6 +77,7 @@ impl Sweep {
             roomless: None,
             away: false,
             back_at: None,
+            steps: Steps::default(),
         }
     }
 
@@ -110,11 +112,13 @@ impl Sweep {
     pub async fn once(&mut self) {
         let database = self.matcher.clock.learn(&*self.matcher.tickets).await;
         self.health.set_degraded("matchmaking-database", database.is_err());
-        if let Err(error) = database {
-            return tracing::warn!(%error, "no sweep without the rows");
+        // Without the rows there is no sweep.
+        if self.steps.report("rows", "", database).is_none() {
+            return;
         }
-        report("stats", self.matcher.recall().await);
-        let lead = report("lease", self.matcher.index.lead(&self.holder, self.lease).await);
+        self.steps.report("stats", "", self.matcher.recall().await);
+        let lead = self.matcher.index.lead(&self.holder, self.lease).await;
+        let lead = self.steps.report("lease", "", lead);
         let away = lead.is_none() || self.matcher.index.is_degraded();
         self.health.set_degraded("matchmaking-index", away);
         if std::mem::replace(&mut self.away, away) && !away {
@@ -136,13 +140,17 @@ impl Sweep {
 
     /// What needs the rows alone.
     async fn rows(&mut self) {
-        report("expiry", self.expire().await);
+        let expired = self.expire().await;
+        self.steps.report("expiry", "", expired);
         for pool in self.pools() {
-            report("outcomes", self.forget(&pool).await);
+            let forgotten = self.forget(&pool).await;
+            self.steps.report("outcomes", pool.name(), forgotten);
         }
-        report("rooms", self.rooms().await);
+        let rooms = self.rooms().await;
+        self.steps.report("rooms", "", rooms);
         let before = self.matcher.clock.now_ms() - self.retention_ms;
-        report("retention", self.matcher.tickets.forget(before, self.budget).await);
+        let forgotten = self.matcher.tickets.forget(before, self.budget).await;
+        self.steps.report("retention", "", forgotten);
     }
 
     /// What needs the index. Who leads `anew` does not know what it holds, and
@@ -151,15 +159,23 @@ impl Sweep {
         if anew {
             self.compared.clear();
         }
-        report("proofs", self.adopt_proofs().await);
+        let adopted = self.adopt_proofs().await;
+        self.steps.report("proofs", "", adopted);
         let mut blind = false;
         for pool in self.pools() {
             let before = self.matcher.clock.now_ms() - SETTLING_MS;
-            while report("rebuild", self.compare(&pool, before).await) == Some(true) && anew {}
-            report("leftovers", self.leftovers(&pool).await);
+            loop {
+                let compared = self.compare(&pool, before).await;
+                if self.steps.report("rebuild", pool.name(), compared) != Some(true) || !anew {
+                    break;
+                }
+            }
+            let matched = self.leftovers(&pool).await;
+            self.steps.report("leftovers", pool.name(), matched);
             // Whoever did not answer for one pool is not waited for in the others.
             if !blind {
-                blind = report("presence", self.look_for_owners(&pool).await) == Some(false);
+                let looked = self.look_for_owners(&pool).await;
+                blind = self.steps.report("presence", pool.name(), looked) == Some(false);
             }
         }
         blind
@@ -302,8 +318,4 @@ impl Sweep {
         }
         Ok(())
     }
-}
-
-fn report<T>(step: &'static str, result: Result<T>) -> Option<T> {
-    result.map_err(|error| tracing::warn!(step, %error, "a step of the sweep failed")).ok()
 }

@@ -18,6 +18,9 @@ use tokio::{
 use super::{Options, beat::Beat, peers::Peers, topics::Topics};
 use crate::Error;
 
+/// One line per source and this long tells of what may be missing.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// Since when a source is heard, or is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hearing {
@@ -33,7 +36,28 @@ impl Hearing {
     }
 }
 
+/// What was missed, and what the log has told of it: a busy machine misses a
+/// heartbeat each second.
+#[derive(Default)]
+struct Missing {
+    told: Option<Instant>,
+    untold: u32,
+}
+
+impl Missing {
+    /// Counts one; answers how many a line has to tell of, if one is due.
+    fn note(&mut self, now: Instant) -> Option<u32> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now - told < QUIET) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 struct State {
+    missing: Missing,
     last_heard: Instant,
     own_owed: u64,
     /// Since when what is heard of this process is that Redis does not reach it.
@@ -60,7 +84,13 @@ impl Ear {
     pub(super) fn new(name: &'static str, topics: Arc<Topics>, options: Options, own: u64) -> Self {
         let now = Instant::now();
         let peers = Peers::new(options.lost_after, now);
-        let state = Mutex::new(State { last_heard: now, own_owed: 0, own_deaf: None, peers });
+        let state = Mutex::new(State {
+            missing: Missing::default(),
+            last_heard: now,
+            own_owed: 0,
+            own_deaf: None,
+            peers,
+        });
         let hearing = watch::Sender::new(Hearing::NotSince(now));
         let (owed, wanted) = (AtomicU64::new(0), Notify::new());
         Self { name, topics, options, own, owed, hearing, state, wanted }
@@ -157,7 +187,7 @@ impl Ear {
             }
         };
         if missed {
-            self.missed("a process was not heard");
+            self.missed("a heartbeat of another process was missing, and what it announced then");
         }
     }
 
@@ -179,12 +209,20 @@ impl Ear {
     /// Looks whether a process has fallen silent on a source that is heard.
     pub(super) fn sweep(&self) {
         if self.hearing().is_open() && self.state.lock().peers.sweep(Instant::now()) {
-            self.missed("a process has fallen silent");
+            self.missed("another process is not heard: it ended, hangs, or is cut off from here");
         }
     }
 
     fn missed(&self, why: &'static str) {
-        tracing::info!(bus.source = self.name, why, "a gap for every topic");
+        if let Some(times) = self.state.lock().missing.note(Instant::now()) {
+            tracing::info!(
+                bus.source = self.name,
+                why,
+                times,
+                "announcements may be missing here: what is followed is read again from where it \
+                 was"
+            );
+        }
         self.topics.gap_everywhere();
     }
 

@@ -62,7 +62,12 @@ async fn watch(core: Arc<Core>, stop: CancellationToken) {
         if told != done && told.is_none_or(|told| told.elapsed() >= core.options.beat) {
             done = told;
             if told.is_some() {
-                tracing::info!("a gap for every topic: the others know that redis is not heard");
+                tracing::info!(
+                    bus.source = "redis",
+                    why = "redis is not heard here, and some announced by it before they knew",
+                    "announcements may be missing here: what is followed is read again from where \
+                     it was"
+                );
                 core.topics.gap_everywhere();
             }
         }
