@@ -3,6 +3,7 @@
 mod bystanders;
 mod chaos;
 mod chat_killed;
+mod chat_stopped;
 mod clocks;
 mod disk_full;
 mod fallen;

@@ -44,6 +44,7 @@ pub fn start(mode: Mode, filter: &str, export: Option<Export>) {
         Ok(Ok(handle)) => {
             drop(METRICS.set(handle));
             crate::grpc::trace::describe();
+            crate::grpc::remote::describe();
         }
         Ok(Err(error)) => tracing::warn!(%error, "metrics are off"),
         Err(error) => tracing::warn!(%error, "metrics are off"),

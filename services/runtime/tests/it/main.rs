@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod config;
+mod given_up;
 mod remote;
 mod sources;
 mod stack;

@@ -28,20 +28,31 @@ use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
 };
+use tokio_stream::{Pending, pending};
 use tonic::{
     Code, Request, Response, Status,
     transport::{Server, server::TcpIncoming},
 };
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse,
+    health_check_response::ServingStatus,
+    health_server::{Health, HealthServer},
+};
 
-type Client = DiagnosticsServiceClient<Transport>;
+pub(super) type Client = DiagnosticsServiceClient<Transport>;
 
-/// Tells its address, or that it is unavailable.
+/// Tells its address, or that it is unavailable; and whether it is well.
 #[derive(Clone)]
-struct Service {
+pub(super) struct Service {
     address: SocketAddr,
     calls: Arc<AtomicUsize>,
-    unavailable: Arc<AtomicBool>,
-    silent: Arc<AtomicBool>,
+    /// Whether it was asked if it is well, and streams that were opened.
+    pub(super) questions: Arc<AtomicUsize>,
+    pub(super) streams: Arc<AtomicUsize>,
+    pub(super) unavailable: Arc<AtomicBool>,
+    pub(super) silent: Arc<AtomicBool>,
+    /// By its own word.
+    pub(super) ill: Arc<AtomicBool>,
     degraded: Arc<AtomicBool>,
 }
 
@@ -67,10 +78,36 @@ impl DiagnosticsService for Service {
     }
 }
 
+#[tonic::async_trait]
+impl Health for Service {
+    type WatchStream = Pending<Result<HealthCheckResponse, Status>>;
+
+    async fn check(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        self.questions.fetch_add(1, SeqCst);
+        if self.silent.load(SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let is_ill = self.ill.load(SeqCst);
+        let status = if is_ill { ServingStatus::NotServing } else { ServingStatus::Serving };
+        Ok(Response::new(HealthCheckResponse { status: status.into() }))
+    }
+
+    async fn watch(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        self.streams.fetch_add(1, SeqCst);
+        Ok(Response::new(pending()))
+    }
+}
+
 /// A server on threads of its own; dropped, it is gone with its connections,
 /// as in a crash.
-struct Instance {
-    service: Service,
+pub(super) struct Instance {
+    pub(super) service: Service,
     runtime: Option<Runtime>,
 }
 
@@ -81,12 +118,16 @@ impl Drop for Instance {
 }
 
 impl Instance {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (unavailable, silent, degraded) = Default::default();
-        let service = Service { address, calls: Arc::default(), unavailable, silent, degraded };
-        let router = Server::builder().add_service(DiagnosticsServiceServer::new(service.clone()));
+        let (calls, questions, streams) = Default::default();
+        let (unavailable, silent, ill, degraded) = Default::default();
+        let service =
+            Service { address, calls, questions, streams, unavailable, silent, ill, degraded };
+        let router = Server::builder()
+            .add_service(DiagnosticsServiceServer::new(service.clone()))
+            .add_service(HealthServer::new(service.clone()));
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = listener.into_std().unwrap();
         runtime.spawn(async move {
@@ -96,27 +137,31 @@ impl Instance {
         Self { service, runtime: Some(runtime) }
     }
 
-    fn calls(&self) -> usize {
+    pub(super) fn calls(&self) -> usize {
         self.service.calls.load(SeqCst)
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.service.address
     }
 }
 
-fn client(addresses: &[String]) -> Client {
+pub(super) fn way(addresses: &[String]) -> Transport {
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
     let remote = Remote::new("test", addresses);
-    Client::new(Transport::remote(remote, &Secret::new("")))
+    Transport::remote(remote, &Secret::new(""))
 }
 
-fn to(instances: &[&Instance]) -> Client {
+fn client(addresses: &[String]) -> Client {
+    Client::new(way(addresses))
+}
+
+pub(super) fn to(instances: &[&Instance]) -> Client {
     let addresses: Vec<_> = instances.iter().map(|it| format!("http://{}", it.address())).collect();
     client(&addresses)
 }
 
-async fn ask(client: &Client, about: Option<&str>) -> Result<String, Code> {
+pub(super) async fn ask(client: &Client, about: Option<&str>) -> Result<String, Code> {
     ask_within(client, about, Duration::from_millis(500)).await
 }
 

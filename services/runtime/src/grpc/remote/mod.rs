@@ -3,13 +3,15 @@
 //!
 //! | what fails | what happens |
 //! |---|---|
-//! | an instance cannot be reached, or its connection breaks | ejected for 5 s; a unary call goes to another, within the budget |
+//! | an instance cannot be reached, or its connection breaks | ejected; a unary call goes to another, within the budget |
 //! | a connection answers no ping for 5 s | as if it had broken |
-//! | an instance answers UNAVAILABLE | a unary call goes to another, within the budget; the third in a row ejects it |
+//! | an instance answers UNAVAILABLE | a unary call goes to another, within the budget; the third in a row ejects it where another is not |
 //! | an instance is silent until the deadline | DEADLINE_EXCEEDED; the third in a row ejects it |
 //! | an answer is marked as degraded | calls that prefer no instance go to others for 2 s, where there are |
-//! | every instance is ejected | all are tried as if none were |
-//! | a stream breaks | told to its reader, who opens another |
+//! | an instance is ejected | left alone for 5 s, then asked by `grpc.health.v1`, every 5 s, until it says that it serves; calls go to it again |
+//! | it says so, but the next call fails too | ejected for twice as long, up to 60 s, until it answers one |
+//! | every instance is ejected | those that answer UNAVAILABLE are tried, or else all as if none were |
+//! | a stream breaks | its instance is ejected; told to its reader, who opens another |
 //!
 //! At most one retry per call, and retries are at most a fifth of the calls of
 //! the last ten seconds, beyond ten a second: an outage is not multiplied. A
@@ -18,7 +20,10 @@
 
 mod address;
 mod endpoint;
+mod group;
 mod pool;
+mod question;
+mod trust;
 
 use std::{
     convert::Infallible,
@@ -63,12 +68,15 @@ impl Remote {
     /// called where tasks can be spawned.
     pub fn new(role: &'static str, addresses: Vec<Address>) -> Self {
         let budget = Arc::new(TpsBudget::new(Duration::from_secs(10), 10, 0.2));
-        Self { role, pool: Pool::start(addresses), budget }
+        Self { role, pool: Pool::start(role, addresses), budget }
     }
 
     async fn stream(&self, request: Request) -> Response {
         match self.pool.pick(key(&request), None) {
-            Some(endpoint) => self.settle(endpoint.call(request).await),
+            Some(endpoint) => {
+                let answer = endpoint.call(request).await;
+                self.settle(answer.map(|stream| endpoint.watch(stream)))
+            }
             None => self.settle(None),
         }
     }
@@ -124,6 +132,11 @@ impl Service<Request> for Remote {
             })
         })
     }
+}
+
+/// Says what the metrics of this module mean.
+pub(crate) fn describe() {
+    group::describe();
 }
 
 /// The same answer; its end is told to whom it is from.

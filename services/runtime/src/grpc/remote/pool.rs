@@ -12,13 +12,14 @@ use std::{
 use http::Uri;
 use parking_lot::RwLock;
 
-use super::{Address, Endpoint};
+use super::{Address, Endpoint, group::Group};
 
 /// Names are resolved again after this time.
 const RESOLVE: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(super) struct Pool {
+    group: Arc<Group>,
     endpoints: RwLock<Vec<Arc<Endpoint>>>,
     next: AtomicUsize,
 }
@@ -26,7 +27,7 @@ pub(super) struct Pool {
 impl Pool {
     /// Knows the addresses at once; names are resolved as long as the pool is
     /// held by anyone.
-    pub(super) fn start(addresses: Vec<Address>) -> Arc<Self> {
+    pub(super) fn start(role: &'static str, addresses: Vec<Address>) -> Arc<Self> {
         let mut fixed = BTreeSet::new();
         let mut names = Vec::new();
         for address in addresses {
@@ -35,7 +36,10 @@ impl Pool {
                 Address::Name(name) => names.push(name),
             }
         }
-        let pool = Arc::new(Self { endpoints: RwLock::default(), next: AtomicUsize::new(0) });
+        // Not every process begins with the same instance.
+        let next = AtomicUsize::new(rand::random_range(0..1 << 16));
+        let group = Arc::new(Group::new(role));
+        let pool = Arc::new(Self { group, endpoints: RwLock::default(), next });
         pool.replace(&fixed);
         if !names.is_empty() {
             tokio::spawn(resolve(Arc::downgrade(&pool), fixed, names));
@@ -45,16 +49,21 @@ impl Pool {
 
     /// An instance that is not ejected, other than `not` where there is
     /// another: by preference of `key`, or else in turn, those first whose
-    /// answers are not marked as degraded.
+    /// answers are not marked as degraded. Where all are ejected, one that at
+    /// least answers, or else any.
     pub(super) fn pick(&self, key: Option<&[u8]>, not: Option<&Endpoint>) -> Option<Arc<Endpoint>> {
         let endpoints = self.endpoints.read();
         let is_other = |one: &&Arc<Endpoint>| not.is_none_or(|not| !std::ptr::eq(&***one, not));
         let well = || endpoints.iter().filter(is_other).filter(|one| !one.is_ejected());
-        let other = || endpoints.iter().filter(is_other);
         let whole = || well().filter(|one| key.is_none() && !one.is_marked());
+        let answers = || endpoints.iter().filter(|one| one.answers());
+        let answering = || answers().filter(is_other);
+        let other = || endpoints.iter().filter(is_other);
         // One may be ejected between the count and the choice.
         self.choose(whole(), whole().count(), key)
             .or_else(|| self.choose(well(), well().count(), key))
+            .or_else(|| self.choose(answering(), answering().count(), key))
+            .or_else(|| answers().next().cloned())
             .or_else(|| self.choose(other(), other().count(), key))
             .or_else(|| endpoints.first().cloned())
     }
@@ -80,7 +89,7 @@ impl Pool {
         for uri in uris {
             let known = endpoints.iter().any(|one| one.uri.to_string() == *uri);
             if !known && let Ok(uri) = uri.parse::<Uri>() {
-                endpoints.push(Arc::new(Endpoint::new(uri)));
+                endpoints.push(Arc::new(Endpoint::new(self.group.clone(), uri)));
             }
         }
     }
