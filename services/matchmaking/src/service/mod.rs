@@ -11,6 +11,7 @@ mod charge;
 mod clock;
 pub mod feed;
 pub mod matcher;
+mod outages;
 mod past;
 mod proofs;
 pub mod rooms;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{Matcher, steps::Steps};
+use super::{Matcher, outages::Outages, steps::Steps};
 use crate::{
     config::Config,
     domain::{Pool, Position},
@@ -56,6 +56,7 @@ pub struct Sweep {
     away: bool,
     /// When it answered again.
     back_at: Option<i64>,
+    outages: Outages,
     steps: Steps,
 }
 
@@ -77,6 +78,7 @@ impl Sweep {
             roomless: None,
             away: false,
             back_at: None,
+            outages: Outages::default(),
             steps: Steps::default(),
         }
     }
@@ -114,8 +116,9 @@ impl Sweep {
         self.health.set_degraded("matchmaking-database", database.is_err());
         // Without the rows there is no sweep.
         if self.steps.report("rows", "", database).is_none() {
-            return;
+            return self.outages.begun();
         }
+        self.outages.over(self.matcher.clock.now_ms());
         self.steps.report("stats", "", self.matcher.recall().await);
         let lead = self.matcher.index.lead(&self.holder, self.lease).await;
         let lead = self.steps.report("lease", "", lead);
@@ -187,7 +190,9 @@ impl Sweep {
 
     async fn expire(&self) -> Result<()> {
         let now = self.matcher.clock.now_ms();
-        let overdue = self.matcher.tickets.overdue(now, self.budget).await?;
+        let lease = self.matcher.pools.values().map(|pool| pool.rules().lease_ms).max();
+        let leases = self.outages.leases(now, lease.unwrap_or_default());
+        let overdue = self.matcher.tickets.overdue(now, leases, self.budget).await?;
         self.end(overdue, End::Overdue).await
     }
 

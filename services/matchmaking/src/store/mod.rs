@@ -145,9 +145,9 @@ pub trait Tickets: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Position>>;
 
-    /// Waiting tickets of any pool whose time or lease is over, oldest end
-    /// first.
-    async fn overdue(&self, now_ms: i64, limit: u32) -> Result<Vec<String>>;
+    /// Waiting tickets of any pool whose time is over at `now_ms` or whose lease
+    /// was at `leases_ms`, oldest end first.
+    async fn overdue(&self, now_ms: i64, leases_ms: i64, limit: u32) -> Result<Vec<String>>;
 
     /// Matches without a room made before `before_ms`, by creation and id,
     /// after that position.

@@ -1,10 +1,10 @@
 //! Everything is dropped and the same file opened again.
 
-use mingle_proto::matchmaking::v1::{TicketState, watch_request::Action};
+use mingle_proto::matchmaking::v1::{Liveness, TicketState, watch_request::Action};
 
 use crate::{
     fakes::Mood,
-    world::{Follower, World},
+    world::{Follower, World, request},
 };
 
 #[tokio::test]
@@ -46,6 +46,26 @@ async fn who_does_not_come_back_after_a_restart_expires() {
     assert_eq!(world.state(&ann).await, TicketState::Waiting);
     world.pass(1).await;
     assert_eq!(world.state(&ann).await, TicketState::Expired);
+}
+
+#[tokio::test]
+async fn who_polls_has_a_lease_to_come_back_after_a_restart() {
+    let world = World::new().await;
+    let leased = async |user: &str| {
+        let mut wish = request(user, "female", &[]);
+        wish.liveness = Liveness::Lease.into();
+        world.create(wish).await.unwrap()
+    };
+    let (ann, eve) = (leased("ann").await, leased("eve").await);
+    let around = world.close().await;
+    around.clock.advance(120_000);
+    let mut world = World::open(around).await;
+    world.sweep().await;
+    world.pass(29_999).await;
+    assert_eq!(world.state(&ann).await, TicketState::Waiting, "asking renews it");
+    world.pass(1).await;
+    assert_eq!(world.state(&eve).await, TicketState::Expired, "eve did not ask");
+    assert_eq!(world.state(&ann).await, TicketState::Waiting);
 }
 
 #[tokio::test]

@@ -257,8 +257,8 @@ impl Tickets for Through {
         Ok(page.into_iter().map(named).collect())
     }
 
-    async fn overdue(&self, now_ms: i64, limit: u32) -> Result<Vec<String>> {
-        Ok(self.names.named(self.rows.overdue(now_ms, limit).await?))
+    async fn overdue(&self, now_ms: i64, leases_ms: i64, limit: u32) -> Result<Vec<String>> {
+        Ok(self.names.named(self.rows.overdue(now_ms, leases_ms, limit).await?))
     }
 
     async fn roomless(

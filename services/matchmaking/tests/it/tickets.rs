@@ -283,11 +283,14 @@ async fn what_is_over_is_found(store: &Store) {
     made(store, &leased(ticket("x-leased", "bob", NOW + 5_000 - LEASE_MS))).await;
     made(store, &ticket("old", "ann", NOW)).await;
     made(store, &ticket("young", "eve", NOW + 2_000)).await;
-    assert!(store.overdue(NOW + 4_999, 10).await.unwrap().is_empty());
-    assert_eq!(store.overdue(NOW + 5_000, 10).await.unwrap(), ["x-leased"]);
-    assert_eq!(store.overdue(NOW + 10_000, 10).await.unwrap(), ["x-leased", "old"]);
-    assert_eq!(store.overdue(NOW + 12_000, 2).await.unwrap(), ["x-leased", "old"]);
-    assert_eq!(store.overdue(NOW + 12_000, 10).await.unwrap().len(), 3);
+    let overdue = async |now: i64, limit: u32| store.overdue(now, now, limit).await.unwrap();
+    assert!(overdue(NOW + 4_999, 10).await.is_empty());
+    assert_eq!(overdue(NOW + 5_000, 10).await, ["x-leased"]);
+    assert_eq!(overdue(NOW + 10_000, 10).await, ["x-leased", "old"]);
+    assert_eq!(overdue(NOW + 12_000, 2).await, ["x-leased", "old"]);
+    assert_eq!(overdue(NOW + 12_000, 10).await.len(), 3);
+    let spared = store.overdue(NOW + 10_000, NOW + 4_999, 10).await.unwrap();
+    assert_eq!(spared, ["old"], "leases end by a time of their own");
 }
 
 async fn outcomes_that_nobody_took_are_found(store: &Store) {

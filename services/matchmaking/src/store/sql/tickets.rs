@@ -175,8 +175,9 @@ impl Tickets for SqlTickets {
         found.iter().map(position).collect()
     }
 
-    async fn overdue(&self, now_ms: i64, limit: u32) -> Result<Vec<String>> {
-        ids(&OVERDUE.bind(now_ms).bind(limit).all(&self.database).await?)
+    async fn overdue(&self, now_ms: i64, leases_ms: i64, limit: u32) -> Result<Vec<String>> {
+        let query = OVERDUE.bind(now_ms).bind(leases_ms).bind(limit);
+        ids(&query.all(&self.database).await?)
     }
 
     async fn roomless(
