@@ -9,6 +9,7 @@
 //! - `auth`: tokens, resume tokens, origins.
 //! - `throttle`: how often one may ask; `attempts`: what is one question.
 //! - `pace`, `turns`: how fast, and how much at once.
+//! - `meanings`: of its metrics.
 //! - `drain`: how a gateway goes away without anybody losing a message.
 
 mod attempts;
@@ -20,6 +21,7 @@ mod gateway;
 mod http;
 mod hub;
 mod listen;
+mod meanings;
 mod outbox;
 mod pace;
 mod throttle;
@@ -53,6 +55,7 @@ pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
 pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     let config: Config = ctx.config.read().context("gateway")?;
     let process: ProcessConfig = ctx.config.read().context("process")?;
+    meanings::describe();
     let sockets = Arc::new(Sockets::default());
     let sessions = Arc::new(Sessions::new(&ctx, now(), sockets.clone()));
     let (wishes, room_wishes) = link::channel();

@@ -19,6 +19,7 @@ mod http;
 mod ledger;
 mod limits;
 mod main_job;
+mod meanings;
 mod migrate;
 mod nemesis;
 mod outcomes;

@@ -26,6 +26,7 @@ use crate::{
 /// Binds chat: configuration, store, service, background tasks, server.
 pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     let config: Config = ctx.config.read()?;
+    describe();
 
     let Backends { database, bus, clock, .. } = backends;
     let charges = charges(&ctx, config.limit, bus.clone());
@@ -58,4 +59,22 @@ fn times(config: &Config) -> Sweep {
         pair_idle_ms: config.pair_idle_ms,
         retention_ms: config.retention_ms(),
     }
+}
+
+/// What the metrics of this role mean.
+fn describe() {
+    use metrics::{describe_counter, describe_histogram};
+    describe_histogram!("mingle_chat_append_items", "events that one transaction appends");
+    describe_counter!(
+        "mingle_chat_stream_gaps_total",
+        "gaps told to streams that did not take what waited for them"
+    );
+    describe_counter!(
+        "mingle_chat_announcements_dropped_total",
+        "announcements that found their queue full: followers read the database instead"
+    );
+    describe_counter!(
+        "mingle_chat_publish_failures_total",
+        "announcements that the bus did not take: followers read the database instead"
+    );
 }

@@ -34,6 +34,10 @@ pub async fn bind(
     redis: Option<Redis>,
 ) -> anyhow::Result<Bound> {
     let config: Config = ctx.config.read().context("ratelimit")?;
+    metrics::describe_counter!(
+        "mingle_ratelimit_decisions_total",
+        "checks answered, by limit and decision"
+    );
     let limits = config.limits();
     let store: Arc<dyn store::Store> = match redis {
         Some(redis) => {

@@ -129,8 +129,17 @@ fn record((service, method): (&'static str, &'static str), response: &Response, 
         .record(started.elapsed().as_secs_f64());
 }
 
-/// Says what the metrics of this layer mean.
+/// Says what the metrics of every process mean.
 pub(crate) fn describe() {
+    metrics::describe_gauge!("mingle_degraded", "1 while a state of this name is degraded");
+    metrics::describe_counter!(
+        "mingle_rpcs_shed_total",
+        "gRPC calls refused because as many are under way as may be"
+    );
+    metrics::describe_counter!(
+        "mingle_peer_retries_total",
+        "calls to another role that were asked again of another instance"
+    );
     metrics::describe_counter!(RPCS, "gRPC calls answered, by status code");
     metrics::describe_histogram!(
         RPC_SECONDS,

@@ -1,0 +1,28 @@
+//! What the gateway's metrics mean, as `/metrics` tells it.
+
+use metrics::{describe_counter, describe_gauge};
+
+/// Says it to the recorder of the process.
+pub(crate) fn describe() {
+    describe_counter!("mingle_gateway_accepts_total", "connections accepted");
+    describe_counter!(
+        "mingle_gateway_accepts_delayed_total",
+        "connections that had to wait for the accept rate"
+    );
+    describe_gauge!("mingle_gateway_sockets", "WebSocket connections that are greeted");
+    describe_counter!(
+        "mingle_gateway_slow_sockets_total",
+        "sockets closed because they did not take what waited for them"
+    );
+    describe_gauge!("mingle_gateway_hellos", "hellos that are worked on, or wait for their turn");
+    describe_counter!("mingle_gateway_hellos_refused_total", "hellos answered OVERLOADED");
+    describe_gauge!(
+        "mingle_gateway_replays",
+        "pages of missed events that are read, or wait for their turn"
+    );
+    describe_gauge!(
+        "mingle_gateway_session_ends",
+        "ends of sessions that are told to presence, or wait for their turn"
+    );
+    describe_counter!("mingle_gateway_tokens_refused_total", "users' tokens refused, by why");
+}
