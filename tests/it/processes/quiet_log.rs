@@ -65,8 +65,7 @@ async fn a_hanging_database_is_told_once_and_that_it_is_back_once() {
         eprintln!("{process}: {} lines", new.len());
         for (kind, lines) in kinds {
             eprintln!("{:5} {kind}\n      e.g. {}", lines.len(), lines[0]);
-            // How often each endpoint is left is told by its line.
-            if lines.len() > OF_A_KIND && !kind.contains("peer ejected") {
+            if lines.len() > OF_A_KIND {
                 noisy.push(format!("{process}: {} times {kind}", lines.len()));
             }
         }
