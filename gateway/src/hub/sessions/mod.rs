@@ -3,13 +3,14 @@
 //! Presence may be away: sockets are served all the same, marked degraded,
 //! and their sessions are registered when it is back.
 
+mod ends;
 #[cfg(test)]
 mod tests;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -25,10 +26,13 @@ use mingle_runtime::{
     grpc::Transport,
     status::{Kind, short},
 };
-use parking_lot::Mutex;
-use tokio::{sync::Semaphore, time::MissedTickBehavior};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, MissedTickBehavior},
+};
 use tonic::Request;
 
+use self::ends::{End, Ends, LATE};
 use super::sockets::Sockets;
 use crate::{fault::Fault, outbox::Closing, turns::Turns};
 
@@ -40,10 +44,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const RENEW: Duration = Duration::from_secs(1);
 /// Rivals for one session in one hello: each takes a generation.
 const ATTEMPTS: usize = 8;
-/// Ends of sessions that presence has not heard of; beyond, they end with
-/// this process.
-const MAX_UNHEARD: usize = 10_000;
-/// Of them, those that are told again at once.
+/// Ends that are told again at once.
 const MAX_AT_ONCE: usize = 100;
 /// Ends that are told at once. A network that breaks ends thousands: presence
 /// would shed most of them, and users who are gone would be shown online until
@@ -55,15 +56,25 @@ struct Held {
     socket: u64,
     /// Its generation is 0 until it is granted.
     session: pr::Session,
+    /// When no claim of it without an answer is done any more.
+    settles: Instant,
+}
+
+impl Held {
+    fn end(&self) -> End {
+        End::new(&self.session, self.settles)
+    }
 }
 
 /// See the module.
 pub(crate) struct Sessions {
-    node: pr::Node,
+    node_id: String,
+    /// Which start of the node this is: it grows when too much ended unheard.
+    start: AtomicU64,
     client: PresenceServiceClient<Transport>,
     sockets: Arc<Sockets>,
     held: DashMap<Arc<str>, Vec<Held>>,
-    unheard: Mutex<Vec<pr::DisconnectRequest>>,
+    unheard: Ends,
     /// Whoever tells them again is the only one.
     retelling: Semaphore,
     /// Ends of sessions that are being told.
@@ -75,19 +86,13 @@ pub(crate) struct Sessions {
 impl Sessions {
     /// The sessions of this gateway process.
     pub(crate) fn new(ctx: &Context, started_ms: i64, sockets: Arc<Sockets>) -> Self {
-        let node = pr::Node {
-            node_id: ctx.node_id.to_string(),
-            role: Role::Gateway.name().to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            address: String::new(),
-            generation: u64::try_from(started_ms).unwrap_or(1).max(1),
-        };
         Self {
-            node,
+            node_id: ctx.node_id.to_string(),
+            start: u64::try_from(started_ms).unwrap_or(1).max(1).into(),
             client: PresenceServiceClient::new(ctx.peers.get(Role::Presence)),
             sockets,
             held: DashMap::new(),
-            unheard: Mutex::default(),
+            unheard: Ends::default(),
             retelling: Semaphore::new(1),
             ends: Turns::new(ENDS, "mingle_gateway_session_ends"),
             unregistered: AtomicBool::new(true),
@@ -96,7 +101,17 @@ impl Sessions {
 
     /// This process, to presence.
     pub(crate) fn node_id(&self) -> &str {
-        &self.node.node_id
+        &self.node_id
+    }
+
+    fn node(&self) -> pr::Node {
+        pr::Node {
+            node_id: self.node_id.clone(),
+            role: Role::Gateway.name().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address: String::new(),
+            generation: self.start.load(Ordering::Relaxed),
+        }
     }
 
     /// Presence may have missed something of ours, or we of its.
@@ -114,11 +129,14 @@ impl Sessions {
         let id: Arc<str> = session.session_id.as_str().into();
         // Held before it is granted, so that a rival's success finds it.
         let pending = pr::Session { generation: 0, ..session.clone() };
-        self.held.entry(id.clone()).or_default().push(Held { socket, session: pending });
+        let held = Held { socket, session: pending, settles: Instant::now() };
+        self.held.entry(id.clone()).or_default().push(held);
         match self.claim(session).await {
             Ok((generation, is_known)) => {
-                self.grant(&id, socket, generation);
+                let beaten = self.grant(&id, socket, (generation, is_known));
                 if !is_known {
+                    // It knows nothing of whom they lost to.
+                    self.unheard.keep(beaten.iter().map(Held::end));
                     self.doubt();
                 }
                 Ok(generation)
@@ -145,11 +163,15 @@ impl Sessions {
         Err(Fault::new(Kind::Unavailable, Reason::Unavailable, message).retry())
     }
 
-    /// Notes the generation of `socket`; of several holders the newest stays.
-    fn grant(&self, id: &str, socket: u64, generation: u64) {
-        let Some(mut holders) = self.held.get_mut(id) else { return };
+    /// Notes the generation of `socket`, and whether presence knows of it; of
+    /// several holders the newest stays, the others are closed and answered.
+    fn grant(&self, id: &str, socket: u64, (generation, is_known): (u64, bool)) -> Vec<Held> {
+        let Some(mut holders) = self.held.get_mut(id) else { return Vec::new() };
         for held in holders.iter_mut().filter(|held| held.socket == socket) {
             held.session.generation = generation;
+            if !is_known {
+                held.settles = Instant::now() + LATE;
+            }
         }
         // Without presence two sockets may have the same: the later one stays.
         let rank = |held: &Held| (held.session.generation, held.socket);
@@ -157,16 +179,17 @@ impl Sessions {
         let is_beaten = |held: &Held| held.session.generation > 0 && Some(rank(held)) < newest;
         let beaten: Vec<_> = holders.extract_if(.., |held| is_beaten(held)).collect();
         drop(holders);
-        for held in beaten {
+        for held in &beaten {
             self.sockets.close(held.socket, superseded());
         }
+        beaten
     }
 
     async fn call_connect(&self, session: &pr::Session) -> Result<pr::ConnectResponse, Fault> {
         let request = self.bounded(pr::ConnectRequest {
             session_id: session.session_id.clone(),
             user_id: session.user_id.clone(),
-            node_id: self.node.node_id.clone(),
+            node_id: self.node_id.clone(),
             generation: session.generation,
             connection_id: session.connection_id.clone(),
             status: session.status,
@@ -184,30 +207,31 @@ impl Sessions {
     /// not touched: the generation tells them apart.
     pub(crate) async fn disconnect(&self, socket: u64, session_id: &str) {
         for held in self.remove(session_id, |held| held.socket == socket) {
-            self.end(disconnection(&held.session)).await;
+            self.end(held.end()).await;
         }
     }
 
-    fn holds(&self, session: &pr::Session) -> bool {
-        let is_it = |held: &Held| held.session.connection_id == session.connection_id;
-        self.held.get(session.session_id.as_str()).is_some_and(|holders| holders.iter().any(is_it))
-    }
-
-    /// False when presence did not hear of it.
-    async fn end(&self, request: pr::DisconnectRequest) -> bool {
+    /// False when presence did not hear of it. What it heard too soon is told
+    /// again.
+    async fn end(&self, end: End) -> bool {
         let _turn = self.ends.turn().await;
-        let call = self.bounded(request.clone());
+        if self.goes_on(&end.request) {
+            return true;
+        }
+        let is_settled = end.settles <= Instant::now();
+        let call = self.bounded(end.request.clone());
         let is_heard = self.client.clone().disconnect(call).await.is_ok();
-        if !is_heard {
-            self.is_unheard([request]);
+        if !is_heard || !is_settled {
+            self.unheard.keep([end]);
         }
         is_heard
     }
 
-    fn is_unheard(&self, requests: impl IntoIterator<Item = pr::DisconnectRequest>) {
-        let mut unheard = self.unheard.lock();
-        let room = MAX_UNHEARD - unheard.len();
-        unheard.extend(requests.into_iter().take(room));
+    /// True when another socket holds the session in the same generation, which
+    /// happens without presence: the end of that one is to be told.
+    fn goes_on(&self, ended: &pr::DisconnectRequest) -> bool {
+        let is_it = |held: &Held| held.session.generation == ended.generation;
+        self.held.get(ended.session_id.as_str()).is_some_and(|holders| holders.iter().any(is_it))
     }
 
     /// Says what was not heard, a few at a time, until all is or presence is
@@ -215,11 +239,7 @@ impl Sessions {
     async fn retell(self: Arc<Self>) {
         let Ok(_only) = self.retelling.try_acquire() else { return };
         loop {
-            let few: Vec<_> = {
-                let mut unheard = self.unheard.lock();
-                let few = unheard.len().min(MAX_AT_ONCE);
-                unheard.drain(..few).collect()
-            };
+            let few = self.unheard.take(MAX_AT_ONCE);
             let told = futures::future::join_all(few.into_iter().map(|it| self.end(it))).await;
             if told.is_empty() || told.contains(&false) {
                 return;
@@ -276,7 +296,7 @@ impl Sessions {
             }
             match outcome {
                 Ok(Some(every)) if every != tick.period() => {
-                    tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+                    tick = tokio::time::interval_at(Instant::now() + every, every);
                     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 }
                 Ok(_) => {}
@@ -291,30 +311,68 @@ impl Sessions {
     /// Renews the lease, or registers everything when in doubt. Answers how
     /// often to renew, if it was told.
     async fn renew(&self) -> Result<Option<Duration>, Fault> {
+        if self.unheard.ask_anew() {
+            self.start.fetch_add(1, Ordering::Relaxed);
+            self.doubt();
+        }
         if self.unregistered.swap(false, Ordering::Relaxed) {
             return Ok(Some(self.register().await?));
         }
-        let (node_id, generation) = (self.node.node_id.clone(), self.node.generation);
-        let request = self.bounded(pr::RenewNodeRequest { node_id, generation });
-        self.client.clone().renew_node(request).await?;
+        self.renew_node().await?;
         Ok(None)
     }
 
+    async fn renew_node(&self) -> Result<(), Fault> {
+        let generation = self.start.load(Ordering::Relaxed);
+        let request = pr::RenewNodeRequest { node_id: self.node_id.clone(), generation };
+        self.client.clone().renew_node(self.bounded(request)).await?;
+        Ok(())
+    }
+
     async fn register(&self) -> Result<Duration, Fault> {
-        let node = Some(self.node.clone());
-        let request = self.bounded(pr::RegisterNodeRequest { node });
+        let request = self.bounded(pr::RegisterNodeRequest { node: Some(self.node()) });
         let answer = self.client.clone().register_node(request).await?.into_inner();
+        let every = Duration::from_millis(answer.renew_ms.max(100).into());
+        // Many sessions take longer than the lease lasts.
+        let renewals = async {
+            let mut tick = tokio::time::interval_at(Instant::now() + every, every);
+            loop {
+                tick.tick().await;
+                if let Err(fault) = self.renew_node().await {
+                    tracing::debug!(?fault, "the lease was not renewed");
+                }
+            }
+        };
+        tokio::select! {
+            done = self.register_held() => done?,
+            () = renewals => {}
+        }
+        Ok(every)
+    }
+
+    async fn register_held(&self) -> Result<(), Fault> {
         for sessions in self.granted().chunks(CHUNK) {
-            let superseded = self.register_sessions(sessions.to_vec()).await?;
+            let answer = self.register_sessions(sessions.to_vec()).await;
+            // Without an answer all of it may be done later.
+            let settles = Instant::now() + if answer.is_ok() { Duration::ZERO } else { LATE };
+            // And what ended meanwhile ended before presence heard of it.
+            let gone = sessions.iter().filter(|sent| !self.settle(sent, settles));
+            self.unheard.keep(gone.map(|sent| End::new(sent, settles)));
+            let superseded = answer?;
             // Only what was sent can have lost: a newer socket may hold it now.
             for sent in sessions.iter().filter(|sent| superseded.contains(&sent.session_id)) {
                 self.supersede(&sent.session_id, |it| it.connection_id == sent.connection_id);
             }
-            // And what ended meanwhile ended before presence heard of it.
-            let gone = sessions.iter().filter(|sent| !self.holds(sent)).map(disconnection);
-            self.is_unheard(gone);
         }
-        Ok(Duration::from_millis(answer.renew_ms.max(100).into()))
+        Ok(())
+    }
+
+    /// Notes when a claim of the session is settled. False when it is not held
+    /// any more.
+    fn settle(&self, sent: &pr::Session, settles: Instant) -> bool {
+        let Some(mut holders) = self.held.get_mut(sent.session_id.as_str()) else { return false };
+        let is_it = |held: &&mut Held| held.session.connection_id == sent.connection_id;
+        holders.iter_mut().find(is_it).map(|held| held.settles = settles).is_some()
     }
 
     fn granted(&self) -> Vec<pr::Session> {
@@ -326,7 +384,7 @@ impl Sessions {
     }
 
     async fn register_sessions(&self, sessions: Vec<pr::Session>) -> Result<Vec<String>, Fault> {
-        let node_id = self.node.node_id.clone();
+        let node_id = self.node_id.clone();
         let request = self.bounded(pr::RegisterSessionsRequest { node_id, sessions });
         let answer = self.client.clone().register_sessions(request).await?;
         Ok(answer.into_inner().superseded_session_ids)
@@ -346,14 +404,6 @@ impl Sessions {
             holders.is_empty()
         });
         removed
-    }
-}
-
-fn disconnection(session: &pr::Session) -> pr::DisconnectRequest {
-    pr::DisconnectRequest {
-        session_id: session.session_id.clone(),
-        user_id: session.user_id.clone(),
-        generation: session.generation,
     }
 }
 

@@ -1,55 +1,151 @@
-//! The lease of a gateway whose sockets end by thousands.
+//! What presence is told by a gateway that it cannot always answer.
 
-use std::{
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::{future::pending, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::Uri,
+    response::{IntoResponse, Response},
 };
-
-use axum::{Router, routing::post};
 use mingle_proto::presence::v1::{self as pr, presence_service_client::PresenceServiceClient};
 use mingle_runtime::{Context, grpc::Transport};
-use tokio::time::timeout;
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::time::{Instant, timeout};
 use tonic::service::Routes;
 
-use super::{RENEW, Sessions, disconnection};
+use super::{
+    CHUNK, RENEW, Sessions,
+    ends::{End, LATE},
+};
 
 /// Ends that wait for a presence that answers none of them: many times what is
 /// told at once.
 const ENDED: u32 = 2_000;
 const LOOK: Duration = Duration::from_secs(10);
+/// How long a slow presence takes for one chunk.
+const SLOW: Duration = Duration::from_millis(1_500);
 
-/// A presence that renews leases, which it counts, and hears of no end.
-fn deaf(renewals: Arc<AtomicUsize>) -> Transport {
-    const EMPTY: [u8; 5] = [0; 5];
-    let method = |name| format!("/mingle.presence.v1.PresenceService/{name}");
-    let renew = async move || {
-        renewals.fetch_add(1, Relaxed);
-        ([("content-type", "application/grpc"), ("grpc-status", "0")], EMPTY)
-    };
-    let router = Router::new()
-        .route(&method("RenewNode"), post(renew))
-        .route(&method("Disconnect"), post(pending::<()>));
-    Transport::local(Routes::from(router))
+/// What presence was told.
+#[derive(Debug)]
+enum Told {
+    Node(u64),
+    Renewal(u64),
+    Sessions(usize),
+    Connect,
+    End(String),
 }
 
-fn ended(number: u32) -> pr::DisconnectRequest {
-    let (session_id, user_id) = (format!("session-{number}"), "ann".to_owned());
-    disconnection(&pr::Session { session_id, user_id, generation: 1, ..Default::default() })
+/// A presence that hears all and answers as it is set.
+#[derive(Default)]
+struct Fake {
+    told: Mutex<Vec<Told>>,
+    /// Calls that are UNAVAILABLE, however much of them is done.
+    fails: Mutex<Vec<&'static str>>,
+    /// How long it takes for sessions to be registered.
+    takes: Duration,
+    /// It never answers an end.
+    is_deaf: bool,
+}
+
+impl Fake {
+    fn count(&self, is_it: impl Fn(&Told) -> bool) -> usize {
+        self.told.lock().iter().filter(|told| is_it(told)).count()
+    }
+
+    fn ends(&self, session: &str) -> usize {
+        self.count(|told| matches!(told, Told::End(id) if id == session))
+    }
+
+    fn renewals(&self) -> usize {
+        self.count(|told| matches!(told, Told::Renewal(_)))
+    }
+}
+
+fn read<M: Message + Default>(body: &Bytes) -> M {
+    M::decode(body.slice(5..)).unwrap()
+}
+
+fn framed(message: &impl Message) -> Vec<u8> {
+    let mut frame = vec![0];
+    frame.extend(u32::try_from(message.encoded_len()).unwrap().to_be_bytes());
+    message.encode(&mut frame).unwrap();
+    frame
+}
+
+async fn answer(State(fake): State<Arc<Fake>>, uri: Uri, body: Bytes) -> Response {
+    let method = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
+    let (told, frame) = match method.as_str() {
+        "RegisterNode" => {
+            let node = read::<pr::RegisterNodeRequest>(&body).node.unwrap();
+            let answer = pr::RegisterNodeResponse { lease_ms: 3_000, renew_ms: 1_000 };
+            (Told::Node(node.generation), framed(&answer))
+        }
+        "RenewNode" => {
+            let generation = read::<pr::RenewNodeRequest>(&body).generation;
+            (Told::Renewal(generation), framed(&pr::RenewNodeResponse {}))
+        }
+        "RegisterSessions" => {
+            let sessions = read::<pr::RegisterSessionsRequest>(&body).sessions;
+            let answer = pr::RegisterSessionsResponse::default();
+            (Told::Sessions(sessions.len()), framed(&answer))
+        }
+        "Connect" => {
+            let generation = read::<pr::ConnectRequest>(&body).generation;
+            (Told::Connect, framed(&pr::ConnectResponse { accepted: true, generation }))
+        }
+        "Disconnect" => {
+            let session_id = read::<pr::DisconnectRequest>(&body).session_id;
+            (Told::End(session_id), framed(&pr::DisconnectResponse {}))
+        }
+        other => panic!("{other}"),
+    };
+    fake.told.lock().push(told);
+    if method == "RegisterSessions" {
+        let _ = timeout(fake.takes, pending::<()>()).await;
+    }
+    if method == "Disconnect" && fake.is_deaf {
+        pending::<()>().await;
+    }
+    let fails = fake.fails.lock().iter().any(|name| *name == method);
+    let (status, frame) = if fails { ("14", Vec::new()) } else { ("0", frame) };
+    ([("content-type", "application/grpc"), ("grpc-status", status)], frame).into_response()
+}
+
+/// The sessions of a gateway over `fake`, which knows the node.
+fn over(fake: &Arc<Fake>) -> (Context, Arc<Sessions>) {
+    let ctx = Context::for_test(&[], "");
+    let router = Router::new().fallback(answer).with_state(fake.clone());
+    let transport = Transport::local(Routes::from(router));
+    let sessions = Sessions {
+        client: PresenceServiceClient::new(transport),
+        unregistered: false.into(),
+        ..Sessions::new(&ctx, 1, Arc::default())
+    };
+    (ctx, Arc::new(sessions))
+}
+
+fn session(id: &str) -> pr::Session {
+    let (session_id, connection_id) = (id.to_owned(), format!("connection-{id}"));
+    let user_id = "ann".to_owned();
+    pr::Session { session_id, user_id, generation: 1, connection_id, ..Default::default() }
+}
+
+fn ended(number: u32) -> End {
+    End::new(&session(&format!("session-{number}")), Instant::now())
+}
+
+/// Time goes by.
+async fn pass(time: Duration) {
+    assert!(timeout(time, pending::<()>()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_lease_is_renewed_while_thousands_of_ends_wait() {
-    let renewals = Arc::<AtomicUsize>::default();
-    let ctx = Context::for_test(&[], "");
-    let sessions = Arc::new(Sessions {
-        client: PresenceServiceClient::new(deaf(renewals.clone())),
-        unregistered: false.into(),
-        ..Sessions::new(&ctx, 1, Arc::default())
-    });
+    let fake = Arc::new(Fake { is_deaf: true, ..Fake::default() });
+    let (ctx, sessions) = over(&fake);
     let end = |number| {
         let sessions = sessions.clone();
         tokio::spawn(async move { sessions.end(ended(number)).await })
@@ -57,8 +153,95 @@ async fn the_lease_is_renewed_while_thousands_of_ends_wait() {
     let mut ends: Vec<_> = (0..ENDED).map(end).collect();
     assert!(!ends.remove(0).await.unwrap(), "given up: there is something to tell again");
     tokio::spawn(sessions.clone().keep_alive(ctx.clone()));
-    assert!(timeout(LOOK, pending::<()>()).await.is_err());
+    pass(LOOK).await;
     assert!(!ends.pop().unwrap().is_finished(), "the last one waits still");
-    let (renewals, due) = (renewals.load(Relaxed), LOOK.as_secs() / RENEW.as_secs());
+    let (renewals, due) = (fake.renewals(), LOOK.as_secs() / RENEW.as_secs());
     assert!(renewals as u64 >= due, "renewed {renewals} times in {LOOK:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_is_renewed_while_thousands_of_sessions_are_registered() {
+    const CHUNKS: u32 = 10;
+    let fake = Arc::new(Fake { takes: SLOW, ..Fake::default() });
+    let (_ctx, sessions) = over(&fake);
+    for number in 0..u64::from(CHUNKS) * CHUNK as u64 {
+        sessions.connect(number, session(&number.to_string())).await.unwrap();
+    }
+    sessions.register().await.unwrap();
+    let chunks = fake.count(|told| matches!(told, Told::Sessions(CHUNK)));
+    assert_eq!(chunks, CHUNKS as usize);
+    let (renewals, due) = (fake.renewals(), (SLOW * CHUNKS).as_secs() - 1);
+    assert!(renewals as u64 >= due, "renewed {renewals} times, due {due}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_during_a_registration_that_fails_is_told_of_once_it_is_settled() {
+    let fails = Mutex::new(vec!["RegisterSessions"]);
+    let fake = Arc::new(Fake { takes: SLOW, fails, ..Fake::default() });
+    let (ctx, sessions) = over(&fake);
+    for (socket, id) in [(1, "left"), (2, "leaves"), (3, "stays")] {
+        sessions.connect(socket, session(id)).await.unwrap();
+    }
+    let (registers, leaver) = (sessions.clone(), sessions.clone());
+    let registration = tokio::spawn(async move { registers.register().await.is_err() });
+    pass(SLOW / 2).await;
+    leaver.disconnect(1, "left").await;
+    assert!(registration.await.unwrap(), "the registration fails");
+    leaver.disconnect(2, "leaves").await;
+    assert_eq!((fake.ends("left"), fake.ends("leaves")), (1, 1), "heard at once");
+    fake.fails.lock().clear();
+    tokio::spawn(sessions.clone().keep_alive(ctx.clone()));
+    pass(LATE / 2).await;
+    assert_eq!((fake.ends("left"), fake.ends("leaves")), (1, 1), "may be undone still");
+    pass(LATE).await;
+    assert_eq!((fake.ends("left"), fake.ends("leaves")), (2, 2), "told again");
+    pass(LATE).await;
+    assert_eq!((fake.ends("left"), fake.ends("leaves")), (2, 2), "and no more");
+    assert_eq!(fake.ends("stays"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_after_a_connect_without_an_answer_is_told_of_once_it_is_settled() {
+    let fake = Arc::new(Fake { fails: Mutex::new(vec!["Connect"]), ..Fake::default() });
+    let (ctx, sessions) = over(&fake);
+    sessions.connect(1, session("left")).await.unwrap();
+    sessions.disconnect(1, "left").await;
+    assert_eq!(fake.ends("left"), 1, "heard at once");
+    tokio::spawn(sessions.clone().keep_alive(ctx.clone()));
+    pass(2 * LATE).await;
+    assert_eq!(fake.ends("left"), 2, "and again when nothing can undo it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_replaced_without_presence_is_told_of() {
+    let fake = Arc::<Fake>::default();
+    let (ctx, sessions) = over(&fake);
+    sessions.connect(1, session("taken-up")).await.unwrap();
+    fake.fails.lock().push("Connect");
+    let again = pr::Session { generation: 2, connection_id: "2".to_owned(), ..session("taken-up") };
+    sessions.connect(2, again.clone()).await.unwrap();
+    tokio::spawn(sessions.clone().keep_alive(ctx.clone()));
+    pass(RENEW * 3).await;
+    assert_eq!(fake.ends("taken-up"), 1, "the first generation");
+    // Of two that have the same, the end of the one that stays is told.
+    let third = pr::Session { connection_id: "3".to_owned(), ..again };
+    sessions.connect(3, third).await.unwrap();
+    pass(2 * LATE).await;
+    assert_eq!(fake.ends("taken-up"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_ends_than_are_kept_are_a_new_start_of_the_node() {
+    let fake = Arc::<Fake>::default();
+    let (ctx, sessions) = over(&fake);
+    sessions.connect(1, session("stays")).await.unwrap();
+    tokio::spawn(sessions.clone().keep_alive(ctx.clone()));
+    sessions.unheard.keep((0..12_000).map(ended));
+    pass(RENEW * 3).await;
+    let starts = fake.count(|told| matches!(told, Told::Node(2)));
+    assert_eq!(starts, 1, "{:?}", fake.told.lock());
+    assert_eq!(fake.count(|told| matches!(told, Told::Sessions(1))), 1, "who stays is registered");
+    assert_eq!(fake.count(|told| matches!(told, Told::End(_))), 2_000, "the rest is told");
+    assert_eq!(fake.count(|told| matches!(told, Told::Renewal(1))), 0, "the old start is over");
+    assert!(fake.renewals() > 0);
 }

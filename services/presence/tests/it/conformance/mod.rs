@@ -23,8 +23,8 @@ macro_rules! suite {
                 a_lapse_found_by_walking, stale_disconnect, count_follows
             );
             $crate::conformance::suite!(
-                $backend: nodes: register, newer_start, renewal, list, register_sessions,
-                unknown_node, bounded
+                $backend: nodes: register, newer_start, newer_start_of_the_living, renewal, list,
+                register_sessions, unknown_node, bounded
             );
         }
     };

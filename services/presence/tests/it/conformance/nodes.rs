@@ -43,6 +43,31 @@ pub(crate) async fn newer_start(world: World) {
     assert_eq!(world.status("bob").await, Some(Status::Online));
 }
 
+/// A newer start of a process that lived on: who is registered again within
+/// the grace is not noticed, and the others end with the older start.
+pub(crate) async fn newer_start_of_the_living(world: World) {
+    world.register("a", 1).await;
+    for user in ["ann", "bob"] {
+        world.connect("a", user, "s", 1).await;
+    }
+    world.pass_renewing("a", 1, 60_000).await;
+    world.register("a", 2).await;
+    world.pass_renewing("a", 2, 9_000).await;
+    let held = vec![claim("ann", "s", 1, "a/ann/s/1")];
+    let stored = world.store.register_sessions("a", held).await.unwrap();
+    let unnoticed = Stored::Done { superseded: vec![], lost: vec![], changed: vec![] };
+    assert_eq!(stored, unnoticed);
+    world.pass_renewing("a", 2, 1_000).await;
+    assert_eq!(world.sweep().await, ["bob"]);
+    world.pass_renewing("a", 2, 60_000).await;
+    assert_eq!(world.sweep().await, Vec::<String>::new());
+    assert_eq!(
+        (world.status("ann").await, world.status("bob").await),
+        (Some(Status::Online), None)
+    );
+    assert_eq!(world.store.count().await.unwrap(), Totals { users: 1, sessions: 1 });
+}
+
 /// Told to a process that is gone: harmless, and right if it lives after all.
 fn held_by_the_older_start() -> Connected {
     Connected::Accepted { lost: Some(lost("a", "s", 1, "a/bob/s/1")), changed: false }
