@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use mingle_proto::{chat::v1 as chat, errors::v1::Reason, gateway::v1 as pb};
+use uuid::Uuid;
 
 use super::{
     access::{Caller, Id, Query},
@@ -34,6 +35,14 @@ pub(super) async fn create(
     caller: Caller,
     Body(body): Body<pb::CreateRoomBody>,
 ) -> Result<Reply<pb::RoomSummary>, Fault> {
+    let request = creation(caller.actor(), body)?;
+    let answer = gateway.chat().create_room(request).await?.into_inner();
+    Ok(Reply(translate::summary(answer.room.unwrap_or_default())))
+}
+
+/// What chat is asked for. A call without an id of its own is given one: what is
+/// asked again on the way, because an answer was lost, must not be a second room.
+fn creation(actor: String, body: pb::CreateRoomBody) -> Result<chat::CreateRoomRequest, Fault> {
     let kind = match body.kind() {
         pb::RoomKind::Direct => chat::RoomKind::Direct,
         pb::RoomKind::Channel => chat::RoomKind::Channel,
@@ -42,15 +51,12 @@ pub(super) async fn create(
             return Err(Fault::invalid(Reason::Malformed, "kind", message));
         }
     };
-    let request = chat::CreateRoomRequest {
-        actor: caller.actor(),
-        kind: kind.into(),
-        name: body.name,
-        member_ids: body.member_ids,
-        external_id: body.external_id,
+    let external_id = match body.external_id {
+        none if none.is_empty() => Uuid::now_v7().to_string(),
+        given => given,
     };
-    let answer = gateway.chat().create_room(request).await?.into_inner();
-    Ok(Reply(translate::summary(answer.room.unwrap_or_default())))
+    let (name, member_ids) = (body.name, body.member_ids);
+    Ok(chat::CreateRoomRequest { actor, kind: kind.into(), name, member_ids, external_id })
 }
 
 /// `GET /api/rooms/{id}/messages?before=SEQ&limit=50`
@@ -93,4 +99,26 @@ pub(super) async fn send(
         sent_at: sent.sent_at,
         trace_id: sent.trace_id,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use mingle_proto::{chat::v1::CreateRoomRequest, gateway::v1 as pb};
+
+    use super::creation;
+
+    fn of(external_id: &str) -> CreateRoomRequest {
+        let external_id = external_id.to_owned();
+        let kind = pb::RoomKind::Channel.into();
+        let body = pb::CreateRoomBody { kind, external_id, ..Default::default() };
+        creation("ann".to_owned(), body).unwrap()
+    }
+
+    #[test]
+    fn each_call_has_an_id_and_keeps_its_own() {
+        let (one, other) = (of(""), of(""));
+        assert!(!one.external_id.is_empty());
+        assert_ne!(one, other, "two calls are two rooms");
+        assert_eq!(of("lobby").external_id, "lobby");
+    }
 }
