@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::{Matcher, outages::Outages, steps::Steps};
 use crate::{
     config::Config,
-    domain::{Pool, Position},
+    domain::{Liveness, Pool, Position},
     store::{End, Lead, Span},
 };
 
@@ -221,28 +221,28 @@ impl Sweep {
             self.compared.insert(pool.name().to_owned(), to.clone());
         }
         let missing = self.matcher.index.reconcile(pool.name(), Span { from, to, truth }).await?;
+        let missing: Vec<_> = missing.iter().map(|it| it.ticket_id.to_string()).collect();
         self.adopt(pool, &missing).await?;
         Ok(more)
     }
 
     /// Queues tickets that the index does not have: after a restart, or when
     /// their process died between the row and the index.
-    async fn adopt(&self, pool: &Pool, missing: &[Position]) -> Result<()> {
-        if missing.is_empty() {
+    async fn adopt(&self, pool: &Pool, ids: &[String]) -> Result<()> {
+        if ids.is_empty() {
             return Ok(());
         }
         let matcher = &self.matcher;
-        let ids: Vec<String> = missing.iter().map(|it| it.ticket_id.to_string()).collect();
         let now = matcher.clock.now_ms();
         let mut entries = Vec::with_capacity(ids.len());
-        for ticket in matcher.tickets.get(&ids).await? {
+        for ticket in matcher.tickets.get(ids).await? {
             match matcher.entry(pool, &ticket, now).await? {
                 Some(mut entry) => {
                     entry.spared_until = now + pool.rules().lease_ms;
                     entries.push(entry);
                 }
                 // The configuration changed: nobody can ever meet this one.
-                None => drop(matcher.end(&ticket.ticket_id, None, End::Gone).await?),
+                None => drop(matcher.end(&ticket.ticket_id, None, End::Unfit).await?),
             }
         }
         matcher.index.put(pool.name(), entries).await
@@ -290,8 +290,19 @@ impl Sweep {
         // In the order asked; a shorter answer leaves the rest alone.
         let told = ticket_ids.into_iter().zip(reply.into_inner().presences);
         let gone = told.filter(|(_, presence)| presence.status() == Shown::Offline);
-        self.end(gone.map(|(ticket_id, _)| ticket_id).collect(), End::Gone).await?;
+        let gone: Vec<_> = gone.map(|(ticket_id, _)| ticket_id).collect();
+        self.let_go(pool, gone).await?;
         Ok(true)
+    }
+
+    /// Ends the tickets of those who are gone. Who went on by polls meanwhile, of
+    /// which the index did not hear, is offline and there.
+    async fn let_go(&self, pool: &Pool, ticket_ids: Vec<String>) -> Result<()> {
+        let rows = self.matcher.tickets.get(&ticket_ids).await?;
+        let polling = rows.iter().filter(|it| it.liveness == Liveness::Lease);
+        let polling: Vec<_> = polling.map(|it| it.ticket_id.clone()).collect();
+        self.adopt(pool, &polling).await?;
+        self.end(ticket_ids, End::Gone).await
     }
 
     async fn forget(&self, pool: &Pool) -> Result<()> {

@@ -46,8 +46,10 @@ pub enum Differs {
 pub enum End {
     /// Its owner says so.
     Cancelled,
-    /// Its owner went away.
+    /// Its owner went away: nothing happens to a ticket that lives by a lease.
     Gone,
+    /// Nobody can meet it any more.
+    Unfit,
     /// It waited too long, or its lease ended: nothing happens unless that is
     /// true of the row.
     Overdue,

@@ -207,9 +207,10 @@ async fn finish(
     }
     let (state, text) = match end {
         End::Cancelled => (State::Cancelled, "cancelled"),
-        End::Gone => (State::Expired, "expired"),
+        End::Unfit => (State::Expired, "expired"),
+        End::Gone if ticket.liveness == Liveness::Presence => (State::Expired, "expired"),
         End::Overdue if is_overdue(&ticket, now) => (State::Expired, "expired"),
-        End::Overdue => return Ok(Some(Ended { ticket, changed: false })),
+        End::Gone | End::Overdue => return Ok(Some(Ended { ticket, changed: false })),
     };
     if !set(tx, ticket_id, text, now).await? {
         return Ok(Some(Ended { ticket, changed: false }));

@@ -83,3 +83,22 @@ async fn who_leads_no_more_does_not_say_that_presence_is_away() {
     .await;
     assert_eq!(site.redis.cli(&["HGET", &key, "holder"]), "another");
 }
+
+/// The index was away when the owner of a ticket went on by polls, and holds it
+/// as that of a socket.
+#[tokio::test]
+async fn who_polls_is_not_gone_because_no_socket_is_there() {
+    let site = Site::new().await;
+    let pool = "[matchmaking.pools.random-chat]\nalive_ms = 1000";
+    let overrides = format!("[matchmaking]\nsweep_ms = 100\n{UNLIMITED}\n{pool}");
+    let one = site.instance_with(&overrides).await;
+    let ann = one.join("ann", "female", &["male"]).await;
+    site.sql("update mm_tickets set liveness = 'lease', lease_until = expires_at").await;
+    site.presence.set("ann", Shown::Offline);
+    let asked = async || !site.presence.asked().is_empty();
+    eventually(PATIENCE, "presence to be asked", asked).await;
+    let bob = one.join("bob", "male", &["female"]).await;
+    assert_eq!(one.matched(&bob).await.user_ids, ["ann", "bob"]);
+    let ann = get(&one.client, "ann", &ann.ticket_id, 0).await.unwrap();
+    assert_eq!(ann.state(), TicketState::Matched);
+}
