@@ -13,6 +13,8 @@ const EFFECTS = new Map([
   ]],
   ["matchmaking", [
     { when: (part) => part.unavailable || away("database")(part), says: "Nobody new can be found right now." },
+    // As it is for good where no direct way to the database was configured.
+    { when: ({ causes }) => causes.length === 1 && causes[0] === "notifications", says: "" },
     { when: () => true, says: "Finding someone may take a little longer." },
   ]],
   ["presence", [{ when: () => true, says: "Who is online may be out of date." }]],

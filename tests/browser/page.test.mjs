@@ -217,8 +217,12 @@ pageTest("what is affected is said of each service, and nothing where nobody not
     await ann.sees("banner", { kind: "degraded" });
   }
   await ann.shoots("degraded");
-  tell([part("chat", ["redis"])]);
-  await ann.seesNo("banner");
+  for (const unnoticed of [[part("chat", ["redis"])], ["chat", "matchmaking"].map((name) => part(name, ["notifications"]))]) {
+    tell([part("presence")]);
+    await ann.sees("banner", { kind: "degraded" });
+    tell(unnoticed);
+    await ann.seesNo("banner");
+  }
   tell([]);
   // As of a gateway that is older.
   page.send(JSON.stringify({ degraded: { states: ["presence"] } }));
