@@ -11,10 +11,20 @@ pub struct Presence {
     pub status: Option<Status>,
     /// True when nobody can tell now whether they are offline.
     pub unknown: bool,
+    /// True when what is stored of them cannot be read, by any process of this
+    /// version; then they are `unknown` until they claim a session anew.
+    pub unreadable: bool,
     /// The last proof of life; `None` for a user never seen.
     pub last_seen: Option<i64>,
     /// Sessions that are live now.
     pub sessions: u32,
+}
+
+impl Presence {
+    /// True when it may be known soon, or elsewhere, who is unknown here.
+    pub fn is_in_doubt(&self) -> bool {
+        self.unknown && !self.unreadable
+    }
 }
 
 /// What the sessions of one user add up to.

@@ -12,9 +12,9 @@ use crate::domain::{Invalid, Presence, Status, Why};
 /// Lost sessions that wait to be told; beyond, the stream has a gap.
 const MAX_LOST: usize = 1024;
 
-/// What makes two states of a user the same to a watcher: the status, and for
-/// whoever is offline since when.
-type Told = (Option<Status>, Option<i64>);
+/// What makes two states of a user the same to a watcher: whether anybody can
+/// tell, the status, and for whoever is offline since when.
+type Told = (bool, Option<Status>, Option<i64>);
 
 #[derive(Default)]
 struct User {
@@ -168,7 +168,7 @@ impl Followed {
             return false;
         };
         let offline_since = presence.last_seen.filter(|_| presence.status.is_none());
-        let state = Some((presence.status, offline_since));
+        let state = Some((presence.unknown, presence.status, offline_since));
         let news = user.told != state;
         user.told = state;
         news

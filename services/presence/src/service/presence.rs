@@ -131,6 +131,7 @@ impl Service {
             user_id,
             status: None,
             unknown: false,
+            unreadable: false,
             last_seen: None,
             sessions: 0,
         };
@@ -233,9 +234,9 @@ impl PresenceService for Service {
     async fn get_many(&self, request: Request<v1::GetManyRequest>) -> Reply<v1::GetManyResponse> {
         let asked = wire::users("user_ids", request.into_inner().user_ids);
         let read = self.store.get_many(&asked.map_err(Error::from)?).await;
-        let presences: Vec<_> =
-            read.map_err(Error::from)?.into_iter().map(wire::presence).collect();
-        let is_in_doubt = presences.iter().any(|it| it.status() == v1::Status::Unknown);
+        let read = read.map_err(Error::from)?;
+        let is_in_doubt = read.iter().any(domain::Presence::is_in_doubt);
+        let presences = read.into_iter().map(wire::presence).collect();
         let mut response = Response::new(v1::GetManyResponse { presences });
         if is_in_doubt {
             // At once, and not only when the backend is known to be away: whoever

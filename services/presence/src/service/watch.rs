@@ -197,7 +197,7 @@ impl Watch {
         };
         let mut permit = Some(first);
         for presence in self.store.get_many(&user_ids).await? {
-            if presence.unknown {
+            if presence.is_in_doubt() {
                 // No event: what was told before stands until it is known.
                 self.followed.defer(&presence.user_id);
                 let rests = self.store.rests().unwrap_or(SHORTLY);

@@ -32,7 +32,14 @@ impl<S: Store> Known<S> {
 
     fn last_known(&self, user_id: &String) -> Presence {
         let (last_seen, sessions) = self.users.get(user_id).unwrap_or_default();
-        Presence { user_id: user_id.clone(), status: None, unknown: true, last_seen, sessions }
+        Presence {
+            user_id: user_id.clone(),
+            status: None,
+            unknown: true,
+            unreadable: false,
+            last_seen,
+            sessions,
+        }
     }
 }
 

@@ -144,6 +144,7 @@ impl Memory {
             user_id: user_id.to_owned(),
             status: shown.status,
             unknown: false,
+            unreadable: false,
             last_seen: shown.last_seen.max(seen),
             sessions: shown.live,
         }

@@ -34,6 +34,8 @@ pub struct RedisStore {
 /// What came of the claims so far.
 #[derive(Default)]
 struct Came {
+    /// Of a user; the others are stored all the same.
+    failed: Option<Error>,
     superseded: Vec<String>,
     lost: Vec<Doubt>,
     changed: Vec<String>,
@@ -101,7 +103,8 @@ impl RedisStore {
         results.pop().unwrap_or_else(|| Err(Error::new(ErrorKind::Corrupt, "presence answer")))
     }
 
-    /// Stores the claims of some users, each with all of theirs.
+    /// Stores the claims of some users, each with all of theirs. **Errors**: the
+    /// server does not answer.
     async fn register(
         &self,
         era: &Era,
@@ -124,17 +127,33 @@ impl RedisStore {
             Change::telling(claimed)
         };
         let results = self.users.change(era, (&user_ids, reads), Planning::Sooner, &decide).await;
-        let mut failed = Ok(());
         for (at, ((user_id, claims), result)) in users.iter().zip(results).enumerate() {
             match result {
                 Ok(settled) => came.take(user_id, claims, settled),
                 Err(error) => {
                     self.users.unsure.doubt(tried.doubts(at, user_id));
-                    failed = Err(error);
+                    came.failed = Some(error);
                 }
             }
         }
-        failed
+        Ok(())
+    }
+
+    /// Stores the claims, batch by batch, until the store is full.
+    async fn register_all(
+        &self,
+        era: &Era,
+        holder: &Start,
+        claims: Vec<Claim>,
+        came: &mut Came,
+    ) -> Result<()> {
+        for users in by_user(claims).chunks(BATCH) {
+            self.register(era, holder, users, came).await?;
+            if came.full {
+                return Ok(());
+            }
+        }
+        came.failed.take().map_or(Ok(()), Err)
     }
 }
 
@@ -191,16 +210,14 @@ impl Store for RedisStore {
             return Ok(Stored::UnknownNode);
         };
         let mut came = Came::default();
-        for users in by_user(claims).chunks(BATCH) {
-            if let Err(error) = self.register(&era, &holder, users, &mut came).await {
-                // What was stored before is not answered: the sweep tells it.
-                came.changed.iter().for_each(|user_id| self.users.unsure.note(user_id));
-                self.users.unsure.doubt(came.lost);
-                return Err(error);
-            }
-            if came.full {
-                return Ok(Stored::Full { lost: came.losers(), changed: came.changed });
-            }
+        if let Err(error) = self.register_all(&era, &holder, claims, &mut came).await {
+            // What was stored is not answered: the sweep tells it.
+            came.changed.iter().for_each(|user_id| self.users.unsure.note(user_id));
+            self.users.unsure.doubt(came.lost);
+            return Err(error);
+        }
+        if came.full {
+            return Ok(Stored::Full { lost: came.losers(), changed: came.changed });
         }
         let lost = came.losers();
         Ok(Stored::Done { superseded: came.superseded, lost, changed: came.changed })
@@ -267,13 +284,17 @@ impl Store for RedisStore {
         let people = self.users.people(&era, &reads).await?;
         // Asked after the read: a silence that it waited through counts.
         let rests = self.sweep.contact.rests(era.name()).is_some();
-        let shown = people.iter().zip(&reads).map(|(who, read)| who.shown(read.now, &self.terms));
+        let shown = people.iter().zip(&reads).map(|(who, read)| {
+            let shown = who.as_ref().map(|who| who.shown(read.now, &self.terms));
+            (shown.is_none(), shown.unwrap_or_default())
+        });
         let mut presences: Vec<_> = shown
             .zip(user_ids)
-            .map(|(shown, user_id)| Presence {
+            .map(|((unreadable, shown), user_id)| Presence {
                 user_id: user_id.clone(),
                 status: shown.status,
-                unknown: rests && shown.status.is_none(),
+                unknown: unreadable || rests && shown.status.is_none(),
+                unreadable,
                 last_seen: shown.last_seen,
                 sessions: shown.live,
             })

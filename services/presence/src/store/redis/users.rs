@@ -117,12 +117,16 @@ impl Users {
         Ok(reads)
     }
 
-    /// The people that `reads` hold, with nodes that are known well enough.
-    pub(super) async fn people(&self, era: &Era, reads: &[Read]) -> Result<Vec<Person>> {
-        let values: Result<Vec<_>> = reads.iter().map(Read::value).collect();
-        let pairs: Vec<_> = reads.iter().map(|read| read.now).zip(values?).collect();
+    /// The people that `reads` hold, with nodes that are known well enough;
+    /// `None` where a value cannot be read, which harms no other.
+    pub(super) async fn people(&self, era: &Era, reads: &[Read]) -> Result<Vec<Option<Person>>> {
+        let values: Vec<_> = reads.iter().map(|read| read.value().ok()).collect();
+        let readable: Vec<_> = values.iter().map(Option::is_some).collect();
+        let values = values.into_iter().map(Option::unwrap_or_default);
+        let pairs: Vec<_> = reads.iter().map(|read| read.now).zip(values).collect();
         let table = self.table(era, &pairs).await?;
-        Ok(pairs.into_iter().map(|(_, value)| value.person(&table)).collect())
+        let people = pairs.into_iter().zip(readable);
+        Ok(people.map(|((_, value), reads)| reads.then(|| value.person(&table))).collect())
     }
 
     async fn table(&self, era: &Era, values: &[(i64, Value)]) -> Result<Arc<Table>> {
@@ -174,7 +178,7 @@ impl Users {
         let mut open = Vec::new();
         let mut values = Vec::new();
         for (at, result) in results.iter_mut().enumerate().filter(|(_, result)| result.is_none()) {
-            match reads[at].value() {
+            match reads[at].value().or_else(|error| taken_for_none(error, planning)) {
                 Ok(value) => {
                     open.push(at);
                     values.push((reads[at].now, value));
@@ -260,6 +264,16 @@ impl Users {
             Ok(answers) => answers,
             Err(error) => calls.iter().map(|_| Err(error.clone())).collect(),
         }
+    }
+}
+
+/// Whoever claims a session must not be shut out by a value that cannot be
+/// read: it is replaced whole, if it still is the one that was read. What it
+/// counted stays counted. Who only looks leaves it as it is.
+fn taken_for_none(error: Error, planning: Planning) -> Result<Value> {
+    match planning {
+        Planning::Sooner => Ok(Value::default()),
+        Planning::Anew => Err(error),
     }
 }
 

@@ -85,6 +85,7 @@ pub(crate) async fn many_in_order(world: World) {
         user_id: "u2".to_owned(),
         status: None,
         unknown: false,
+        unreadable: false,
         last_seen: None,
         sessions: 0,
     };

@@ -60,7 +60,8 @@ pub(crate) fn presence(presence: v1::Presence) -> Presence {
         other => panic!("{other:?} is nothing that a user shows"),
     };
     let last_seen = presence.last_seen.map(|at| at.millis());
-    Presence { user_id: presence.user_id, status, unknown, last_seen, sessions: presence.sessions }
+    let (user_id, sessions) = (presence.user_id, presence.sessions);
+    Presence { user_id, status, unknown, unreadable: false, last_seen, sessions }
 }
 
 pub(crate) fn registration(node: Node) -> v1::RegisterNodeRequest {

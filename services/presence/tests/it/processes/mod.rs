@@ -9,6 +9,7 @@ mod lost;
 mod rest;
 mod role;
 mod sweeping;
+mod unreadable;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
