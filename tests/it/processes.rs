@@ -19,6 +19,7 @@ mod monitor;
 mod old_snapshot;
 mod one_wish;
 mod pairs;
+mod pinned;
 mod pooler;
 mod postgres_away;
 mod put_back;

@@ -38,6 +38,7 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     let service = Service::new(store, backends.bus, &config, ctx.tasks.clone());
     let interval = Duration::from_millis(config.sweep_interval_ms);
     ctx.tasks.spawn(sweep(service.clone(), interval, ctx.stop.clone()));
+    ctx.tasks.spawn(service.clone().keep_sight(ctx.stop.clone()));
     ctx.health.set_service(SERVICE_NAME, true).await;
     let server = PresenceServiceServer::new(service);
     Ok(Bound::grpc(Role::Presence, tonic::service::Routes::new(server)))

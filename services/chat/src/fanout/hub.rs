@@ -8,13 +8,17 @@ use std::{
     time::Duration,
 };
 
+use mingle_runtime::{Role, grpc::sight::Sight};
 use mingle_store::{
     Result,
     backoff::Backoff,
     bus::{Delivery, Subscription},
     commit::Lanes,
 };
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -31,6 +35,8 @@ const PAGE: usize = 200;
 /// Logs that are read at the same time: all rooms may be behind at once, and
 /// sends use the same connections.
 const REPAIRS: usize = 4;
+/// A store that takes longer to say where no room stands is as good as away.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// How a process follows rooms.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +64,7 @@ pub struct Hub {
     /// Of rooms that may have missed something: they do not stand before those.
     pub(super) doubts: Lanes<Heads>,
     pub(super) repairs: Arc<Semaphore>,
+    sight: Sight,
     next_session: Arc<AtomicU64>,
 }
 
@@ -73,10 +80,29 @@ impl Hub {
         let next_session = Arc::default();
         let (heads, doubts) = (Heads::lane(&store, &stop), Heads::lane(&store, &stop));
         let repairs = Arc::new(Semaphore::new(REPAIRS));
-        let hub =
-            Self { settings, tasks, stop, board, store, heads, doubts, repairs, next_session };
+        let sight = Sight::new(Role::Chat.name());
+        let hub = Self {
+            settings,
+            tasks,
+            stop,
+            board,
+            store,
+            heads,
+            doubts,
+            repairs,
+            sight,
+            next_session,
+        };
         hub.tasks.spawn(compare_all(hub.clone()));
+        let looks = hub.clone();
+        let sees = move || sees(looks.clone());
+        hub.tasks.spawn(hub.sight.clone().keep(hub.stop.clone(), sees));
         hub
+    }
+
+    /// Whether there is anything to tell streams of.
+    pub fn sight(&self) -> &Sight {
+        &self.sight
     }
 
     /// Where announcements go.
@@ -129,6 +155,18 @@ impl Hub {
             entry.remove();
         }
     }
+}
+
+/// True while it is found out what others commit: the bus tells of it, or else
+/// the store can be asked.
+async fn sees(hub: Hub) -> bool {
+    let answers = async {
+        match timeout(ANSWER, hub.store.heads(&[])).await {
+            Ok(Err(error)) => !error.is_transient(),
+            answer => answer.is_ok(),
+        }
+    };
+    hub.board.bus.is_heard() || answers.await
 }
 
 async fn follow(hub: Hub, follower: Arc<Follower>) {

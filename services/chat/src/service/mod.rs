@@ -8,7 +8,7 @@ mod writes;
 use std::sync::Arc;
 
 use mingle_proto::chat::v1::{self as proto, chat_service_server::ChatService};
-use mingle_runtime::telemetry;
+use mingle_runtime::{grpc::sight::Sighted, telemetry};
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -73,13 +73,14 @@ type Reply<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl ChatService for Chat {
-    type SubscribeStream = Outgoing;
+    type SubscribeStream = Sighted<Outgoing>;
 
     async fn subscribe(
         &self,
         request: Request<Streaming<proto::SubscribeRequest>>,
-    ) -> Result<Response<Outgoing>, Status> {
-        Ok(Response::new(Session::start(&self.hub, request.into_inner())))
+    ) -> Result<Response<Sighted<Outgoing>>, Status> {
+        let open = || Session::start(&self.hub, request.into_inner());
+        Ok(Response::new(self.hub.sight().watch(open)?))
     }
 
     async fn create_room(

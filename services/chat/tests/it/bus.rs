@@ -1,6 +1,6 @@
 //! Buses that misbehave, or count.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use mingle_store::{
@@ -102,5 +102,27 @@ impl Bus for Counting {
     async fn subscribe(&self, topic: &str) -> Result<Subscription> {
         self.subscribed.fetch_add(1, Ordering::SeqCst);
         self.memory.subscribe(topic).await
+    }
+}
+
+/// A bus of which nothing is heard when it is said so.
+#[derive(Default)]
+pub(crate) struct Severed {
+    memory: Memory,
+    pub(crate) severed: AtomicBool,
+}
+
+#[async_trait]
+impl Bus for Severed {
+    async fn publish(&self, batch: &[Announcement]) -> Result<()> {
+        if self.is_heard() { self.memory.publish(batch).await } else { Ok(()) }
+    }
+
+    async fn subscribe(&self, topic: &str) -> Result<Subscription> {
+        self.memory.subscribe(topic).await
+    }
+
+    fn is_heard(&self) -> bool {
+        !self.severed.load(Ordering::SeqCst)
     }
 }

@@ -1,6 +1,10 @@
 //! The database away: told as such, nothing acknowledged, streams alive.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use mingle_chat::domain::{self, Intent, Wish};
 use mingle_proto::chat::v1::{
@@ -8,10 +12,13 @@ use mingle_proto::chat::v1::{
     SubscribeRequest, subscribe_request::Action, subscribe_response::Event as Told,
 };
 use mingle_runtime::status::{Described, Kind};
+use mingle_testkit::eventually;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Request;
+use tonic::{Code, Request};
 
 use crate::{
+    bus::Severed,
     conformance::new_room,
     stage::{Client, Stage, traced},
 };
@@ -77,6 +84,34 @@ async fn without_the_database_calls_are_unavailable_and_streams_stay() {
     other.client.clone().set_typing(typing).await.unwrap();
     let told = answers.message().await.unwrap().unwrap();
     assert!(matches!(told.event, Some(Told::Signal(_))), "{told:?}");
+}
+
+/// A stream stays where it was opened: one that hears of nothing any more must
+/// end, so that another process can be asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_database_and_the_bus_streams_end_and_none_is_opened() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    /// Longer than a process that sees nothing keeps its streams.
+    const LONG: Duration = Duration::from_secs(8);
+    let stage = Stage::new().await;
+    let bus = Arc::new(Severed::default());
+    let process = stage.serve_on(bus.clone(), stage.clock.clone(), "").await;
+    let mut client = process.client.clone();
+    let room = pair(&mut client).await;
+    let (requests, stream) = tokio::sync::mpsc::channel(4);
+    let mut answers = client.subscribe(ReceiverStream::new(stream)).await.unwrap().into_inner();
+    let action = Some(Action::Add(RoomIds { room_ids: vec![room] }));
+    requests.send(SubscribeRequest { action }).await.unwrap();
+    answers.message().await.unwrap().unwrap();
+    bus.severed.store(true, SeqCst);
+    assert!(timeout(LONG, answers.message()).await.is_err(), "the database tells what it misses");
+    stage.database.close().await;
+    let end = timeout(PATIENCE, answers.message()).await.expect("the end").unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable);
+    let open = async || client.clone().subscribe(tokio_stream::pending()).await.map(drop);
+    assert_eq!(open().await.unwrap_err().code(), Code::Unavailable);
+    bus.severed.store(false, SeqCst);
+    eventually(PATIENCE, "a stream, by the bus alone", async || open().await.is_ok()).await;
 }
 
 #[tokio::test]

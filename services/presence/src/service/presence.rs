@@ -4,9 +4,12 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::Stream;
 use mingle_proto::presence::v1::{self, presence_service_server::PresenceService};
-use mingle_runtime::grpc::degraded::DEGRADED;
+use mingle_runtime::{
+    Role,
+    grpc::{degraded::DEGRADED, sight::Sight},
+};
 use mingle_store::bus::{Announcement, Bus};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 use tracing::Instrument as _;
 
@@ -30,6 +33,7 @@ pub(crate) struct Service {
     renew_ms: u32,
     max_watched_users: usize,
     tasks: TaskTracker,
+    sight: Sight,
 }
 
 impl Service {
@@ -44,6 +48,7 @@ impl Service {
             store,
             bus,
             tasks,
+            sight: Sight::new(Role::Presence.name()),
             lease_ms: config.lease_ms,
             renew_ms: config.renew_ms,
             max_watched_users: config.max_watched_users,
@@ -57,6 +62,13 @@ impl Service {
         let changed = self.store.sweep().await?;
         self.announce(Vec::new(), changed).await;
         Ok(())
+    }
+
+    /// Keeps in mind, until `stop`, whether it is seen here who changes: what
+    /// others announce is heard, and the users can be read.
+    pub(crate) async fn keep_sight(self, stop: CancellationToken) {
+        let sees = || std::future::ready(self.store.is_reached() && self.bus.is_heard());
+        self.sight.clone().keep(stop, sees).await;
     }
 
     /// How long the last sweep is enough for.
@@ -268,7 +280,8 @@ impl PresenceService for Service {
         request: Request<Streaming<v1::WatchRequest>>,
     ) -> Reply<Self::WatchStream> {
         let (store, bus) = (self.store.clone(), self.bus.clone());
-        let answers = watch::open(store, bus, self.max_watched_users, request.into_inner());
-        Ok(Response::new(Box::pin(answers)))
+        let max_users = self.max_watched_users;
+        let open = || watch::open(store, bus, max_users, request.into_inner());
+        Ok(Response::new(Box::pin(self.sight.watch(open)?)))
     }
 }

@@ -111,6 +111,10 @@ impl<S: Store> Store for Known<S> {
         self.inner.pause()
     }
 
+    fn is_reached(&self) -> bool {
+        self.inner.is_reached()
+    }
+
     fn rests(&self) -> Option<Duration> {
         self.inner.rests()
     }

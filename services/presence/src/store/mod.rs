@@ -83,6 +83,12 @@ pub trait Store: Send + Sync + 'static {
         Duration::ZERO
     }
 
+    /// False while nobody can be read or written through here, because what the
+    /// store is kept in is away.
+    fn is_reached(&self) -> bool {
+        true
+    }
+
     /// How long it cannot be told yet who is offline, because nodes may have
     /// tried in vain to say that they are there; nothing when it can. A store
     /// that was in this process all the while always can.

@@ -1,7 +1,8 @@
 //! The gRPC stacks: what surrounds each call, on either side.
 //!
 //! Server, outermost first: [`trace`] → metrics → [`degraded`] → [`shed`] → [`deadline`] →
-//! [`auth`] → service, with [`age`] around streams. Client: trace → deadline →
+//! [`auth`] → service, with [`age`] around streams, and [`sight`] where a service
+//! has others to tell of. Client: trace → deadline →
 //! token, then the way to the role: the server stack of this process, or
 //! [`remote`].
 
@@ -14,6 +15,7 @@ pub mod methods;
 pub mod remote;
 pub mod server;
 pub mod shed;
+pub mod sight;
 mod standing;
 pub mod trace;
 mod transport;

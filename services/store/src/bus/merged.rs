@@ -175,6 +175,10 @@ impl Bus for Merged {
         Ok(subscription)
     }
 
+    fn is_heard(&self) -> bool {
+        self.core.ways.all().any(|source| source.ear().hearing().is_open())
+    }
+
     /// Of two sources that which hears more: the other is a part of it.
     fn company(&self, kinds: u64) -> Option<u32> {
         self.core.ways.all().filter_map(|source| source.ear().company(kinds)).max()

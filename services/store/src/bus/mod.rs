@@ -71,6 +71,11 @@ pub trait Bus: Send + Sync + 'static {
     /// returns after a bounded wait, and a gap follows when it is back.
     async fn subscribe(&self, topic: &str) -> Result<Subscription>;
 
+    /// False while no source is heard: what others announce does not arrive.
+    fn is_heard(&self) -> bool {
+        true
+    }
+
     /// How many live processes do any of `kinds`, a bit each, this one included;
     /// `None` while nobody can tell. One that dies is counted for the bound of
     /// a lost process.

@@ -348,6 +348,10 @@ impl Store for RedisStore {
         self.sweep.pause()
     }
 
+    fn is_reached(&self) -> bool {
+        self.redis.is_connected()
+    }
+
     fn rests(&self) -> Option<Duration> {
         self.sweep.contact.rests(self.era().ok()?.name())
     }

@@ -10,12 +10,14 @@ use mingle_proto::presence::v1::{
 };
 use mingle_runtime::{Context, config::Section as _, grpc::Transport};
 use mingle_store::{Backends, bus::Memory as Bus, clock::ManualClock, sqlite::Sqlite};
+use mingle_testkit::eventually;
 use tokio::time::timeout;
+use tonic::Code;
 
 use super::{Processes, ROOMY};
 use crate::harness::{
     servers::SOON,
-    wire::{connect, node},
+    wire::{connect, node, serve},
     world::START,
 };
 
@@ -64,6 +66,30 @@ async fn two_roles_tell_of_the_same_users() {
     processes.clock.advance(14_000);
     assert_eq!(next().await, ("ann".to_owned(), Shows::Offline));
     drop(contexts);
+}
+
+/// A stream stays where it was opened: one that tells nothing any more, because
+/// this process is cut off, must end, so that another can be asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_without_its_redis_ends_its_streams_and_opens_none() {
+    let processes = Processes::start(1, ROOMY).await;
+    let folder = tempfile::tempdir().unwrap();
+    let backends = Backends {
+        database: Sqlite::open(folder.path()).await.unwrap().into(),
+        redis: Some(processes.connections[0].clone()),
+        bus: Arc::new(Bus::new()),
+        clock: Arc::new(ManualClock::at(START)),
+    };
+    let (mut client, context) = serve("", backends).await;
+    let mut answers = client.watch(follow("ann")).await.unwrap().into_inner();
+    timeout(SOON, answers.message()).await.expect("the state").unwrap().unwrap();
+    processes.server.kill();
+    let end = timeout(SOON, answers.message()).await.expect("the end").unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable);
+    assert_eq!(client.watch(follow("ann")).await.unwrap_err().code(), Code::Unavailable);
+    processes.server.restart().await;
+    eventually(SOON, "a stream", async || client.clone().watch(follow("ann")).await.is_ok()).await;
+    drop(context);
 }
 
 /// Requests that never end, since the stream would, too.
