@@ -1,8 +1,8 @@
 //! One of two instances is cut off alone, and a gateway's stream is at it: what
 //! the other one knows, whoever is connected to that gateway is told all the
-//! same.
+//! same. All of them are cut off: nobody hurries.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mingle_client::ws::{
     Client, Encoding, Limits, Socket,
@@ -47,18 +47,23 @@ async fn hears(watcher: &mut Client, user: &str, status: PresenceStatus) {
     heard.unwrap_or_else(|_| panic!("{user} {status:?} is told to nobody")).unwrap();
 }
 
+/// Somebody who may watch everybody.
+async fn watcher(url: &str, users: &[&str]) -> Client {
+    let claims = json!({"sub": "watcher", "exp": FUTURE, "aud": "mingle",
+        "presence": {"visibility": "any"}});
+    let limits = Limits { reply: SOON, events: 1 << 20 };
+    let mut watcher = Client::over(Socket::connect(url, Encoding::Json).await.unwrap(), limits);
+    watcher.hello(&mint(&claims), None).await.unwrap();
+    watcher.presence_watch(users).await.unwrap();
+    watcher
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_and_goes_is_told_although_one_presence_is_cut_off() {
     let deployment = plan().count("presence", 2).ways().start().await;
     let urls = urls(&deployment);
-    let claims = json!({"sub": "watcher", "exp": FUTURE, "aud": "mingle",
-        "presence": {"visibility": "any"}});
-    let limits = Limits { reply: SOON, events: 1 << 20 };
-    let mut watcher =
-        Client::over(Socket::connect(&urls[0], Encoding::Json).await.unwrap(), limits);
-    watcher.hello(&mint(&claims), None).await.unwrap();
     let users = ["user-0", "user-1"];
-    watcher.presence_watch(&users).await.unwrap();
+    let mut watcher = watcher(&urls[0], &users).await;
     // The stream is at one of both.
     for (nth, user) in users.into_iter().enumerate() {
         is_well(&deployment, "presence").await;
@@ -115,4 +120,55 @@ async fn what_is_said_is_told_although_one_chat_is_cut_off() {
             assert!(way.traffic().cut > 0, "{to}");
         }
     }
+}
+
+/// Streams that presence refused: UNAVAILABLE.
+async fn refused(deployment: &mut Deployment) -> u64 {
+    let mut refused = 0;
+    for nth in 0..2 {
+        let probes = deployment.process("presence", nth).probes_addr();
+        let metrics = http::get(probes, "/metrics", "").await.text;
+        let is_one = |line: &&str| {
+            let labels = ["mingle_rpcs_total{", "method=\"Watch\"", "code=\"14\""];
+            labels.iter().all(|label| line.contains(label))
+        };
+        let counts = metrics.lines().filter(is_one).filter_map(|line| line.rsplit(' ').next());
+        refused += counts.map(|count| count.parse::<u64>().unwrap()).sum::<u64>();
+    }
+    refused
+}
+
+/// What a gateway asks for in a second at most, its back-off at its longest: a
+/// few times as often as on average.
+const SELDOM: f64 = 5.0;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_every_presence_is_cut_off_nobody_hurries_and_users_are_unknown() {
+    const WHILE: Duration = Duration::from_secs(10);
+    let mut deployment = plan().count("presence", 2).start().await;
+    let urls = urls(&deployment);
+    let _bob = greet(&urls[1], "bob", Encoding::Json, None).await.unwrap();
+    let mut watcher = watcher(&urls[0], &["bob"]).await;
+    hears(&mut watcher, "bob", PresenceStatus::Online).await;
+    deployment.redis().kill();
+    hears(&mut watcher, "bob", PresenceStatus::Unknown).await;
+    let before = eventually(SOON, "streams end, and none is opened", async || {
+        Some(refused(&mut deployment).await).filter(|refused| *refused > 0)
+    })
+    .await;
+    let begin = Instant::now();
+    let mut well_again = 0;
+    while begin.elapsed() < WHILE {
+        let event = timeout(WHILE.saturating_sub(begin.elapsed()), watcher.event()).await;
+        if let Ok(Kind::Degraded(degraded)) = event.map(Result::unwrap) {
+            well_again += usize::from(!degraded.states.iter().any(|state| state == "presence"));
+        }
+    }
+    let asked = refused(&mut deployment).await - before;
+    eprintln!("{asked} streams were asked for in {:?}", begin.elapsed());
+    assert!(asked > 0, "gateways ask on");
+    assert!((asked as f64) < begin.elapsed().as_secs_f64() * 2.0 * SELDOM, "{asked}");
+    assert_eq!(well_again, 0, "what is told of presence does not flicker");
+    deployment.redis().restart().await;
+    hears(&mut watcher, "bob", PresenceStatus::Online).await;
 }
