@@ -9,6 +9,7 @@ mod disk_full;
 mod fallen;
 mod flicker;
 mod gateway_killed;
+mod gateway_stopped;
 mod gone;
 mod health;
 mod hellos;

@@ -22,7 +22,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{
-        Error as WsError, Message, client::IntoClientRequest as _,
+        Error as WsError, Message, client::IntoClientRequest as _, error::ProtocolError,
         http::header::SEC_WEBSOCKET_PROTOCOL,
     },
 };
@@ -303,6 +303,9 @@ impl Stalled {
                     return (true, seen);
                 }
                 Some(Err(WsError::Io(error))) if error.kind() == ErrorKind::ConnectionReset => {
+                    return (false, seen);
+                }
+                Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
                     return (false, seen);
                 }
                 Some(Ok(_)) => {}

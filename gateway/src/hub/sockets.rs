@@ -51,6 +51,11 @@ impl Sockets {
         self.all.iter().map(|socket| socket.value().clone()).collect()
     }
 
+    /// True when one is about to be closed, or was.
+    pub(crate) fn has_ended(&self, id: u64) -> bool {
+        self.all.get(&id).is_some_and(|socket| socket.closing().is_some())
+    }
+
     /// Closes one, if it is still there.
     pub(crate) fn close(&self, id: u64, closing: Closing) {
         if let Some(socket) = self.all.get(&id) {

@@ -131,7 +131,7 @@ impl Sessions {
         let pending = pr::Session { generation: 0, ..session.clone() };
         let held = Held { socket, session: pending, settles: Instant::now() };
         self.held.entry(id.clone()).or_default().push(held);
-        match self.claim(session).await {
+        match self.claim(socket, session).await {
             Ok((generation, is_known)) => {
                 let beaten = self.grant(&id, socket, (generation, is_known));
                 if !is_known {
@@ -149,8 +149,13 @@ impl Sessions {
     }
 
     /// The generation that was granted, and whether presence did so.
-    async fn claim(&self, mut session: pr::Session) -> Result<(u64, bool), Fault> {
+    async fn claim(&self, socket: u64, mut session: pr::Session) -> Result<(u64, bool), Fault> {
         for _ in 0..ATTEMPTS {
+            // Whoever has left, and is back elsewhere, does not lose to themselves.
+            if self.sockets.has_ended(socket) {
+                let message = "the socket ended before its hello was answered";
+                return Err(Fault::new(Kind::Unavailable, Reason::Unavailable, message).retry());
+            }
             match self.call_connect(&session).await {
                 Ok(answer) if answer.accepted => return Ok((session.generation, true)),
                 Ok(answer) => session.generation = answer.generation + 1,

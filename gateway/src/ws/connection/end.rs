@@ -74,8 +74,9 @@ impl Connection {
     }
 
     async fn end_session(&mut self) {
-        // The request may have made the session that must be ended: a socket
-        // that closes during its hello is still let in first.
+        self.outbox.end();
+        // The request may have made the session that must be ended: of a socket
+        // that closes during its hello the claim that was made is waited for.
         if let Some(request) = self.request.take().filter(|request| request.is_hello)
             && let Ok(Reply { session: Some(session), .. }) = request.work.await
         {
@@ -87,7 +88,6 @@ impl Connection {
         }
         // Presence may hear of it much later: nothing more is kept for it then.
         session.leave_all();
-        self.outbox.end();
         let watched = session.set_watched(Vec::new());
         self.gateway.people.unwatch(session.socket, &watched);
         self.gateway.sessions.disconnect(session.socket, &session.session_id).await;

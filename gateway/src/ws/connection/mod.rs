@@ -6,7 +6,7 @@ mod write;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use axum::extract::ws::{Message, WebSocket};
-use futures::{StreamExt as _, stream::FuturesUnordered};
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use mingle_client::close::Close;
 use mingle_proto::{
     errors::v1::Reason,
@@ -57,6 +57,8 @@ pub(super) struct Connection {
     registered: Registered,
     session: Option<Arc<Session>>,
     request: Option<InFlight>,
+    /// What came while the hello was worked on.
+    early: Option<Message>,
     jobs: FuturesUnordered<Job>,
     /// When it was last heard of; before the hello: when it came.
     heard: Instant,
@@ -94,6 +96,7 @@ impl Connection {
             registered,
             session: None,
             request: None,
+            early: None,
             jobs: FuturesUnordered::new(),
             heard: now,
             pinged: now,
@@ -126,6 +129,10 @@ impl Connection {
             return Err(End::Close(closing));
         }
         let is_free = self.request.is_none();
+        if is_free && let Some(message) = self.early.take() {
+            return Box::pin(self.receive(Some(Ok(message)))).await;
+        }
+        let reads = is_free || self.is_greeting() && self.early.is_none();
         let working = async {
             match &mut self.request {
                 Some(request) => (&mut request.work).await,
@@ -140,7 +147,7 @@ impl Connection {
             outcome = working => Box::pin(self.answer(outcome)).await,
             () = self.outbox.changed() => Box::pin(self.write_waiting()).await,
             Some(()) = self.jobs.next() => Ok(()),
-            message = self.socket.recv(), if is_free => Box::pin(self.receive(message)).await,
+            message = self.socket.recv(), if reads => Box::pin(self.receive(message)).await,
             () = tokio::time::sleep_until(deadline), if is_due => Box::pin(self.tick()).await,
         }
     }
@@ -186,6 +193,10 @@ impl Connection {
             self.heard = Instant::now();
         }
         match message {
+            Message::Text(_) | Message::Binary(_) if self.request.is_some() => {
+                self.early = Some(message);
+                Ok(())
+            }
             Message::Text(_) | Message::Binary(_) => self.request(&message).await,
             Message::Pong(payload) => {
                 self.prove_alive(&payload);
@@ -194,6 +205,10 @@ impl Connection {
             Message::Ping(_) => Ok(()),
             Message::Close(_) => Err(End::Gone),
         }
+    }
+
+    fn is_greeting(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.is_hello)
     }
 
     /// The peer is there, and has everything before the ping that it answers.
@@ -239,7 +254,14 @@ impl Connection {
             }
         };
         self.request = Some(InFlight { id, room, is_hello, work });
-        Ok(())
+        // A hello may have waited while this process stood still, and whoever said
+        // it is back elsewhere since then: the session is not taken for a socket
+        // that has ended.
+        let next = if is_hello { self.socket.recv().now_or_never() } else { None };
+        match next {
+            Some(message) => Box::pin(self.receive(message)).await,
+            None => Ok(()),
+        }
     }
 
     /// Answers the request in flight, then writes what waited for that.
