@@ -37,8 +37,8 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     let mut sweep = Sweep::new(matcher.clone(), &config, &ctx);
     if is_alone {
         sweep.rebuild().await?;
+        matcher.recall().await?;
     }
-    matcher.recall().await?;
     let service = Service::new(matcher, Duration::from_millis(config.recheck_ms), &ctx);
     ctx.tasks.spawn(sweep.run(Duration::from_millis(config.sweep_ms), ctx.stop.clone()));
     Ok(Bound::grpc(Role::Matchmaking, Routes::new(MatchmakingServiceServer::new(service))))
@@ -55,7 +55,11 @@ pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<
     let limits =
         Limits { call: Duration::from_millis(config.call_ms), max_rooms: config.max_rooms };
     let clock = Arc::new(RowClock::new(backends.clock));
-    clock.learn(&*tickets).await?;
+    let patience = backends.database.patience();
+    while let Err(error) = clock.learn(&*tickets).await {
+        let tell = |error: &_| tracing::warn!(%error, "the time of the rows is not known yet");
+        patience.outlast(error, tell).await?;
+    }
     let rooms = Rooms::new(tickets.clone(), feed.clone(), clock.clone(), &limits, ctx);
     let index: Arc<dyn Index> = match backends.redis {
         Some(redis) => {

@@ -20,6 +20,7 @@ pub mod clock;
 pub mod commit;
 pub mod error;
 pub mod failover;
+pub mod patience;
 pub mod postgres;
 pub mod redis;
 pub mod sql;

@@ -18,6 +18,7 @@ use sqlx::{
 
 use crate::{
     Database, Error, Result,
+    patience::Patience,
     postgres::{Gate, Postgres, within},
     sqlite::{Migrated, Migration},
 };
@@ -360,6 +361,14 @@ impl Database {
         match self {
             Self::Sqlite(database) => database.migrate(owner, steps.sqlite).await,
             Self::Postgres(database) => database.migrate(owner, steps.postgres).await,
+        }
+    }
+
+    /// How long a start waits for it.
+    pub fn patience(&self) -> Patience {
+        match self {
+            Self::Sqlite(_) => Patience::of(Duration::ZERO),
+            Self::Postgres(database) => database.patience(),
         }
     }
 

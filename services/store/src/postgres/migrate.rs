@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
-use super::{
-    Postgres,
-    pool::{BACK_OFF, not_begun},
-};
+use super::{Postgres, pool::not_begun};
 use crate::{
     Error, ErrorKind, Result,
     sqlite::{Migrated, Migration},
@@ -31,15 +28,12 @@ impl Postgres {
     /// `Unavailable` when another process holds the turn for 60 s, or the server
     /// stays away; `Timeout`.
     pub async fn migrate(&self, owner: &str, steps: &'static [Migration]) -> Result<Migrated> {
-        let end = Instant::now() + self.options.start;
+        let patience = self.patience();
         loop {
             // What was committed without an answer is found by the next try.
             match self.try_migrate(owner, steps).await {
-                Err(error) if error.is_transient() && Instant::now() + BACK_OFF < end => {
-                    tracing::warn!(owner, %error, "tables not brought up to date, trying again");
-                    sleep(BACK_OFF).await;
-                }
-                done => return done,
+                Ok(migrated) => return Ok(migrated),
+                Err(error) => patience.outlast(error, |error| tell(owner, error)).await?,
             }
         }
     }
@@ -54,6 +48,10 @@ impl Postgres {
         let _ = timeout(self.options.answer, session.close()).await;
         Ok(migrated)
     }
+}
+
+fn tell(owner: &str, error: &Error) {
+    tracing::warn!(owner, %error, "tables not brought up to date, trying again");
 }
 
 async fn step_up(

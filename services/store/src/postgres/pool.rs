@@ -9,7 +9,7 @@ use sqlx::{
     pool::PoolConnectionMetadata,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::{
     gate::{Gate, greet},
@@ -17,9 +17,8 @@ use super::{
     pooler::{is_pooler, passes, ways_through},
     pools::{Alive, Pools},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, patience::Patience};
 
-pub(super) const BACK_OFF: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(30);
 /// A connection unused for longer is tested before it is used.
 const FRESH: Duration = Duration::from_secs(1);
@@ -48,18 +47,14 @@ impl Postgres {
     /// `synchronous_commit=off`.
     pub async fn connect(options: Options) -> Result<Self> {
         let mut ways = options.ways()?;
-        let end = Instant::now() + options.start;
-        while let Err(error) = meet(&mut ways, &options).await {
-            if !error.is_transient() {
-                return Err(error);
-            }
-            let (host, port) = (ways.pooled.get_host(), ways.pooled.get_port());
-            let source = std::error::Error::source(&error).map(ToString::to_string);
+        let (host, port) = (ways.pooled.get_host().to_owned(), ways.pooled.get_port());
+        let tell = |error: &Error| {
+            let source = std::error::Error::source(error).map(ToString::to_string);
             tracing::warn!(host, port, %error, source, "postgres is away, trying again");
-            if Instant::now() + BACK_OFF >= end {
-                return Err(error);
-            }
-            sleep(BACK_OFF).await;
+        };
+        let patience = Patience::of(options.start);
+        while let Err(error) = meet(&mut ways, &options).await {
+            patience.outlast(error, &tell).await?;
         }
         let (options, ways) = (Arc::new(options), Arc::new(ways));
         let pools = Pools::start(&options, &ways);
@@ -101,6 +96,11 @@ impl Postgres {
     /// the same, because there is no other way: nobody may LISTEN there.
     pub fn may_listen(&self) -> bool {
         self.ways.passes
+    }
+
+    /// Of a start, as long as [`Postgres::connect`] waits.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::of(self.options.start)
     }
 
     /// Whether it is worth asking.
