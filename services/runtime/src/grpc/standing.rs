@@ -3,7 +3,7 @@
 //! | what is seen | what the process shows for its part |
 //! |---|---|
 //! | a reply is marked as degraded | whom the mark names: the role, with the server that is away, or whom the role misses in turn |
-//! | three calls in a row are refused | the role is degraded |
+//! | three calls in a row are refused, over a second or longer | the role is degraded |
 //! | it does not say how it is either, three times in a row | the role is unavailable, until any call is answered |
 //!
 //! The first two hold until five seconds after the last such answer, so that one
@@ -34,6 +34,9 @@ use crate::{Role, health::Health};
 const REMEMBERED: Duration = Duration::from_secs(5);
 /// Refusals in a row: one that was slow, or met a restart, is not worth a word.
 const REFUSALS: u32 = 3;
+/// From the first to the last of them: calls that were made in one moment met the
+/// same pause of a busy machine.
+const LONG: Duration = Duration::from_secs(1);
 /// Timers are no finer: a caller's own may end by so much before a deadline that
 /// was counted from a little later.
 const TICK: Duration = Duration::from_millis(1);
@@ -47,9 +50,25 @@ pub(crate) struct Standing {
     marked: Memory,
     /// It refuses.
     refused: Memory,
-    /// In a row.
-    refusals: Arc<AtomicU32>,
+    refusals: Arc<Mutex<Refusals>>,
     reach: Arc<Reach>,
+}
+
+/// Calls in a row that were refused.
+#[derive(Default)]
+struct Refusals {
+    count: u32,
+    /// When the first of them was.
+    since: Option<Instant>,
+}
+
+impl Refusals {
+    /// One more. True when they are too many.
+    fn add(&mut self) -> bool {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.count = self.count.saturating_add(1);
+        self.count >= REFUSALS && since.elapsed() >= LONG
+    }
 }
 
 impl Standing {
@@ -84,7 +103,7 @@ impl Standing {
         if is_refusal(trailers) {
             self.is_refused(asks);
         } else {
-            self.refusals.store(0, Relaxed);
+            *self.refusals.lock() = Refusals::default();
             self.reach.answers();
         }
         if let Some(mark) = trailers.get(DEGRADED) {
@@ -98,7 +117,8 @@ impl Standing {
         if asks {
             self.reach.is_silent();
         }
-        if self.refusals.fetch_add(1, Relaxed) + 1 >= REFUSALS {
+        let is_enough = self.refusals.lock().add();
+        if is_enough {
             self.refused.note([self.reach.role.name()]);
         }
     }
@@ -249,6 +269,9 @@ mod tests {
         }
         standing.observe("/a/B", refused(Code::Unavailable));
         standing.observe("/a/B", refused(Code::Unavailable));
+        assert!(!is_degraded(), "in one moment");
+        pass(LONG).await;
+        standing.observe("/a/B", refused(Code::Unavailable));
         assert!(is_degraded());
         pass(REMEMBERED / 2).await;
         let mut marked = refused(Code::NotFound);
@@ -271,8 +294,9 @@ mod tests {
         let standing = Standing::new(Role::Chat, health.clone());
         let refuse = |path| drop(standing.observe(path, refused(Code::Unavailable)));
         let told = || health.degraded().borrow().get("chat").cloned();
-        for _ in 0..4 {
+        for _ in 0..REFUSALS {
             refuse("/a/B");
+            pass(LONG / 2).await;
         }
         assert_eq!(told(), Some(Fault::default()), "it may refuse for a reason");
         for _ in 0..REFUSALS {
@@ -297,6 +321,7 @@ mod tests {
                 let wait = standing.wait("/a/B", due);
                 tokio::time::advance(Duration::from_millis(after)).await;
                 drop(wait);
+                tokio::time::advance(LONG).await;
             }
             health.degraded().borrow().contains("ratelimit")
         };
@@ -381,6 +406,7 @@ mod tests {
         let (front, middle) = (Peer::new(Role::Chat), Peer::new(Role::Ratelimit));
         for _ in 0..REFUSALS {
             middle.other.observe("/a/B", refused(Code::Unavailable));
+            pass(LONG / 2).await;
         }
         middle.answer(&front).await;
         let told = front.health.degraded();

@@ -8,7 +8,7 @@
 //! | an instance answers UNAVAILABLE | a unary call goes to another, within the budget; the third in a row ejects it where another is not |
 //! | an instance is silent until the deadline | DEADLINE_EXCEEDED; the third in a row ejects it |
 //! | an answer is marked as degraded | calls that prefer no instance go to others for 2 s, where there are |
-//! | an instance is ejected | left alone for 5 s, then asked by `grpc.health.v1`, every 5 s, until it says that it serves; calls go to it again |
+//! | an instance is ejected | asked by `grpc.health.v1`, once a second, until it says that it serves; calls go to it again |
 //! | it says so, but the next call fails too | ejected for twice as long, up to 60 s, until it answers one |
 //! | every instance is ejected | those that answer UNAVAILABLE are tried, or else all as if none were |
 //! | a stream breaks | its instance is ejected; told to its reader, who opens another |

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// How long an instance is left alone that was given up; twice as long each time
 /// in a row.
-pub(super) const PAUSE: Duration = Duration::from_secs(5);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Calls in a row that are refused, or never answered.
 const TOLERANCE: u32 = 3;
@@ -132,8 +132,8 @@ mod tests {
         }
         assert_eq!(trust.judge(Verdict::Silent, now, false), None);
         assert_eq!(trust.judge(Verdict::Unavailable, now, false), None);
-        assert_eq!(trust.judge(Verdict::Silent, now, false), given_up(5, true));
-        assert_eq!(Trust::default().judge(Verdict::Unreachable, now, false), given_up(5, true));
+        assert_eq!(trust.judge(Verdict::Silent, now, false), given_up(1, true));
+        assert_eq!(Trust::default().judge(Verdict::Unreachable, now, false), given_up(1, true));
     }
 
     #[test]
@@ -143,28 +143,28 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(trust.judge(Verdict::Unavailable, now, true), None);
         }
-        assert_eq!(trust.judge(Verdict::Unavailable, now, false), given_up(5, true));
+        assert_eq!(trust.judge(Verdict::Unavailable, now, false), given_up(1, true));
     }
 
     #[test]
     fn who_answers_questions_and_no_calls_is_left_alone_for_ever_longer() {
         let mut trust = Trust::default();
-        assert_eq!(trust.judge(Verdict::Unreachable, Instant::now(), false), given_up(5, true));
-        for pause in [10, 20, 40, 60, 60] {
+        assert_eq!(trust.judge(Verdict::Unreachable, Instant::now(), false), given_up(1, true));
+        for pause in [2, 4, 8, 16, 32, 60, 60] {
             trust.take_again();
             assert_eq!(trust.judge(Verdict::Silent, Instant::now(), false), given_up(pause, false));
         }
         trust.take_again();
         assert_eq!(trust.judge(Verdict::Well, Instant::now(), false), Some(Change::Back));
         assert_eq!(trust.judge(Verdict::Well, Instant::now(), false), None);
-        assert_eq!(trust.judge(Verdict::Unreachable, Instant::now(), false), given_up(5, true));
+        assert_eq!(trust.judge(Verdict::Unreachable, Instant::now(), false), given_up(1, true));
     }
 
     #[test]
     fn calls_of_before_say_nothing_of_who_was_taken_again() {
         let before = Instant::now();
         let mut trust = Trust::default();
-        assert_eq!(trust.judge(Verdict::Unreachable, before, false), given_up(5, true));
+        assert_eq!(trust.judge(Verdict::Unreachable, before, false), given_up(1, true));
         for late in [Verdict::Well, Verdict::Silent, Verdict::Unreachable] {
             assert_eq!(trust.judge(late, before, false), None);
             assert!(trust.is_given_up());
@@ -174,6 +174,6 @@ mod tests {
             assert_eq!(trust.judge(late, before, false), None);
         }
         // Whatever used it, it is gone now.
-        assert_eq!(trust.judge(Verdict::Unreachable, before, false), given_up(10, false));
+        assert_eq!(trust.judge(Verdict::Unreachable, before, false), given_up(2, false));
     }
 }
