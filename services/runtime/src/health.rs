@@ -150,7 +150,8 @@ fn gauge(state: &str, degraded: bool) {
         .set(f64::from(u8::from(degraded)));
 }
 
-/// One line for each state that begins, gets worse or ends.
+/// One line for each state that begins, gets worse or ends, and of no call: the
+/// one that noticed is not the cause.
 fn log(before: &States, now: &States) {
     for (state, fault) in now.iter() {
         let known = before.get(state);
@@ -163,15 +164,15 @@ fn log(before: &States, now: &States) {
         if !is_known {
             let causes = list(&fault.causes);
             if fault.is_unreached {
-                tracing::warn!(state, causes, "unavailable: no instance answers");
+                tracing::warn!(parent: None, state, causes, "unavailable: no instance answers");
             } else {
-                tracing::warn!(state, causes, "degraded");
+                tracing::warn!(parent: None, state, causes, "degraded");
             }
         }
     }
     for state in before.names().filter(|state| !now.contains(state)) {
         gauge(state, false);
-        tracing::info!(state, "well again");
+        tracing::info!(parent: None, state, "well again");
     }
 }
 

@@ -1,7 +1,14 @@
 //! From a match to its room, exactly once by the match's id, and then to those
 //! who wait for it.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use mingle_proto::chat::v1::{CreateRoomRequest, RoomKind, chat_service_client::ChatServiceClient};
 use mingle_runtime::{Role, peers::Peers};
@@ -27,6 +34,8 @@ pub struct Rooms {
     permits: Semaphore,
     /// Matches whose room is being made by this process.
     making: Mutex<HashSet<String>>,
+    /// Attempts that failed since one did not.
+    failed: AtomicU32,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -67,6 +76,7 @@ impl Rooms {
             call: limits.call,
             permits: Semaphore::new(limits.max_rooms),
             making: Mutex::default(),
+            failed: AtomicU32::new(0),
             tasks: ctx.tasks.clone(),
             stop: ctx.stop.clone(),
         })
@@ -98,8 +108,21 @@ impl Rooms {
     async fn attempt(&self, of: &Match) {
         // Never closed, so this only waits.
         let _permit = self.permits.acquire().await;
-        if let Err(error) = self.complete(of).await {
-            tracing::warn!(match.id = of.match_id, %error, "no room yet");
+        match self.complete(of).await {
+            Ok(()) => {
+                let failed = self.failed.swap(0, Relaxed);
+                if failed > 0 {
+                    tracing::info!(failed, "rooms are made again");
+                }
+            }
+            // A line for each of those that wait would bury what else is told.
+            Err(error) if self.failed.fetch_add(1, Relaxed) > 0 => {
+                tracing::debug!(match.id = of.match_id, %error, "no room yet either");
+            }
+            Err(error) => {
+                let next = "it is tried again each second";
+                tracing::warn!(match.id = of.match_id, %error, next, "no room yet");
+            }
         }
     }
 
