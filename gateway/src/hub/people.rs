@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dashmap::DashMap;
 use mingle_proto::{
     errors::v1::Reason,
-    gateway::v1::server_frame::Kind as FrameKind,
+    gateway::v1::{self as pb, server_frame::Kind as FrameKind},
     presence::v1::{
         self as pr, presence_service_client::PresenceServiceClient, watch_request::Action,
         watch_response,
@@ -47,8 +47,9 @@ const MAX_WATCHED: usize = 180_000;
 struct Watched {
     /// Presence was asked, or the next stream asks.
     is_asked: bool,
-    /// The watchers were told that nobody knows.
-    is_unknown: bool,
+    /// What all of the watchers were told last, but for the name: a stream that is
+    /// opened anew, or doubts, says it again.
+    told: Option<pb::Presence>,
     watchers: Vec<(u64, Arc<Outbox>)>,
 }
 
@@ -132,6 +133,7 @@ impl People {
             }
             watched.watchers.retain(|(other, _)| *other != socket);
             watched.watchers.push((socket, outbox.clone()));
+            watched.told = None;
         }
         Ok(new)
     }
@@ -164,9 +166,10 @@ impl People {
     }
 
     async fn look_for_unknown(&self) {
-        let told = |user: &Watched| !user.is_asked || user.is_unknown;
+        let is_unknown = |told: &pb::Presence| told.status() == pb::PresenceStatus::Unknown;
+        let doubted = |user: &Watched| user.is_asked && !user.told.as_ref().is_some_and(is_unknown);
         let users: Vec<Arc<str>> =
-            self.watched.iter().filter(|it| !told(it)).map(|it| it.key().clone()).collect();
+            self.watched.iter().filter(|it| doubted(it)).map(|it| it.key().clone()).collect();
         for chunk in users.chunks(CHUNK) {
             let names = chunk.iter().map(ToString::to_string).collect();
             let Ok(presences) = self.read(names).await else { continue };
@@ -181,8 +184,12 @@ impl People {
     /// Tells the watchers of a user; answers who that is, if there are any.
     fn tell(&self, presence: pr::Presence) -> Option<Arc<str>> {
         let mut watched = self.watched.get_mut(presence.user_id.as_str())?;
-        watched.is_unknown = presence.status() == pr::Status::Unknown;
-        let event = Event::new(FrameKind::Presence(translate::presence(presence)));
+        let presence = translate::presence(presence);
+        let told = pb::Presence { user_id: String::new(), ..presence.clone() };
+        if watched.told.replace(told.clone()) == Some(told) {
+            return Some(watched.key().clone());
+        }
+        let event = Event::new(FrameKind::Presence(presence));
         for (_, outbox) in &watched.watchers {
             outbox.push(Entry::Event(event.clone()));
         }
@@ -271,6 +278,7 @@ impl Follow for People {
 mod tests {
     use std::sync::Arc;
 
+    use mingle_proto::presence::v1::{Presence, Status};
     use mingle_runtime::{Context, grpc::Transport};
 
     use super::People;
@@ -294,5 +302,27 @@ mod tests {
         people.ask(new).await;
         assert_eq!(asked.try_recv().as_deref(), Ok("ann"));
         assert!(people.watch(3, &outbox, &users).unwrap().is_empty(), "asked for already");
+    }
+
+    #[tokio::test]
+    async fn what_was_told_is_told_again_to_newcomers_only() {
+        let ctx = Context::for_test(&[], "");
+        let sessions = Arc::new(Sessions::new(&ctx, 1, Arc::default()));
+        let people = People::new(Transport::absent("presence"), sessions, link::channel().0);
+        let users: [Arc<str>; 1] = ["ann".into()];
+        let tell = |outbox: &Outbox, status: Status| {
+            let presence =
+                Presence { user_id: "ann".into(), status: status.into(), ..Default::default() };
+            people.tell(presence);
+            outbox.take(usize::MAX, None).len()
+        };
+        let one = Arc::new(Outbox::new(Encoding::Json, 1000));
+        people.watch(1, &one, &users).unwrap();
+        let told = [Status::Online, Status::Online, Status::Unknown, Status::Online];
+        assert_eq!(told.map(|status| tell(&one, status)), [1, 0, 1, 1]);
+        let other = Arc::new(Outbox::new(Encoding::Json, 1000));
+        people.watch(2, &other, &users).unwrap();
+        assert_eq!(tell(&other, Status::Online), 1, "what they read may be older");
+        assert_eq!(tell(&other, Status::Online), 0);
     }
 }
