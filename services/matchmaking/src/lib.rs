@@ -32,12 +32,15 @@ use store::{
 /// In memory it is built from the rows before the first call is answered; on
 /// Redis by whoever leads the sweep, so that Redis may be away.
 pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
-    let is_alone = backends.redis.is_none();
+    let (is_alone, patience) = (backends.redis.is_none(), backends.database.patience());
     let (matcher, config) = assemble(&ctx, backends).await?;
     let mut sweep = Sweep::new(matcher.clone(), &config, &ctx);
     if is_alone {
         sweep.rebuild().await?;
-        matcher.recall().await?;
+    }
+    while let Err(error) = matcher.recall().await {
+        let tell = |error: &_| tracing::warn!(%error, "the recent past is not known yet");
+        patience.outlast(error, tell).await?;
     }
     let service = Service::new(matcher, Duration::from_millis(config.recheck_ms), &ctx);
     ctx.tasks.spawn(sweep.run(Duration::from_millis(config.sweep_ms), ctx.stop.clone()));
