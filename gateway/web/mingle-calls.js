@@ -51,7 +51,7 @@ export class Calls {
 
   /** Sends when that is possible now, and forgets it. */
   volatile(kind, body) {
-    this.#options.link.send(JSON.stringify({ id: this.#options.link.nextId(), [kind]: body }));
+    this.#options.link.send(kind, body);
   }
 
   /** A connection is being made: requests may wait for it. */
@@ -123,8 +123,8 @@ export class Calls {
   }
 
   #transmit(call) {
-    const id = this.#options.link.nextId();
-    if (!this.#options.link.send(JSON.stringify({ id, [call.kind]: call.body }))) return;
+    const id = this.#options.link.send(call.kind, call.body);
+    if (id === 0) return;
     call.id = id;
     this.#byId.set(id, call);
     if (!call.keep) return;

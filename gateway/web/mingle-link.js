@@ -7,6 +7,24 @@ import { CLOSE, MingleError, closeReason, closeRule, jitter, toNumbers } from ".
 const STABLE_MS = 5000;
 /** A connection that was greeted and soon lost waits no longer than this step. */
 const FLAPPING = 4;
+/** What was heard of this lately needs no ping ahead of the next frame. */
+const LATELY_MS = 1000;
+/** Between the suspicion that a socket is dead and giving it up. */
+const SECOND_LOOK_MS = 1000;
+
+// How long a gateway that lives may say nothing at all while a request is
+// worked on, in ms. It works on one frame of a socket at a time, so a ping
+// answers at once only when nothing is before it; a request takes as long as
+// the calls to services that it is made of, ten seconds each at most. A shorter
+// bound would dial again and again because a service is slow.
+const WORK_MS = new Map([
+  // Four calls and five seconds for the room to be followed.
+  ["roomJoin", 50_000],
+  // Two calls, the second of two seconds.
+  ["presenceWatch", 15_000],
+]);
+/** Of all others, which are one call; with two seconds for the way. */
+const CALL_MS = 12_000;
 
 export class Link {
   #options;
@@ -19,7 +37,10 @@ export class Link {
   #openedAt = 0;
   #lastSent = 0;
   #lastReceived = 0;
-  #pingedAt = 0;
+  /** The kinds of what was sent and not answered, in that order, which is that of the answers. */
+  #unanswered = [];
+  /** Since when the first of them can be answered: last heard, or sent; monotonic. */
+  #silentSince = 0;
   #drainAt = 0;
   #notBefore = 0;
   #renew = false;
@@ -28,10 +49,11 @@ export class Link {
   #helloTimer;
   #pingTimer;
   #drainTimer;
+  #silenceTimer;
   state = "idle";
 
   /**
-   * `options`: url, webSocket, backoff, connectTimeoutMs, canRenew.
+   * `options`: url, webSocket, backoff, connectTimeoutMs, pongTimeoutMs, canRenew.
    * `owner`: hello(renew) -> body (async), refused(error) -> may the hello be
    * said again, welcome(welcome), frame(frame), down(code), state(change).
    */
@@ -63,7 +85,7 @@ export class Link {
    */
   wake() {
     if (this.state === "open") {
-      if (this.#pingedAt === 0) this.#ping();
+      if (this.#unanswered.length === 0) this.#transmit("ping", {});
     } else if (this.state === "reconnecting" && !this.#socket) {
       this.#schedule(Math.max(0, this.#notBefore - Date.now()));
     }
@@ -76,18 +98,33 @@ export class Link {
     this.#drainTimer = setTimeout(() => this.#lost(CLOSE.DRAINING), delayMs);
   }
 
-  /** A number for the next frame. */
-  nextId() {
-    this.#lastId = (this.#lastId % 0x7fffffff) + 1;
-    return this.#lastId;
+  /**
+   * Sends a frame and answers its id; 0 when there is no greeted socket. A
+   * socket that was quiet is asked for a sign of life first: ahead of the
+   * request, since behind it the answer would wait for the service.
+   */
+  send(kind, body) {
+    if (this.state !== "open") return 0;
+    const isQuiet = this.#unanswered.length === 0 && performance.now() - this.#silentSince >= LATELY_MS;
+    if (isQuiet && kind !== "ping") this.#transmit("ping", {});
+    return this.#transmit(kind, body);
   }
 
-  /** Sends an encoded frame; false when there is no greeted socket. */
-  send(text) {
-    if (this.state !== "open") return false;
+  #transmit(kind, body) {
+    const id = this.#nextId();
     this.#lastSent = Date.now();
-    this.#socket.send(text);
-    return true;
+    this.#socket.send(JSON.stringify({ id, [kind]: body }));
+    this.#unanswered.push(kind);
+    if (this.#unanswered.length === 1) {
+      this.#silentSince = performance.now();
+      this.#look(-1);
+    }
+    return id;
+  }
+
+  #nextId() {
+    this.#lastId = (this.#lastId % 0x7fffffff) + 1;
+    return this.#lastId;
   }
 
   async #dial() {
@@ -114,7 +151,7 @@ export class Link {
     }
     this.#helloTimer = setTimeout(() => this.#lost(CLOSE.HELLO_TIMEOUT), this.#options.connectTimeoutMs);
     this.#socket.onopen = () => {
-      this.#helloId = this.nextId();
+      this.#helloId = this.#nextId();
       this.#socket.send(JSON.stringify({ id: this.#helloId, hello }));
     };
     this.#socket.onmessage = (event) => this.#receive(event.data);
@@ -132,14 +169,17 @@ export class Link {
 
   #receive(data) {
     this.#lastReceived = Date.now();
-    this.#pingedAt = 0;
+    this.#silentSince = performance.now();
     let frame;
     try {
       frame = toNumbers(JSON.parse(data));
     } catch {
       return this.#lost(1002);
     }
-    if (this.state === "open") return this.#owner.frame(frame);
+    if (this.state === "open") {
+      if (frame.id !== undefined && frame.id !== null) this.#unanswered.shift();
+      return this.#owner.frame(frame);
+    }
     if (frame.welcome) this.#greeted(frame.welcome);
     else if (frame.error && (frame.id === this.#helloId || !frame.id)) this.#refused(new MingleError(frame.error));
     else if (frame.draining) this.draining(frame.draining.retryAfterMs);
@@ -150,6 +190,7 @@ export class Link {
     this.#openedAt = this.#lastSent = Date.now();
     this.#refreshed = false;
     this.#drainAt = 0;
+    this.#unanswered = [];
     const interval = Math.max(1000, welcome.pingIntervalMs || 25000);
     this.#pingTimer = setInterval(() => this.#keepAlive(interval), interval / 4);
     this.state = "open";
@@ -157,21 +198,30 @@ export class Link {
     this.#change("open");
   }
 
-  // A ping that stays unanswered for 1.5 intervals ends a socket; with the
-  // interval of silence before it that makes 2.5. Counting from the ping
-  // keeps a tab whose timers slept from giving up a good connection.
+  // Asks for a sign of life before anybody between gives the connection up.
   #keepAlive(interval) {
-    const now = Date.now();
-    if (this.#pingedAt !== 0) {
-      if (now - this.#pingedAt >= 1.5 * interval) this.#lost(1006);
-    } else if (now - Math.min(this.#lastSent, this.#lastReceived) >= interval) {
-      this.#ping();
-    }
+    const quiet = Date.now() - Math.min(this.#lastSent, this.#lastReceived);
+    if (this.#unanswered.length === 0 && quiet >= interval) this.#transmit("ping", {});
   }
 
-  #ping() {
-    this.#pingedAt = Date.now();
-    this.send(JSON.stringify({ id: this.nextId(), ping: {} }));
+  // Gives the socket up when nothing at all was heard for as long as the first
+  // request without an answer may take. `suspected` is the silence of which that
+  // was seen before: a page that slept finds its time over before it has read
+  // what came meanwhile, so it looks twice.
+  #look(suspected) {
+    clearTimeout(this.#silenceTimer);
+    const [kind] = this.#unanswered;
+    if (!kind) return;
+    const most = kind === "ping" ? this.#options.pongTimeoutMs : (WORK_MS.get(kind) ?? CALL_MS);
+    const left = this.#silentSince + most - performance.now();
+    if (left > 0) {
+      this.#silenceTimer = setTimeout(() => this.#look(-1), left);
+    } else if (suspected === this.#silentSince) {
+      this.#lost(1006);
+    } else {
+      const since = this.#silentSince;
+      this.#silenceTimer = setTimeout(() => this.#look(since), SECOND_LOOK_MS);
+    }
   }
 
   // The hello was answered by an error. A close may follow; the error says
@@ -235,7 +285,8 @@ export class Link {
     clearTimeout(this.#helloTimer);
     clearInterval(this.#pingTimer);
     clearTimeout(this.#drainTimer);
-    this.#pingedAt = 0;
+    clearTimeout(this.#silenceTimer);
+    this.#unanswered = [];
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;

@@ -153,6 +153,14 @@ export interface MingleOptions {
   requestTimeoutMs?: number;
   /** From dialling to welcome; 10 s. */
   connectTimeoutMs?: number;
+  /**
+   * 7 s. A quiet connection is pinged ahead of a request, and when nothing was
+   * sent for the server's ping interval. One that says nothing at all for this
+   * long, and a second more, is given up and dialled again. Once the ping is
+   * answered the request has the time that a service may take: 12 s of silence,
+   * 15 s of `presenceWatch`, 50 s of `roomJoin`. Any frame begins the time anew.
+   */
+  pongTimeoutMs?: number;
   /** Unanswered messages that are kept; 200. One more is refused: BACKLOG_FULL. */
   backlogLimit?: number;
   /** 250 ms; the wait is random below base·2^attempt. */

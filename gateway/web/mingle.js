@@ -20,6 +20,7 @@ export { CLOSE, MingleError, newId };
 const DEFAULTS = {
   requestTimeoutMs: 10_000,
   connectTimeoutMs: 10_000,
+  pongTimeoutMs: 7000,
   backlogLimit: 200,
   backoffBaseMs: 250,
   backoffCapMs: 15_000,
@@ -52,7 +53,7 @@ export class Mingle {
   constructor(options = {}) {
     const given = Object.entries(options).filter(([, value]) => value !== undefined);
     this.#options = { url: globalThis.location?.origin, webSocket: globalThis.WebSocket, ...DEFAULTS, ...Object.fromEntries(given) };
-    const { url, webSocket, token, getToken, connectTimeoutMs } = this.#options;
+    const { url, webSocket, token, getToken, connectTimeoutMs, pongTimeoutMs } = this.#options;
     if (!url) throw required("url");
     if (!webSocket) throw required("webSocket");
     if (!token && !getToken) throw required("token");
@@ -60,7 +61,7 @@ export class Mingle {
     const { backoffBaseMs: baseMs, backoffCapMs: capMs, random } = this.#options;
     this.#backoff = { baseMs, capMs, random };
     this.#link = new Link(
-      { url: this.#access.socketUrl, webSocket, backoff: this.#backoff, connectTimeoutMs, canRenew: Boolean(getToken) },
+      { url: this.#access.socketUrl, webSocket, backoff: this.#backoff, connectTimeoutMs, pongTimeoutMs, canRenew: Boolean(getToken) },
       {
         hello: (renew) => this.#hello(renew),
         refused: (error) => this.#resumeRefused(error),

@@ -189,9 +189,57 @@ scriptedTest("a server that drains and forgets to close is left", async (gateway
 scriptedTest("silence is asked about, and then left", async (gateway, client) => {
   gateway.pingIntervalMs = 1000;
   gateway.script.ping = () => gateway.count("ping") > 1;
-  const ann = await client("ann");
+  const ann = await client("ann", { pongTimeoutMs: 500 });
   await until("open again", () => ann.times("open") === 2);
   assert.ok(gateway.count("ping") >= 2, "the first ping was answered, the second was not");
+});
+
+/** Lets the gateway say nothing from now on, until somebody dials again. */
+function freeze(gateway) {
+  let frozen = true;
+  for (const kind of ["ping", "send"]) gateway.script[kind] = () => frozen;
+  gateway.script.hello = () => (frozen = false);
+}
+
+scriptedTest("a gateway that stands still is left when it answers no ping before a request", async (gateway, client) => {
+  const ann = await client("ann", { pongTimeoutMs: 500 });
+  await ann.roomJoin(ROOM);
+  const since = Date.now();
+  await until("it was quiet for a moment", () => Date.now() - since > 1100);
+  freeze(gateway);
+  const sent = await Promise.all(["1", "2"].map((body) => ann.send(ROOM, body)));
+  assert.equal(ann.times("open"), 2);
+  assert.deepEqual(sent.map(({ seq }) => seq), [1, 2]);
+  const asked = gateway.asked.map(({ kind }) => kind);
+  assert.deepEqual(asked, ["hello", "roomJoin", "ping", "send", "hello", "send", "send"], "not asked again on the dead socket");
+});
+
+scriptedTest("a gateway that stands still just after it answered is left after the time of a call", async (gateway, client) => {
+  const ann = await client("ann");
+  await ann.roomJoin(ROOM);
+  freeze(gateway);
+  await ann.send(ROOM, "1");
+  assert.equal(ann.times("open"), 2);
+  assert.equal(gateway.log(ROOM).events.length, 1);
+});
+
+scriptedTest("a service that is slow behind a gateway that answers is waited for", async (gateway, client) => {
+  const ann = await client("ann", { pongTimeoutMs: 200 });
+  await ann.roomJoin(ROOM);
+  const since = Date.now();
+  await until("it was quiet for a moment", () => Date.now() - since > 1100);
+  // Whatever comes behind the request waits for it, a ping too.
+  const behind = [];
+  gateway.script.ping = ({ reply }) => gateway.count("send") > 0 && behind.push(() => reply({ pong: {} })) > 0;
+  gateway.script.send = ({ reply }) => {
+    const done = () => reply({ sent: { messageId: "m", seq: "1", sentAt: "", traceId: "" } });
+    setTimeout(() => [done, ...behind].forEach((answer) => answer()), 3000);
+    return true;
+  };
+  const pinged = [ann.send(ROOM, "1"), ann.ping()];
+  await Promise.all(pinged);
+  assert.equal(ann.times("open"), 1);
+  assert.deepEqual(gateway.asked.map(({ kind }) => kind), ["hello", "roomJoin", "ping", "send", "ping"]);
 });
 
 scriptedTest("lost replies and passing errors: sent again with the same key, in order", async (gateway, client) => {
