@@ -3,6 +3,19 @@
 import { MingleError, jitter } from "./mingle-wire.js";
 
 const encoder = new TextEncoder();
+/**
+ * The longest back-off of who was answered UNAVAILABLE: it costs the server
+ * little, and tells of an end of the outage that no event tells of.
+ */
+const REFUSED_CAP_MS = 5000;
+/** Within this the requests of an outage come back that has ended. */
+const RETURN_MS = 2000;
+const ROLES = new Map([
+  ["matchJoin", "matchmaking"],
+  ["matchLeave", "matchmaking"],
+  ["presenceSet", "presence"],
+]);
+const roleOf = (kind) => ROLES.get(kind) ?? "chat";
 
 export class Calls {
   #options;
@@ -37,7 +50,7 @@ export class Calls {
   request(kind, body, { timeoutMs = this.#options.timeoutMs, keep = false, lane = "", taken = null } = {}) {
     return new Promise((resolve, reject) => {
       const call = { kind, body, keep, lane, taken, timeoutMs, resolve, reject };
-      Object.assign(call, { id: 0, attempt: 0, bytes: 0, paused: false, deadline: 0, timer: undefined, expiry: undefined });
+      Object.assign(call, { id: 0, attempt: 0, bytes: 0, paused: false, due: 0, deadline: 0, timer: undefined, expiry: undefined });
       const refusal = this.#refusal(call);
       if (refusal) return reject(refusal);
       if (!keep) {
@@ -92,6 +105,21 @@ export class Calls {
     return true;
   }
 
+  /**
+   * `role` is better than it was: what waits for it goes on at a random time
+   * soon, since everybody's does, and as if it had not failed before. What
+   * waits for a limit goes on waiting.
+   */
+  recovered(role) {
+    const soon = { ...this.#options.backoff, baseMs: RETURN_MS, capMs: RETURN_MS };
+    for (const call of this.#waiting) {
+      if (!call.paused || call.due === 0 || roleOf(call.kind) !== role) continue;
+      call.attempt = 0;
+      const wait = jitter(soon, 0);
+      if (Date.now() + wait < call.due) this.#pause(call, wait);
+    }
+  }
+
   /** Rejects everything that waits, and what is asked until `begin`. */
   abort(error) {
     this.#open = false;
@@ -134,12 +162,22 @@ export class Calls {
 
   #failed(call, error) {
     if (!error.retryable) return this.#finish(call, error);
-    const wait = Math.max(error.retryAfterMs, jitter(this.#options.backoff, call.attempt));
+    const { backoff } = this.#options;
+    const capMs = error.code === "UNAVAILABLE" ? Math.min(backoff.capMs, REFUSED_CAP_MS) : backoff.capMs;
+    const wait = Math.max(error.retryAfterMs, jitter({ ...backoff, capMs }, call.attempt));
     if (!call.keep && Date.now() + wait >= call.deadline) return this.#finish(call, error);
     this.#rewind(call);
     call.attempt += 1;
-    call.paused = true;
     if (error.reason === "RATE_LIMITED") this.#options.limited({ kind: call.kind, body: call.body, error, retryInMs: wait });
+    this.#pause(call, wait);
+    // A limit does not end with an outage.
+    if (error.code === "RESOURCE_EXHAUSTED") call.due = 0;
+  }
+
+  #pause(call, wait) {
+    clearTimeout(call.timer);
+    call.paused = true;
+    call.due = Date.now() + wait;
     call.timer = setTimeout(() => {
       call.paused = false;
       this.#pump();

@@ -165,7 +165,11 @@ export interface MingleOptions {
   backlogLimit?: number;
   /** 250 ms; the wait is random below base·2^attempt. */
   backoffBaseMs?: number;
-  /** 15 s. */
+  /**
+   * 15 s; 5 s for requests that are answered UNAVAILABLE, beneath what their
+   * `retryAfterMs` tells. What waits for a service goes on within 2 s once
+   * `degraded` tells that it is better.
+   */
   backoffCapMs?: number;
   /** How often an open ticket is asked after, beside the events; 20 s. */
   ticketCheckMs?: number;

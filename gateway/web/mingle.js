@@ -43,7 +43,8 @@ export class Mingle {
   #watched = null;
   #status = "";
   #connecting = null;
-  #isDegraded = false;
+  /** What was told last: by role, how bad it is. */
+  #badness = new Map();
 
   /** The user that the server verified; empty before the first welcome. */
   userId = "";
@@ -322,8 +323,11 @@ export class Mingle {
   // A gateway that is well says nothing of it: what another one was ends with
   // the welcome, and what this one is comes behind it.
   #degraded({ states, parts = [] }) {
-    if (states.length === 0 && !this.#isDegraded) return;
-    this.#isDegraded = states.length > 0;
+    const before = this.#badness;
+    if (states.length === 0 && before.size === 0) return;
+    const known = new Map(parts.map((part) => [part.name, part]));
+    this.#badness = new Map(states.map((role) => [role, badness(known.get(role))]));
+    for (const [role, was] of before) if ((this.#badness.get(role) ?? 0) < was) this.#calls.recovered(role);
     this.#emit("degraded", { states, parts });
   }
 
@@ -390,6 +394,13 @@ export class Mingle {
       }
     }
   }
+}
+
+// 2 when requests are refused, or nobody knows better; 1 when they go on with
+// something else away, as a role may be for good.
+function badness(part) {
+  const serves = part && !part.unavailable && part.causes.length > 0 && !part.causes.includes("database");
+  return serves ? 1 : 2;
 }
 
 function required(field) {

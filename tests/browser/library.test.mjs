@@ -194,6 +194,61 @@ scriptedTest("silence is asked about, and then left", async (gateway, client) =>
   assert.ok(gateway.count("ping") >= 2, "the first ping was answered, the second was not");
 });
 
+scriptedTest("what waits for an outage goes on when that ends, once and in order; what waits for a limit does not", async (gateway, client) => {
+  const ann = await client("ann");
+  for (const room of [ROOM, "limited"]) await ann.roomJoin(room);
+  const refusals = { [ROOM]: { code: "UNAVAILABLE", reason: "UNAVAILABLE" }, limited: { code: "RESOURCE_EXHAUSTED", reason: "RATE_LIMITED" } };
+  gateway.script.send = ({ body, error }) => error({ ...refusals[body.roomId], retryAfterMs: 60_000 }) ?? true;
+  const tell = (...causes) => gateway.tell("ann", { degraded: { states: ["chat", "presence"], parts: [{ name: "chat", unavailable: false, causes }, { name: "presence", unavailable: true, causes: [] }] } });
+  tell("database", "notifications");
+  const sent = ["1", "2", "3"].map((body) => ann.send(ROOM, body));
+  ann.send("limited", "x").catch(() => {});
+  await until("both are refused", () => gateway.count("send") === 2);
+  gateway.script = {};
+  // Another part is well again; then this one is, and something of it stays away.
+  gateway.tell("ann", { degraded: { states: ["chat"], parts: [{ name: "chat", unavailable: false, causes: ["database", "notifications"] }] } });
+  await ann.ping();
+  tell("notifications");
+  await Promise.all(sent);
+  assert.deepEqual(gateway.log(ROOM).events.map(({ event }) => event.body), ["1", "2", "3"]);
+  const keys = gateway.asked.filter(({ kind, body }) => kind === "send" && body.body === "1").map(({ body }) => body.clientMsgId);
+  assert.equal(keys.length, 2);
+  assert.equal(keys[0], keys[1]);
+  gateway.tell("ann", { degraded: { states: [], parts: [] } });
+  await ann.ping();
+  assert.equal(ann.pending, 1, "the limit has not ended");
+  assert.equal(gateway.log("limited").events.length, 0);
+});
+
+scriptedTest("a search that waits for matchmaking goes on when that is well, not when chat is", async (gateway, client) => {
+  let random = 0;
+  const ann = await client("ann", { requestTimeoutMs: 600_000, random: () => random });
+  gateway.script.matchJoin = ({ error }) => error({ code: "UNAVAILABLE", reason: "UNAVAILABLE", retryAfterMs: 60_000 }) ?? true;
+  gateway.tell("ann", { degraded: { states: ["chat", "matchmaking"] } });
+  const joined = ann.matchJoin("random-chat");
+  await until("refused", () => gateway.count("matchJoin") === 1);
+  gateway.script.matchJoin = ({ reply }) => reply({ ticket: { ticketId: "t", state: "WAITING", matchId: "", roomId: "" } }) ?? true;
+  gateway.tell("ann", { degraded: { states: ["matchmaking"] } });
+  await ann.ping();
+  const since = Date.now();
+  await until("it would have gone on", () => Date.now() - since > 100);
+  assert.equal(gateway.count("matchJoin"), 1);
+  random = 0.5;
+  gateway.tell("ann", { degraded: { states: [] } });
+  assert.equal((await joined).ticketId, "t");
+  assert.ok(Date.now() - since >= 1000, "not at the same moment as everybody");
+  ann.close();
+});
+
+scriptedTest("who is answered UNAVAILABLE is back within seconds, however large the back-off", async (gateway, client) => {
+  const ann = await client("ann", { backoffBaseMs: 300_000, backoffCapMs: 300_000, random: () => 0.99 });
+  await ann.roomJoin(ROOM);
+  let refused = 0;
+  gateway.script.send = ({ error }) => refused++ === 0 && (error({ code: "UNAVAILABLE", reason: "UNAVAILABLE", retryAfterMs: 300 }) ?? true);
+  await ann.send(ROOM, "1");
+  assert.equal(gateway.count("send"), 2);
+});
+
 /** Lets the gateway say nothing from now on, until somebody dials again. */
 function freeze(gateway) {
   let frozen = true;
