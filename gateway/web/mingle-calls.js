@@ -9,7 +9,7 @@ const encoder = new TextEncoder();
  */
 const REFUSED_CAP_MS = 5000;
 /** Within this the requests of an outage come back that has ended. */
-const RETURN_MS = 2000;
+export const RETURN_MS = 2000;
 const ROLES = new Map([
   ["matchJoin", "matchmaking"],
   ["matchLeave", "matchmaking"],

@@ -9,7 +9,7 @@
 // 64-bit fields are numbers in everything it hands out; see mingle-wire.js.
 
 import { Access } from "./mingle-access.js";
-import { Calls } from "./mingle-calls.js";
+import { Calls, RETURN_MS } from "./mingle-calls.js";
 import { Link } from "./mingle-link.js";
 import { Match } from "./mingle-match.js";
 import { Rooms, isLogEvent } from "./mingle-rooms.js";
@@ -45,6 +45,8 @@ export class Mingle {
   #connecting = null;
   /** What was told last: by role, how bad it is. */
   #badness = new Map();
+  /** Lets each heal that waits go on soon. */
+  #waiting = new Set();
 
   /** The user that the server verified; empty before the first welcome. */
   userId = "";
@@ -327,8 +329,13 @@ export class Mingle {
     if (states.length === 0 && before.size === 0) return;
     const known = new Map(parts.map((part) => [part.name, part]));
     this.#badness = new Map(states.map((role) => [role, badness(known.get(role))]));
-    for (const [role, was] of before) if ((this.#badness.get(role) ?? 0) < was) this.#calls.recovered(role);
+    for (const [role, was] of before) if ((this.#badness.get(role) ?? 0) < was) this.#recovered(role);
     this.#emit("degraded", { states, parts });
+  }
+
+  #recovered(role) {
+    this.#calls.recovered(role);
+    if (role === "chat") for (const goOn of this.#waiting) goOn();
   }
 
   #logged(kind, event) {
@@ -352,7 +359,7 @@ export class Mingle {
   async #heal(roomId) {
     const strikes = this.#rooms.startHealing(roomId);
     if (strikes < 0) return;
-    if (strikes > 0) await new Promise((resolve) => setTimeout(resolve, this.#backoff.baseMs + jitter(this.#backoff, strikes)));
+    if (strikes > 0) await this.#wait(this.#backoff.baseMs + jitter(this.#backoff, strikes));
     if (!this.#rooms.has(roomId)) return;
     try {
       await this.roomJoin(roomId);
@@ -365,6 +372,20 @@ export class Mingle {
         this.#emit("reset", { roomId, reason: error.reason.toLowerCase(), room: null });
       }
     }
+  }
+
+  // For `ms`, or until soon after chat is better.
+  #wait(ms) {
+    return new Promise((resolve) => {
+      const after = (delay) => setTimeout(() => resolve(this.#waiting.delete(goOn)), delay);
+      const timer = after(ms);
+      const goOn = () => {
+        this.#waiting.delete(goOn);
+        clearTimeout(timer);
+        after(Math.min(ms, jitter({ ...this.#backoff, baseMs: RETURN_MS, capMs: RETURN_MS }, 0)));
+      };
+      this.#waiting.add(goOn);
+    });
   }
 
   #stateChanged(change) {

@@ -240,6 +240,23 @@ scriptedTest("a search that waits for matchmaking goes on when that is well, not
   ann.close();
 });
 
+scriptedTest("a hole that could not be filled in an outage is filled when that ends", async (gateway, client) => {
+  const bob = await client("bob");
+  const ann = await client("ann", { backoffBaseMs: 300_000, backoffCapMs: 300_000, requestTimeoutMs: 200 });
+  for (const each of [ann, bob]) await each.roomJoin(ROOM);
+  gateway.tell("ann", { degraded: { states: ["chat"], parts: [{ name: "chat", unavailable: true, causes: [] }] } });
+  gateway.script.roomJoin = ({ error }) => error({ code: "UNAVAILABLE", reason: "UNAVAILABLE", retryAfterMs: 300 }) ?? true;
+  gateway.holes = 1;
+  await bob.send(ROOM, "missed");
+  gateway.tell("ann", { gap: { roomId: ROOM } });
+  await until("refused", () => gateway.count("roomJoin") === 3);
+  await ann.ping();
+  gateway.script = {};
+  gateway.tell("ann", { degraded: { states: [], parts: [] } });
+  await until("told", () => ann.bodies.join() === "missed");
+  assert.equal(ann.told("reset").length, 0);
+});
+
 scriptedTest("who is answered UNAVAILABLE is back within seconds, however large the back-off", async (gateway, client) => {
   const ann = await client("ann", { backoffBaseMs: 300_000, backoffCapMs: 300_000, random: () => 0.99 });
   await ann.roomJoin(ROOM);
