@@ -212,6 +212,15 @@ pub(crate) async fn next_event(client: &mut Client) -> Result<Kind, Error> {
     }
 }
 
+/// The first event for which `pick` answers, within [`SOON`]; the others stay.
+pub(crate) async fn event_where<T>(client: &mut Client, pick: impl Fn(&Kind) -> Option<T>) -> T {
+    let caller = client.welcome().unwrap().user_id.clone();
+    match tokio::time::timeout(SOON, client.event_where(pick)).await {
+        Ok(event) => event.unwrap(),
+        Err(_) => panic!("it never came to {caller} within {SOON:?}"),
+    }
+}
+
 /// Room and position of an event of a room's log.
 pub(crate) fn logged(event: &Kind) -> Option<(&str, Position)> {
     let (room, seq, id) = match event {
