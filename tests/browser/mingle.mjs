@@ -47,8 +47,9 @@ class Gateways {
 
   /** Every gateway was come to, where at least two came. */
   assertUsed() {
-    const used = this.#ports.map((_, at) => this.#wires.filter((wire, turn) => turn % this.#ports.length === at && wire.joins > 0).length);
-    if (this.#wires.length > 1) assert.ok(!used.includes(0), `connections to the gateways: ${used}`);
+    const came = (wire) => wire.joins > 0;
+    const used = this.#ports.map((_, at) => this.#wires.filter((wire, turn) => turn % this.#ports.length === at && came(wire)).length);
+    if (this.#wires.filter(came).length > 1) assert.ok(!used.includes(0), `connections to the gateways: ${used}`);
   }
 
   lead(told) {
