@@ -2,7 +2,7 @@
 
 use mingle_client::ws::{
     Client, Encoding,
-    proto::{PresenceStatus, TicketState, server_frame::Kind},
+    proto::{Position, PresenceStatus, TicketState, server_frame::Kind},
 };
 
 use crate::world::{World, event_where, greet, next_event};
@@ -66,6 +66,54 @@ async fn a_room_left_on_one_device_and_joined_again_on_the_other_is_heard() {
     assert!(desk.room_join(&room, None).await.unwrap().recovered);
     bob.send(&room, "2", "ann is back").await.unwrap();
     assert_eq!(message(&mut desk).await, "ann is back");
+}
+
+/// More than the proof of a position brings along.
+const MISSED: usize = 12;
+
+/// What a client is told of its rooms next: a body, or who left.
+async fn told(client: &mut Client) -> String {
+    event_where(client, |kind| match kind {
+        Kind::Message(message) => Some(message.body.clone()),
+        Kind::Member(member) if !member.joined => Some(format!("{} left", member.user_id)),
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_room_left_on_one_device_is_read_to_that_leave_by_one_that_was_away() {
+    let world = World::start().await;
+    for room in [world.channel("bob").await, world.room(&["bob", "ann"]).await] {
+        let mut bob = world.client("bob", Encoding::Json).await;
+        let mut phone = world.client("ann", Encoding::Json).await;
+        let mut desk = world.client("ann", Encoding::Proto).await;
+        for client in [&mut phone, &mut bob] {
+            client.room_join(&room, None).await.unwrap();
+        }
+        let head = desk.room_join(&room, None).await.unwrap();
+        let at = Position { seq: head.head_seq, id: head.head_id };
+        let resume = desk.resume([(room.clone(), at)]);
+        drop(desk);
+        let missed: Vec<_> = (0..MISSED).map(|nth| format!("missed {nth}")).collect();
+        for body in &missed {
+            bob.send(&room, body, body).await.unwrap();
+        }
+        phone.room_leave(&room).await.unwrap();
+        bob.send(&room, "not", "not for ann").await.unwrap();
+        let mut desk = greet(&world.url(), "ann", Encoding::Proto, resume).await.unwrap();
+        assert!(desk.welcome().unwrap().rooms[0].recovered);
+        for body in &missed {
+            assert_eq!(told(&mut desk).await, *body);
+        }
+        assert_eq!(told(&mut desk).await, "ann left");
+        // Nothing of it comes after that, and no gap: what comes next is another room's.
+        let other = world.channel("ann").await;
+        desk.room_join(&other, None).await.unwrap();
+        desk.send(&other, "own", "of the other room").await.unwrap();
+        assert!(matches!(next_event(&mut desk).await.unwrap(),
+            Kind::Message(message) if message.body == "of the other room"));
+    }
 }
 
 #[tokio::test]

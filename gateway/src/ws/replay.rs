@@ -107,11 +107,11 @@ impl Replay {
     }
 
     async fn step(&mut self, gateway: &Arc<Gateway>, session: &Arc<Session>) -> Next {
+        session.outbox.drained().await;
         // The room was left, or joined again with another replay.
         if !session.is_current(&self.followed) {
             return Next::Done;
         }
-        session.outbox.drained().await;
         let page = match self.known.take() {
             Some(page) => Ok(page),
             None => self.next_page(gateway, session).await,
@@ -127,7 +127,8 @@ impl Replay {
                 if has_more { Next::ReadOn } else { self.catch_up(session, is_empty).await }
             }
             Ok(_) => self.give_up(session),
-            // The membership ended, unnoticed: nothing more is theirs to hear.
+            // The membership ended and its end cannot be read any more: nothing
+            // more is theirs to hear.
             Err(fault) if matches!(fault.kind, Kind::NotFound | Kind::Denied) => {
                 session.leave(self.followed.id());
                 session.outbox.push(Entry::Event(translate::gap(self.followed.id())));

@@ -148,7 +148,7 @@ impl Session {
         if joined.cursor.seq < position.seq {
             joined.cursor = position.clone();
         }
-        let ends = position.seq > joined.since && event.ends_stay_of(&self.user);
+        let ends = position.seq >= joined.since && event.ends_stay_of(&self.user);
         drop(rooms);
         if ends {
             self.leave(room);

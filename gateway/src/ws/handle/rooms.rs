@@ -98,12 +98,15 @@ async fn follow(
     // Followed before the log is read: nothing falls between the two.
     let stay = enter(gateway, session, &room, after.seq).await?;
     let proof = page(gateway, session, &room.room_id, (&after, PROOF)).await?;
-    let reply = at(reply, head.clone());
     if proof.recovered {
+        // Nearer than that of the room for who left it.
+        let room = chat::Room { head: proof.head.clone(), ..room };
+        let head = proof.head.clone().unwrap_or_default();
+        let reply = at(reply, Position { seq: head.seq, id: head.id });
         let known = is_whole(&proof).then_some(proof);
         return Ok((reply, begin_knowing(gateway, session, (&room, stay), (after, known))));
     }
-    let reply = pb::Room { recovered: false, reason: proof.reason, ..reply };
+    let reply = pb::Room { recovered: false, reason: proof.reason, ..at(reply, head.clone()) };
     Ok((reply, begin(gateway, session, (&room, stay), head)))
 }
 
@@ -188,13 +191,9 @@ async fn describe(
 ) -> Result<pb::Room, Fault> {
     let kind = translate::room_kind(room.kind());
     // Channels may have a thousand members, who come and go.
-    let members = if kind == pb::RoomKind::Channel {
-        Vec::new()
-    } else {
-        let (actor, room_id) = (session.actor(), room.room_id.clone());
-        let request = chat::ListMembersRequest { actor, room_id };
-        let answer = gateway.chat_about(&request.room_id).list_members(request).await?.into_inner();
-        answer.members.into_iter().map(|member| member.user_id).collect()
+    let members = match kind {
+        pb::RoomKind::Channel => Vec::new(),
+        _ => members(gateway, session, &room.room_id).await?,
     };
     Ok(pb::Room {
         room_id: room.room_id.clone(),
@@ -204,6 +203,21 @@ async fn describe(
         members,
         ..Default::default()
     })
+}
+
+/// The members of a room; none for who left it, and may still lack what was said
+/// before.
+async fn members(
+    gateway: &Gateway,
+    session: &Session,
+    room_id: &str,
+) -> Result<Vec<String>, Fault> {
+    let request = chat::ListMembersRequest { actor: session.actor(), room_id: room_id.to_owned() };
+    match gateway.chat_about(room_id).list_members(request).await.map_err(Fault::from) {
+        Ok(answer) => Ok(answer.into_inner().members.into_iter().map(|it| it.user_id).collect()),
+        Err(fault) if fault.kind == Kind::NotFound => Ok(Vec::new()),
+        Err(fault) => Err(fault),
+    }
 }
 
 fn at(room: pb::Room, head: Position) -> pb::Room {

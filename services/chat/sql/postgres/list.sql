@@ -1,6 +1,7 @@
 -- The rooms that a user is in, and the pairs they were in, the last active
 -- first. $1: user; $2, $3: time and id of the last room seen; $4: how many.
-select r.*, m.user_id, m.joined_at, m.joined_seq, m.left_at, m.read_seq, m.read_message_no
+select r.*, m.user_id, m.joined_at, m.joined_seq, m.left_at, m.left_seq, m.read_seq,
+    m.read_message_no
 from chat_members m
 join chat_rooms r on r.room_id = m.room_id
 where m.user_id = $1

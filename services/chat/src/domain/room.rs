@@ -71,6 +71,9 @@ pub struct Membership {
     pub joined_seq: u64,
     /// Milliseconds since 1970; `None` for a member.
     pub left_at: Option<i64>,
+    /// The seq of the event that told it; `None` for a member, and for who left
+    /// before it was kept.
+    pub left_seq: Option<u64>,
     /// How far they have read.
     pub read: Cursor,
 }
@@ -99,6 +102,13 @@ impl View {
     /// said there; who left another room has given it up.
     pub fn may_read(&self) -> bool {
         self.is_member() || (self.membership.is_some() && self.room.kind == Kind::Pair)
+    }
+
+    /// The seq of their leave when they left and lack what was said before it:
+    /// they go on from an event that they had, to that of their leave.
+    pub fn lacks_up_to(&self, after: u64) -> Option<u64> {
+        let left = self.membership.as_ref()?.left_seq?;
+        (after > 0 && after < left).then_some(left)
     }
 
     /// Messages that they have not read; 0 for those who are no members.

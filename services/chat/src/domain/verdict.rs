@@ -251,6 +251,7 @@ impl Account {
             joined_at: event.at,
             joined_seq: event.seq,
             left_at: None,
+            left_seq: None,
             read: Cursor { seq: event.seq, message_no: self.room.message_no },
         });
         event
@@ -264,9 +265,13 @@ impl Account {
         if !view.is_member() {
             return told(Answer::Done);
         }
-        let mut events = vec![self.append(stamp, Change::Left { user_id: actor.to_owned() }, None)];
+        let event = self.append(stamp, Change::Left { user_id: actor.to_owned() }, None);
         self.room.member_count -= 1;
-        self.change_member(actor, |membership| membership.left_at = Some(stamp.now));
+        self.change_member(actor, |membership| {
+            membership.left_at = Some(event.at);
+            membership.left_seq = Some(event.seq);
+        });
+        let mut events = vec![event];
         if self.room.kind == Kind::Pair && !self.room.closed {
             events.push(self.shut(actor, CloseReason::Left, stamp));
         }

@@ -5,6 +5,7 @@ use mingle_proto::chat::v1 as proto;
 use super::{Answer, Chat};
 use crate::{
     domain::{Bookmark, Position, Refusal, Unproved, View},
+    store::Replay,
     wire,
 };
 
@@ -79,11 +80,18 @@ impl Chat {
         request: proto::ReplayRequest,
     ) -> Answer<proto::ReplayResponse> {
         let limit = wire::page("limit", request.limit, EVENTS)?;
-        self.seen(&request.room_id, &request.actor, View::may_read).await?;
+        let view = self.seen(&request.room_id, &request.actor, View::may_see).await?;
         let after = request.after.unwrap_or_default();
         let after = Position { seq: after.seq, id: after.id };
+        let up_to = view.lacks_up_to(after.seq).filter(|_| !view.may_read());
+        if !view.may_read() && up_to.is_none() {
+            return Err(Refusal::RoomNotFound.into());
+        }
         let replay = self.store.replay(&request.room_id, &after, limit).await?;
-        let replay = replay.ok_or(Refusal::RoomNotFound)?;
+        let mut replay = replay.ok_or(Refusal::RoomNotFound)?;
+        if let Some(seq) = up_to {
+            self.end_at(seq, &mut replay).await?;
+        }
         let reason = replay.proved.err().map(Unproved::name).unwrap_or_default();
         Ok(proto::ReplayResponse {
             events: replay.page.events.iter().map(wire::event).collect(),
@@ -92,6 +100,20 @@ impl Chat {
             reason: reason.to_owned(),
             has_more: replay.page.has_more,
         })
+    }
+
+    /// Ends a replay with the event at `seq`, as if the log did: what came
+    /// later, and the newest page in place of what cannot be proved, is not for
+    /// those who left by it.
+    async fn end_at(&self, seq: u64, replay: &mut Replay) -> Answer<()> {
+        let last = self.store.range(&replay.room.room_id, seq.saturating_sub(1), 1).await?;
+        let last = last.events.into_iter().next().filter(|event| event.seq == seq);
+        let last = last.filter(|_| replay.proved.is_ok()).ok_or(Refusal::RoomNotFound)?;
+        let events = &mut replay.page.events;
+        events.retain(|event| event.seq <= seq);
+        replay.page.has_more = events.last().is_some_and(|event| event.seq < seq);
+        replay.room.head = Position { seq, id: last.id };
+        Ok(())
     }
 
     pub(super) async fn answer_shared_rooms(

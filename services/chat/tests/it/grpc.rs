@@ -176,6 +176,52 @@ async fn a_foreign_room_is_not_found_whatever_is_asked() {
 }
 
 #[tokio::test]
+async fn who_left_reads_on_to_their_leave() {
+    let stage = Stage::new().await;
+    let mut client = stage.serve("").await.client;
+    for kind in [RoomKind::Direct, RoomKind::Channel] {
+        let room = create(&mut client, kind, &["ann", "bob"], "").await;
+        for key in ["a", "b", "c"] {
+            client.send(send("bob", &room, key, "for ann")).await.unwrap();
+        }
+        let log = client.replay(about!(ReplayRequest, "ann", room)).await.unwrap().into_inner();
+        let had = |nth: usize| {
+            Some(Position { seq: log.events[nth].seq, id: log.events[nth].id.clone() })
+        };
+        client.leave(about!(LeaveRequest, "ann", room)).await.unwrap();
+        client.send(send("bob", &room, "d", "not for ann")).await.unwrap();
+        for (limit, seqs) in [(0, vec![5, 6]), (1, vec![5])] {
+            let replay =
+                ReplayRequest { after: had(3), limit, ..about!(ReplayRequest, "ann", room) };
+            let replay = client.replay(replay).await.unwrap().into_inner();
+            let got: Vec<_> = replay.events.iter().map(|event| event.seq).collect();
+            assert_eq!((&got, replay.has_more), (&seqs, limit == 1));
+            let head = replay.head.unwrap();
+            assert!(replay.recovered && head.seq == 6);
+            if let Some(event::Kind::Member(left)) = &replay.events.last().unwrap().kind {
+                assert_eq!((left.user_id.as_str(), left.joined), ("ann", false));
+                assert_eq!(head.id, replay.events.last().unwrap().id);
+            }
+        }
+        let log = client.replay(about!(ReplayRequest, "bob", room)).await.unwrap().into_inner();
+        let at = |nth: usize, id: &str| Some(Position { seq: nth as u64, id: id.to_owned() });
+        let leave = at(6, &log.events[5].id);
+        // The whole log, one that they do not know, theirs, and what is beyond.
+        for after in [None, at(4, "unknown"), leave, at(7, &log.events[6].id), at(99, "x")] {
+            let replay = ReplayRequest { after, ..about!(ReplayRequest, "ann", room) };
+            let (code, reason, _) = failure(client.replay(replay).await);
+            assert_eq!((code.as_str(), reason.as_str()), ("NOT_FOUND", "ROOM_NOT_FOUND"));
+        }
+    }
+    // A member again reads all of it.
+    let room = create(&mut client, RoomKind::Channel, &["ann", "bob"], "").await;
+    client.leave(about!(LeaveRequest, "ann", room)).await.unwrap();
+    client.join(about!(JoinRequest, "ann", room)).await.unwrap();
+    let replay = client.replay(about!(ReplayRequest, "ann", room)).await.unwrap().into_inner();
+    assert_eq!((replay.events.len(), replay.head.unwrap().seq), (4, 4));
+}
+
+#[tokio::test]
 async fn lists_are_paged_and_shared_rooms_told() {
     let stage = Stage::new().await;
     let mut client = stage.serve("").await.client;

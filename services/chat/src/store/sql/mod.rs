@@ -23,14 +23,14 @@ use super::Announce;
 use crate::domain::{Verdict, Wish};
 
 const MIGRATIONS: Migrations = Migrations {
-    sqlite: &[Migration {
-        version: 1,
-        sql: include_str!("../../../migrations/sqlite/0001_rooms.sql"),
-    }],
-    postgres: &[Migration {
-        version: 1,
-        sql: include_str!("../../../migrations/postgres/0001_rooms.sql"),
-    }],
+    sqlite: &[
+        Migration { version: 1, sql: include_str!("../../../migrations/sqlite/0001_rooms.sql") },
+        Migration { version: 2, sql: include_str!("../../../migrations/sqlite/0002_leaves.sql") },
+    ],
+    postgres: &[
+        Migration { version: 1, sql: include_str!("../../../migrations/postgres/0001_rooms.sql") },
+        Migration { version: 2, sql: include_str!("../../../migrations/postgres/0002_leaves.sql") },
+    ],
 };
 /// Transactions of PostgreSQL that write at the same time; rooms never share
 /// a row, and one fsync serves several.

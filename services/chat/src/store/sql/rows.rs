@@ -63,11 +63,13 @@ pub(super) fn room(row: &Row) -> Result<Room> {
 
 pub(super) fn membership(row: &Row) -> Result<Membership> {
     let message_no = unsigned(row, "read_message_no")?;
+    let left: Option<i64> = row.get("left_seq")?;
     Ok(Membership {
         user_id: row.get("user_id")?,
         joined_at: row.get("joined_at")?,
         joined_seq: unsigned(row, "joined_seq")?,
         left_at: row.get("left_at")?,
+        left_seq: left.map(|_| unsigned(row, "left_seq")).transpose()?,
         read: Cursor { seq: unsigned(row, "read_seq")?, message_no },
     })
 }

@@ -57,12 +57,16 @@ pub(crate) async fn a_channel_is_open_until_it_is_full(s: Subject) {
     assert_eq!(refused, [Refusal::RoomFull; 5]);
     assert!(s.join(&room, "eve").await.unwrap().events.is_empty(), "a member stays one");
     // Who leaves makes room, and may come back with nothing unread.
-    s.leave(&room, "eve").await.unwrap();
-    assert!(!s.view(&room, "eve").await.may_read());
+    let left = s.leave(&room, "eve").await.unwrap().events[0].seq;
+    let view = s.view(&room, "eve").await;
+    assert!(!view.may_read());
+    let up_to = [0, 1, left - 1, left].map(|after| view.lacks_up_to(after));
+    assert_eq!(up_to, [None, Some(left), Some(left), None]);
     s.send(&room, "ann", "meanwhile").await.unwrap();
     s.join(&room, "eve").await.unwrap();
     let view = s.view(&room, "eve").await;
     assert_eq!((view.unread(), view.room.member_count), (0, 5));
+    assert_eq!(view.lacks_up_to(1), None, "a member lacks nothing");
     s.close(&room, "ann").await.unwrap();
     assert_eq!(s.join(&room, "fay").await.unwrap_err(), Refusal::RoomClosed);
 }
