@@ -215,6 +215,11 @@ impl Ledger {
         .await
     }
 
+    /// Transactions that appended something that is still there.
+    pub(crate) async fn appends(&self) -> i64 {
+        self.count("select count(distinct xmin::text) from chat_log").await
+    }
+
     /// The first column of every row.
     pub(crate) async fn texts(&self, sql: &'static str) -> Vec<String> {
         sqlx::query_scalar(sql).fetch_all(&self.0).await.unwrap()

@@ -30,25 +30,30 @@ struct Mark {
     at: Instant,
     said: usize,
     transactions: i64,
+    /// Those of them that append.
+    appends: i64,
 }
 
 impl Mark {
     async fn now(said: usize, ledger: &Ledger) -> Self {
-        Self { at: Instant::now(), said, transactions: ledger.transactions().await }
+        let transactions = ledger.transactions().await;
+        Self { at: Instant::now(), said, transactions, appends: ledger.appends().await }
     }
 
-    /// Transactions in a second since `earlier`.
+    /// Transactions in a second since `earlier` that append nothing.
     fn rate_since(&self, earlier: &Self) -> f64 {
-        let transactions = (self.transactions - earlier.transactions) as f64;
-        transactions / (self.at - earlier.at).as_secs_f64()
+        let all = self.transactions - earlier.transactions;
+        (all - (self.appends - earlier.appends)) as f64 / (self.at - earlier.at).as_secs_f64()
     }
 
     /// Transactions for each message since `earlier`, without those that happen
-    /// when nobody talks. Not per second: that is less when clients are away,
-    /// and would forgive each restart its storm.
+    /// when nobody talks: one that appends it, however many messages share one on
+    /// a busy machine, and what is read because of it. Not per second: that is
+    /// less when clients are away, and would forgive each restart its storm.
     fn cost_since(&self, earlier: &Self, idle: f64) -> f64 {
         let seconds = (self.at - earlier.at).as_secs_f64();
-        (self.rate_since(earlier) - idle) * seconds / (self.said - earlier.said) as f64
+        let said = (self.said - earlier.said) as f64;
+        1.0 + (self.rate_since(earlier) - idle) * seconds / said
     }
 }
 
