@@ -34,7 +34,7 @@ pub struct Config {
     pub session_secret: Secret,
     /// How long a session can be resumed.
     pub resume_ttl_ms: u32,
-    /// Whose pages may connect besides our own.
+    /// Whose pages may connect, and ask over HTTP, besides our own.
     pub allowed_origins: Vec<String>,
     /// Who is believed about where a request came from.
     pub trusted_proxies: Vec<IpNet>,

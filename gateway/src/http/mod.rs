@@ -2,47 +2,53 @@
 
 mod access;
 mod body;
+mod cors;
 mod dev;
+mod documents;
 mod matching;
 mod page;
 mod presence;
 mod problem;
 mod rooms;
+mod routes;
 mod status;
 mod trace;
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
-    routing::{get, post},
-};
+use axum::{Router, extract::DefaultBodyLimit, middleware};
 use mingle_runtime::telemetry;
 
+use self::routes::Routes;
 use crate::{gateway::Gateway, throttle, ws::upgrade::upgrade};
 
-/// Every route of the gateway.
+/// Every route; that of development tokens only where it `hands_out_tokens`.
+fn routes(hands_out_tokens: bool) -> Routes {
+    let routes = Routes::default()
+        .get("/ws", upgrade)
+        .get("/api/rooms", rooms::list)
+        .post("/api/rooms", rooms::create)
+        .get("/api/rooms/{id}/messages", rooms::history)
+        .post("/api/rooms/{id}/messages", rooms::send)
+        .post("/api/match/tickets", matching::create)
+        .get("/api/match/tickets/{id}", matching::read)
+        .delete("/api/match/tickets/{id}", matching::cancel)
+        .get("/api/match/pools/{pool}", matching::pool)
+        .get("/api/presence", presence::read)
+        .get("/api/presence/count", presence::count)
+        .get("/api/health", status::health)
+        .get("/api/openapi.json", documents::openapi)
+        .get("/api/asyncapi.json", documents::asyncapi)
+        .get("/health", status::health)
+        .get("/livez", status::live)
+        .get("/readyz", status::ready);
+    if hands_out_tokens { routes.post("/api/dev/token", dev::token) } else { routes }
+}
+
+/// The routes, the page, and what stands before them.
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     let limit = DefaultBodyLimit::max(gateway.config.limits.http_body_bytes);
-    let mut router = Router::new()
-        .route("/ws", get(upgrade))
-        .route("/api/rooms", get(rooms::list).post(rooms::create))
-        .route("/api/rooms/{id}/messages", get(rooms::history).post(rooms::send))
-        .route("/api/match/tickets", post(matching::create))
-        .route("/api/match/tickets/{id}", get(matching::read).delete(matching::cancel))
-        .route("/api/match/pools/{pool}", get(matching::pool))
-        .route("/api/presence", get(presence::read))
-        .route("/api/presence/count", get(presence::count))
-        .route("/api/health", get(status::health))
-        .route("/health", get(status::health))
-        .route("/livez", get(status::live))
-        .route("/readyz", get(status::ready));
-    if gateway.hands_out_tokens() {
-        router = router.route("/api/dev/token", post(dev::token));
-    }
-    let router = router
+    let router = Router::from(routes(gateway.hands_out_tokens()))
         .fallback(page::serve)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(limit);
@@ -50,6 +56,9 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     let mut router = throttle::guard(router, &gateway).layer(mark);
     if telemetry::is_exporting() {
         router = router.layer(middleware::from_fn(trace::trace));
+    }
+    if let Some(cors) = cors::layer(&gateway.config.allowed_origins) {
+        router = router.layer(cors);
     }
     router.with_state(gateway)
 }

@@ -22,7 +22,8 @@ const ROOT: &[&str] = &[
 const NAMELESS: &[&str] = &["common", "util", "utils", "types", "helper", "helpers"];
 
 /// Written by tools, not read by people.
-const GENERATED: &[&str] = &["Cargo.lock", "package-lock.json"];
+const GENERATED: &[&str] =
+    &["Cargo.lock", "package-lock.json", "api/openapi.json", "api/asyncapi.json"];
 const LONGEST: usize = 500;
 
 /// The one place that may wait for time to pass, and the load generator, whose
