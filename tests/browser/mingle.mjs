@@ -37,6 +37,7 @@ const isReady = ({ ready }) => ready === "mingle";
 class Gateways {
   #ports = [];
   #wires = [];
+  #addresses = {};
 
   /** A new wire, `{url, cut(), …}`, to the gateway after that of the wire before: two users who come one after the other are at different ones. */
   async wire() {
@@ -52,7 +53,13 @@ class Gateways {
     if (this.#wires.filter(came).length > 1) assert.ok(!used.includes(0), `connections to the gateways: ${used}`);
   }
 
+  /** Where the listener of this name is, as `host:port`; of several the last. */
+  address(listener) {
+    return this.#addresses[listener];
+  }
+
   lead(told) {
+    this.#addresses = Object.fromEntries(told.map(({ ready, addr }) => [ready, addr]));
     this.#ports = told.filter(({ ready }) => ready === "gateway").map(({ addr }) => Number(new URL(`http://${addr}`).port));
     this.#wires.forEach((wire, turn) => wire.leadTo(this.#port(turn)));
   }
@@ -67,16 +74,23 @@ class Gateways {
 }
 
 /** One server on one data folder, which may be started and ended many times. */
-class OneProcess extends Gateways {
+export class OneProcess extends Gateways {
   #program = null;
   #data = null;
+  #settings;
+
+  /** `settings` are environment variables, over those of the tests. */
+  constructor(settings = {}) {
+    super();
+    this.#settings = settings;
+  }
 
   /** Starts it, at first on a new temporary folder. The gateway's own port is another each time; its wires lead there. */
   async start() {
     this.#data ??= await mkdtemp(path.join(tmpdir(), "mingle-browser-"));
     const listen = ["GATEWAY", "GRPC", "PROBES"].map((section) => [`MINGLE_${section}__LISTEN`, "127.0.0.1:0"]);
     const quotas = QUOTAS.map((limit) => [`MINGLE_${limit}__QUOTA`, "1000000"]);
-    const env = { ...Object.fromEntries([...listen, ...quotas]), MINGLE_DATA__DIR: this.#data };
+    const env = { ...Object.fromEntries([...listen, ...quotas]), MINGLE_DATA__DIR: this.#data, ...this.#settings };
     this.#program = new Program(named("MINGLE_BIN"), [], { cwd: this.#data, env });
     this.lead(await this.#program.says("ready", isReady, START_MS));
   }

@@ -12,6 +12,10 @@ use crate::fault::Fault;
 #[folder = "web/"]
 struct Files;
 
+/// What browsers load. The folder is an npm package too, whose papers are not
+/// for them.
+const SERVED: [&str; 5] = ["css", "html", "js", "svg", "ts"];
+
 /// Nothing from elsewhere, and nobody's frame (OWASP's baseline).
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -23,7 +27,8 @@ pub(super) async fn serve(method: Method, uri: Uri, request: HeaderMap) -> Respo
         path => path,
     };
     let is_read = method == Method::GET || method == Method::HEAD;
-    let Some(file) = Files::get(path).filter(|_| is_read) else {
+    let is_served = is_read && is_served(path);
+    let Some(file) = Files::get(path).filter(|_| is_served) else {
         let message = "there is no such route";
         return Fault::new(Kind::NotFound, Reason::RouteNotFound, message).into_response();
     };
@@ -46,6 +51,10 @@ pub(super) async fn serve(method: Method, uri: Uri, request: HeaderMap) -> Respo
     (headers, file.data.into_owned()).into_response()
 }
 
+fn is_served(path: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, extension)| SERVED.contains(&extension))
+}
+
 fn etag(hash: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut tag = String::from("\"");
@@ -54,4 +63,18 @@ fn etag(hash: &[u8]) -> String {
         let _ = write!(tag, "{byte:02x}");
     }
     tag + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Files, is_served};
+
+    #[test]
+    fn the_page_is_served_and_the_papers_of_the_package_are_not() {
+        let (served, kept): (Vec<_>, Vec<_>) = Files::iter().partition(|path| is_served(path));
+        for path in ["index.html", "style.css", "favicon.svg", "mingle.js", "mingle.d.ts"] {
+            assert!(served.iter().any(|served| served == path), "{path} of {served:?}");
+        }
+        assert_eq!(kept, ["LICENSE", "README.md", "package.json"]);
+    }
 }
