@@ -123,6 +123,7 @@ impl Process {
         let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("signals")?;
         let servers = TaskTracker::new();
+        tokio::spawn(telemetry::keep_up());
         let listening = serve::listen(&mut self, &servers).await?;
         for (name, address) in listening {
             announce(name, Some(address));

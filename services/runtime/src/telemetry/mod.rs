@@ -11,4 +11,4 @@ mod setup;
 
 pub use context::{TRACEPARENT, adopt, continue_from, inject, trace_id, traceparent};
 pub use export::{Export, flush, is_exporting};
-pub use setup::{init, render_metrics, start};
+pub use setup::{init, keep_up, render_metrics, start};

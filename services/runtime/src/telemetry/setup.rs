@@ -1,6 +1,6 @@
 //! Sets a process's telemetry up, once.
 
-use std::{io::IsTerminal as _, sync::OnceLock};
+use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider as _;
@@ -16,6 +16,8 @@ use crate::config::Mode;
 /// Upper bounds of the latency histograms' buckets, in seconds.
 const BUCKETS: &[f64] = &[0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
 const TRACER: &str = "mingle";
+/// As the exporter itself does where it serves the metrics.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -48,6 +50,19 @@ pub fn start(mode: Mode, filter: &str, export: Option<Export>) {
         }
         Ok(Err(error)) => tracing::warn!(%error, "metrics are off"),
         Err(error) => tracing::warn!(%error, "metrics are off"),
+    }
+}
+
+/// Sums up what was recorded, again and again: the samples of histograms are kept
+/// one by one until then, and where nobody reads the metrics they would fill the
+/// memory.
+pub async fn keep_up() {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        if let Some(metrics) = METRICS.get() {
+            metrics.run_upkeep();
+        }
     }
 }
 
