@@ -10,6 +10,7 @@ const FILES: &[&str] = &[
     "mingle/errors/v1/reason.proto",
     "mingle/gateway/v1/gateway.proto",
     "mingle/gateway/v1/http.proto",
+    "mingle/gateway/v1/stats.proto",
     "mingle/matchmaking/v1/matchmaking.proto",
     "mingle/presence/v1/presence.proto",
     "mingle/ratelimit/v1/ratelimit.proto",

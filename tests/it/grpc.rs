@@ -92,7 +92,7 @@ async fn health_answers_for_the_process_and_for_each_service() {
 async fn a_process_describes_itself() {
     let mingle = Mingle::start().await;
     let mut client = DiagnosticsServiceClient::new(connect(&mingle).await);
-    let process = client.describe(DescribeRequest {}).await.unwrap().into_inner();
+    let process = client.describe(DescribeRequest::default()).await.unwrap().into_inner();
     assert!(!process.build.is_empty() && !process.node_id.is_empty());
     let mut roles = process.roles;
     roles.sort();
@@ -173,7 +173,7 @@ async fn with_an_internal_token_only_health_and_reflection_are_open() {
 
     let mut client = DiagnosticsServiceClient::new(channel);
     let describe = |authorization: &str| {
-        let mut request = Request::new(DescribeRequest {});
+        let mut request = Request::new(DescribeRequest::default());
         if !authorization.is_empty() {
             request.metadata_mut().insert("authorization", authorization.parse().unwrap());
         }

@@ -22,7 +22,10 @@ use mingle_store::{
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::vigil;
+use crate::{
+    servers::{DatabaseServer, RedisServer},
+    vigil,
+};
 
 /// The sections of the shared backends.
 pub(crate) const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -310,6 +313,16 @@ impl Opened {
                 _ => None,
             };
             tokio::spawn(vigil::watch(health, redis, (self.bus.clone(), gate), stop));
+        }
+    }
+
+    /// Tells operators how the servers are, as the process `node_id` sees them.
+    pub(crate) fn tell(&self, diagnostics: &Diagnostics, node_id: &Arc<str>) {
+        if let Some(redis) = self.redis.clone() {
+            diagnostics.ask(RedisServer { redis, node_id: node_id.clone() });
+        }
+        if let Some(Backends { database, .. }) = &self.backends {
+            diagnostics.ask(DatabaseServer(database.clone()));
         }
     }
 

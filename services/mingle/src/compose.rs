@@ -1,6 +1,8 @@
 //! Puts a process together: backends, then roles in the order of the call
 //! graph, then the run.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use mingle_runtime::{
     Role,
@@ -21,9 +23,9 @@ pub(crate) async fn run(config: Config, roles: &[Role], plan: Plan) -> anyhow::R
     let data: DataConfig = config.read()?;
     let stop = CancellationToken::new();
     let embedded = matches!(plan, Plan::Embedded);
+    let node_id: Arc<str> = format!("mingle-{}", Uuid::new_v4().simple()).into();
     let start = |config: Config| {
         check(&config, roles)?;
-        let node_id = format!("mingle-{}", Uuid::new_v4().simple());
         Process::new(config, roles, &node_id, SystemClock.now_ms())
     };
     let (mut process, opened) = if embedded {
@@ -38,6 +40,7 @@ pub(crate) async fn run(config: Config, roles: &[Role], plan: Plan) -> anyhow::R
     };
     plan.declare(process.diagnostics(), &data.dir);
     opened.watch(process.health(), stop.clone());
+    opened.tell(process.diagnostics(), &node_id);
     bind(&mut process, &opened).await?;
 
     let mode = process.mode();

@@ -7,6 +7,7 @@ mod cli;
 mod compose;
 mod migrate;
 mod secrets;
+mod servers;
 mod tell;
 mod vigil;
 

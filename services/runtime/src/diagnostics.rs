@@ -11,7 +11,12 @@ use mingle_proto::{
 use parking_lot::Mutex;
 use tonic::{Request, Response, Status};
 
-use crate::{Role, health::Health, states::States};
+use crate::{
+    Role,
+    figures::{Ask, Figures},
+    health::Health,
+    states::States,
+};
 
 /// Version and profile of the program.
 pub const BUILD: &str = if cfg!(debug_assertions) {
@@ -35,12 +40,14 @@ pub struct Diagnostics {
     backends: Arc<Mutex<Vec<Declared>>>,
     started_at: Timestamp,
     health: Health,
+    figures: Figures,
 }
 
 impl Diagnostics {
     pub(crate) fn new(node_id: Arc<str>, roles: &[Role], started_ms: i64, health: Health) -> Self {
         let started_at = Timestamp::from_millis(started_ms);
-        Self { node_id, roles: roles.into(), backends: Arc::default(), started_at, health }
+        let (backends, figures) = Default::default();
+        Self { node_id, roles: roles.into(), backends, started_at, health, figures }
     }
 
     /// Declares a backend by name and kind, not healthy while the process is in
@@ -54,6 +61,16 @@ impl Diagnostics {
             detail: detail.to_owned(),
         };
         self.backends.lock().push(Declared { backend, away });
+    }
+
+    /// Tells in figures how many of `name` this process has, too.
+    pub fn count(&self, name: &'static str, count: impl Fn() -> usize + Send + Sync + 'static) {
+        self.figures.count(name, count);
+    }
+
+    /// Tells in figures how this server is, too.
+    pub fn ask(&self, server: impl Ask) {
+        self.figures.ask(server);
     }
 
     /// The degraded states that hold now, by the roles that are not well.
@@ -76,7 +93,14 @@ impl Diagnostics {
             started_at: Some(self.started_at),
             backends,
             degraded: states.names().map(ToOwned::to_owned).collect(),
+            figures: None,
         }
+    }
+
+    /// The same with figures, within a second.
+    pub async fn describe_with_figures(&self) -> DescribeResponse {
+        let figures = Some(self.figures.look().await);
+        DescribeResponse { figures, ..self.describe() }
     }
 }
 
@@ -84,8 +108,13 @@ impl Diagnostics {
 impl DiagnosticsService for Diagnostics {
     async fn describe(
         &self,
-        _: Request<DescribeRequest>,
+        request: Request<DescribeRequest>,
     ) -> Result<Response<DescribeResponse>, Status> {
-        Ok(Response::new(Self::describe(self)))
+        let described = if request.into_inner().figures {
+            self.describe_with_figures().await
+        } else {
+            Self::describe(self)
+        };
+        Ok(Response::new(described))
     }
 }

@@ -5,11 +5,15 @@
 //! - [`grpc`]: the server stack, the client stack, the transport between
 //!   roles, whether in this process or another.
 //! - [`telemetry`]: logs, trace context, metrics.
-//! - [`health`], [`states`], [`diagnostics`], [`probes`]: how a process tells how it fares.
+//! - [`health`], [`states`], [`diagnostics`], [`figures`], [`probes`]: how a process tells how
+//!   it fares.
+//! - [`fresh`]: what many ask for and few are to make.
 //! - [`lifecycle`]: from configuration to exit code.
 
 pub mod config;
 pub mod diagnostics;
+pub mod figures;
+pub mod fresh;
 pub mod grpc;
 pub mod health;
 pub mod lifecycle;

@@ -40,13 +40,14 @@ pub struct Config {
     chat: Vec<String>,
     presence: Vec<String>,
     ratelimit: Vec<String>,
+    gateway: Vec<String>,
     ratelimit_deadline_ms: u64,
 }
 
 impl Config {
     fn of(&self, role: Role) -> &[String] {
         match role {
-            Role::Gateway => &[],
+            Role::Gateway => &self.gateway,
             Role::Matchmaking => &self.matchmaking,
             Role::Chat => &self.chat,
             Role::Presence => &self.presence,
@@ -111,7 +112,9 @@ impl Peers {
             if !addresses.is_empty() {
                 let remote = Remote::new(role.name(), addresses);
                 let way = Transport::remote(remote, &grpc.internal_token);
-                peers.set(role, way.watched(role, health.clone()));
+                // Gateways are asked for figures, and called for nothing.
+                let is_called = role != Role::Gateway;
+                peers.set(role, if is_called { way.watched(role, health.clone()) } else { way });
             }
         }
         peers
@@ -149,7 +152,7 @@ async fn ask(way: Transport) {
     loop {
         let pause = ASKED_EVERY.mul_f64(rand::rng().random_range(SPREAD));
         tokio::time::sleep(pause).await;
-        let mut question = Request::new(DescribeRequest {});
+        let mut question = Request::new(DescribeRequest::default());
         question.set_timeout(PATIENCE);
         let _ = diagnostics.describe(question).await;
     }

@@ -90,7 +90,7 @@ impl System {
 /// Version and build profile of a process, as it says itself.
 pub(crate) async fn build(addr: SocketAddr) -> anyhow::Result<String> {
     let mut client = DiagnosticsServiceClient::new(channel(addr).await?);
-    Ok(client.describe(DescribeRequest {}).await?.into_inner().build)
+    Ok(client.describe(DescribeRequest::default()).await?.into_inner().build)
 }
 
 /// A connection to a gRPC server.

@@ -56,6 +56,6 @@ fn redis_ms(deployment: &Deployment) -> i64 {
 async fn started_ms(deployment: &Deployment, role: &str, nth: usize) -> i64 {
     let at = Channel::from_shared(format!("http://{}", deployment.grpc(role)[nth])).unwrap();
     let mut client = DiagnosticsServiceClient::new(at.connect().await.unwrap());
-    let told = client.describe(DescribeRequest {}).await.unwrap().into_inner();
+    let told = client.describe(DescribeRequest::default()).await.unwrap().into_inner();
     told.started_at.unwrap().millis()
 }

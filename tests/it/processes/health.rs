@@ -14,7 +14,7 @@ use crate::{http, world::SOON};
 pub(super) async fn describe(at: SocketAddr) -> DescribeResponse {
     let channel = Channel::from_shared(format!("http://{at}")).unwrap().connect_lazy();
     let mut client = DiagnosticsServiceClient::new(channel);
-    client.describe(DescribeRequest {}).await.unwrap().into_inner()
+    client.describe(DescribeRequest::default()).await.unwrap().into_inner()
 }
 
 /// Waits until chat says so, and its gauge too.

@@ -5,8 +5,9 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use futures::Stream;
 use mingle_proto::matchmaking::v1::{
     CancelTicketRequest, CancelTicketResponse, CreateTicketRequest, CreateTicketResponse,
-    GetTicketRequest, GetTicketResponse, PoolStatsRequest, PoolStatsResponse, WatchRequest,
-    WatchResponse, matchmaking_service_server::MatchmakingService,
+    GetTicketRequest, GetTicketResponse, ListPoolsRequest, ListPoolsResponse, PoolStatsRequest,
+    PoolStatsResponse, PoolSummary, WatchRequest, WatchResponse,
+    matchmaking_service_server::MatchmakingService,
 };
 use mingle_store::clock::Clock as _;
 use tokio::{sync::Semaphore, time::Instant};
@@ -15,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Matcher, watch::Watch};
 use crate::{
-    domain::{Liveness, State, Ticket},
+    domain::{Liveness, Snapshot, State, Ticket},
     error::Error,
     store::End,
     wire::{self, TicketQuery},
@@ -23,6 +24,8 @@ use crate::{
 
 /// Calls of GetTicket that wait at the same time.
 const MAX_WAITS: usize = 1024;
+/// Pools that are told of at once.
+const MAX_POOLS: usize = 100;
 
 /// `mingle.matchmaking.v1.MatchmakingService`.
 #[derive(Clone)]
@@ -142,6 +145,22 @@ impl MatchmakingService for Service {
         Ok(Response::new(Box::pin(replies)))
     }
 
+    async fn list_pools(
+        &self,
+        _request: Request<ListPoolsRequest>,
+    ) -> Result<Response<ListPoolsResponse>, Status> {
+        let mut pools: Vec<_> = self.matcher.pools.values().cloned().collect();
+        pools.sort_by(|one, other| one.name().cmp(other.name()));
+        pools.truncate(MAX_POOLS);
+        let told = pools.iter().map(async |pool| {
+            let (waiting, recent) = self.matcher.stats(pool).await.map_err(Error::from)?;
+            let stats = Some(told(waiting, recent));
+            Ok::<_, Error>(PoolSummary { pool: pool.name().to_owned(), stats })
+        });
+        let pools = futures::future::try_join_all(told).await?;
+        Ok(Response::new(ListPoolsResponse { pools }))
+    }
+
     async fn pool_stats(
         &self,
         request: Request<PoolStatsRequest>,
@@ -149,10 +168,14 @@ impl MatchmakingService for Service {
         let name = request.into_inner().pool;
         let pool = wire::pool(&name, &self.matcher.pools).map_err(Error::from)?;
         let (waiting, recent) = self.matcher.stats(&pool).await.map_err(Error::from)?;
-        Ok(Response::new(PoolStatsResponse {
-            waiting,
-            matches_last_minute: recent.matches_last_minute,
-            median_wait_ms: recent.median_wait_ms,
-        }))
+        Ok(Response::new(told(waiting, recent)))
+    }
+}
+
+fn told(waiting: u64, recent: Snapshot) -> PoolStatsResponse {
+    PoolStatsResponse {
+        waiting,
+        matches_last_minute: recent.matches_last_minute,
+        median_wait_ms: recent.median_wait_ms,
     }
 }

@@ -15,8 +15,8 @@ use tracing::{Instrument as _, Span, field::Empty};
 use super::{Call, Request, Response, methods};
 use crate::telemetry;
 
-const RPCS: &str = "mingle_rpcs_total";
-const RPC_SECONDS: &str = "mingle_rpc_duration_seconds";
+pub(crate) const RPCS: &str = "mingle_rpcs_total";
+pub(crate) const RPC_SECONDS: &str = "mingle_rpc_duration_seconds";
 
 /// See the module.
 #[derive(Clone)]
@@ -106,7 +106,7 @@ pub(super) async fn outcome(
 }
 
 /// True where something went wrong; other codes are answers.
-fn is_failure(code: Code) -> bool {
+pub(crate) fn is_failure(code: Code) -> bool {
     matches!(
         code,
         Code::Unknown

@@ -17,7 +17,7 @@ use tower::{Service, util::BoxCloneSyncService};
 
 use super::{
     Config, Request, Response, Stack, auth, methods,
-    remote::{AFFINITY, Remote},
+    remote::{AFFINITY, Instance, Remote},
     server,
     standing::Standing,
     trace,
@@ -47,6 +47,7 @@ pub struct Transport {
     bearer: Option<HeaderValue>,
     affinity: Option<HeaderValue>,
     standing: Option<Standing>,
+    remote: Option<Remote>,
 }
 
 impl Transport {
@@ -57,6 +58,7 @@ impl Transport {
             bearer: auth::bearer(stack.token()),
             affinity: None,
             standing: None,
+            remote: None,
         }
     }
 
@@ -71,16 +73,24 @@ impl Transport {
     /// To services in other processes; see [`Remote`]. Presents `token`.
     pub fn remote(remote: Remote, token: &Secret) -> Self {
         Self {
-            way: BoxCloneSyncService::new(remote),
+            way: BoxCloneSyncService::new(remote.clone()),
             bearer: auth::bearer(token),
             affinity: None,
             standing: None,
+            remote: Some(remote),
         }
     }
 
     /// The same way; `health` shows as degraded what the role answers as such.
     pub(crate) fn watched(self, role: Role, health: Health) -> Self {
         Self { standing: Some(Standing::new(role, health)), ..self }
+    }
+
+    /// The instances in other processes that this way leads to now, for questions
+    /// to each of them; a proxy stands for all that are behind it.
+    pub fn instances(&self) -> Vec<Instance> {
+        let remote = self.remote.as_ref();
+        remote.map_or_else(Vec::new, |remote| remote.instances(self.bearer.as_ref()))
     }
 
     /// True for a way to another process whose standing is kept.
@@ -108,6 +118,7 @@ impl Transport {
             bearer: None,
             affinity: None,
             standing: None,
+            remote: None,
         }
     }
 }

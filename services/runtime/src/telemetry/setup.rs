@@ -10,7 +10,7 @@ use tracing_subscriber::{
     EnvFilter, Layer, filter, filter::LevelFilter, layer::SubscriberExt as _, registry::LookupSpan,
 };
 
-use super::Export;
+use super::{Export, recent::Tap};
 use crate::config::Mode;
 
 /// Upper bounds of the latency histograms' buckets, in seconds.
@@ -42,14 +42,19 @@ pub fn start(mode: Mode, filter: &str, export: Option<Export>) {
     }
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS);
-    match builder.map(PrometheusBuilder::install_recorder) {
-        Ok(Ok(handle)) => {
+    let installed = builder.map_err(|error| error.to_string()).and_then(|builder| {
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        let set = metrics::set_global_recorder(Tap::before(recorder));
+        set.map(|()| handle).map_err(|error| error.to_string())
+    });
+    match installed {
+        Ok(handle) => {
             drop(METRICS.set(handle));
             crate::grpc::trace::describe();
             crate::grpc::remote::describe();
         }
-        Ok(Err(error)) => tracing::warn!(%error, "metrics are off"),
-        Err(error) => tracing::warn!(%error, "metrics are off"),
+        Err(error) => tracing::warn!(error, "metrics are off"),
     }
 }
 

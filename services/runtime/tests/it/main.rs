@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod asked;
 mod config;
 mod given_up;
 mod remote;

@@ -170,7 +170,7 @@ async fn ask_within(
     about: Option<&str>,
     timeout: Duration,
 ) -> Result<String, Code> {
-    let mut request = Request::new(DescribeRequest {});
+    let mut request = Request::new(DescribeRequest::default());
     request.set_timeout(timeout);
     if let Some(about) = about {
         request.metadata_mut().insert(AFFINITY, about.parse().unwrap());

@@ -58,6 +58,7 @@ mod manager;
 mod options;
 mod script;
 mod slot;
+mod vitals;
 
 pub use client::Redis;
 pub use fence::Generation;

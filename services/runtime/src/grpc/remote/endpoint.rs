@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use http_body_util::BodyExt as _;
 use mingle_proto::errors::v1::Reason;
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use tower::{Service as _, ServiceExt as _};
 use super::{
     Request, Response,
     group::Group,
+    instance::Instance,
     is_unavailable, question,
     trust::{Change, PAUSE, Trust, Verdict},
 };
@@ -67,6 +68,12 @@ impl Endpoint {
         group.count(1, 0);
         let (trust, marked_until) = Default::default();
         Self { group, uri, channel, runtime: Handle::current(), trust, marked_until }
+    }
+
+    /// The same, for questions that say nothing of whether it is worth calling.
+    pub(super) fn instance(&self, bearer: Option<HeaderValue>) -> Instance {
+        let address = self.uri.authority().map(ToString::to_string).unwrap_or_default();
+        Instance::new(address, self.channel.clone(), bearer)
     }
 
     /// True while it is left alone.

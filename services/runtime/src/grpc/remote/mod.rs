@@ -21,6 +21,7 @@
 mod address;
 mod endpoint;
 mod group;
+mod instance;
 mod pool;
 mod question;
 mod trust;
@@ -33,6 +34,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body_util::{BodyExt as _, Full, Limited};
 use mingle_proto::errors::v1::Reason;
 use tonic::{Code, body::Body};
@@ -43,6 +45,7 @@ use tower::{
 
 pub use address::{Address, Wrong};
 use endpoint::Endpoint;
+pub use instance::{Instance, Silence};
 use pool::Pool;
 
 use super::{Call, Request, Response, degraded, methods};
@@ -69,6 +72,12 @@ impl Remote {
     pub fn new(role: &'static str, addresses: Vec<Address>) -> Self {
         let budget = Arc::new(TpsBudget::new(Duration::from_secs(10), 10, 0.2));
         Self { role, pool: Pool::start(role, addresses), budget }
+    }
+
+    /// Each of them as it is known now, to be asked with `bearer`.
+    pub(super) fn instances(&self, bearer: Option<&HeaderValue>) -> Vec<Instance> {
+        let endpoints = self.pool.endpoints();
+        endpoints.iter().map(|one| one.instance(bearer.cloned())).collect()
     }
 
     async fn stream(&self, request: Request) -> Response {

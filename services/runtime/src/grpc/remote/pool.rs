@@ -47,6 +47,11 @@ impl Pool {
         pool
     }
 
+    /// All of them.
+    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.endpoints.read().clone()
+    }
+
     /// An instance that is not ejected, other than `not` where there is
     /// another: by preference of `key`, or else in turn, those first whose
     /// answers are not marked as degraded. Where all are ejected, one that at
