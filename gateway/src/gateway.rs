@@ -15,6 +15,7 @@ use crate::{
     auth::{origin, resume::Resumes, token::Tokens},
     config::Config,
     hub::{people::People, rooms::Rooms, sessions::Sessions, sockets::Sockets, tickets::Tickets},
+    stats::Stats,
     throttle::Throttle,
     turns::Turns,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Gateway {
     pub(crate) throttle: Throttle,
     /// Time over which sockets are closed when the process goes away.
     pub(crate) spread: Duration,
+    /// How the deployment fares.
+    pub(crate) stats: Stats,
     /// Wishes for a partner that were not answered.
     pub(crate) attempts: Attempts,
     /// Hellos that are worked on.

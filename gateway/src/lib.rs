@@ -8,6 +8,7 @@
 //! - `outbox`: what waits for one socket.
 //! - `auth`: tokens, resume tokens, origins.
 //! - `throttle`: how often one may ask; `attempts`: what is one question.
+//! - `stats`: how every process fares.
 //! - `pace`, `turns`: how fast, and how much at once.
 //! - `meanings`: of its metrics.
 //! - `drain`: how a gateway goes away without anybody losing a message.
@@ -24,6 +25,7 @@ mod listen;
 mod meanings;
 mod outbox;
 mod pace;
+mod stats;
 mod throttle;
 mod translate;
 mod turns;
@@ -41,6 +43,7 @@ use self::{
     hub::{
         link, people::People, rooms::Rooms, sessions::Sessions, sockets::Sockets, tickets::Tickets,
     },
+    stats::Stats,
     throttle::Throttle,
     turns::Turns,
 };
@@ -65,10 +68,17 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     let (wishes, people_wishes) = link::channel();
     let presence = ctx.peers.get(Role::Presence);
     let people = Arc::new(People::new(presence, sessions.clone(), wishes));
+    let followed = (rooms.clone(), tickets.clone(), people.clone());
+    ctx.diagnostics.count("rooms", move || followed.0.count());
+    ctx.diagnostics.count("tickets", move || followed.1.count());
+    ctx.diagnostics.count("people", move || followed.2.watched());
+    let connected = sockets.clone();
+    ctx.diagnostics.count("sockets", move || connected.count());
     let gateway = Arc::new(Gateway {
         tokens: Tokens::new(&config.jwt_secret, &config.jwt_audience, &config.jwt_issuer),
         resumes: Resumes::new(&config.session_secret),
         throttle: Throttle::new(&ctx, &config),
+        stats: Stats::new(&ctx, now.clone()),
         spread: drain::spread(Duration::from_millis(process.grace_ms)),
         attempts: Attempts::default(),
         hellos: Turns::new(config.limits.hellos_at_once, "mingle_gateway_hellos"),

@@ -32,6 +32,7 @@ mod shutdown;
 mod slow;
 mod slowloris;
 mod stalled;
+mod stats;
 mod talkers;
 mod trace;
 mod world;

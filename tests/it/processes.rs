@@ -32,6 +32,7 @@ mod redis_unwilling;
 mod rolling;
 mod route_limits;
 mod single_faults;
+mod stats;
 mod storm;
 mod strangers;
 mod told;

@@ -34,6 +34,25 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
     }
 }
 
+/// What a token's `roles` must hold for the routes of operators.
+const ADMIN: &str = "admin";
+
+/// The caller of a route of operators.
+pub(super) struct Admin;
+
+impl FromRequestParts<Arc<Gateway>> for Admin {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Fault> {
+        let Caller(claims) = Caller::from_request_parts(parts, gateway).await?;
+        if claims.roles.iter().any(|role| role == ADMIN) {
+            return Ok(Self);
+        }
+        let message = "this is for users whose token has the role admin";
+        Err(Fault::new(Kind::Denied, Reason::NotAllowed, message).at("authorization"))
+    }
+}
+
 /// The one parameter of a path.
 pub(crate) struct Id(pub(crate) String);
 

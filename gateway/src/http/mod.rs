@@ -11,7 +11,8 @@ mod presence;
 mod problem;
 mod rooms;
 mod routes;
-mod status;
+mod stats;
+pub(crate) mod status;
 mod trace;
 
 use std::sync::Arc;
@@ -37,6 +38,11 @@ fn routes(hands_out_tokens: bool) -> Routes {
         .get("/api/presence", presence::read)
         .get("/api/presence/count", presence::count)
         .get("/api/health", status::health)
+        .get("/api/health/redis", stats::redis_health)
+        .get("/api/stats/system", stats::system)
+        .get("/api/stats/performance", stats::performance)
+        .get("/api/admin/redis/metrics", stats::redis_metrics)
+        .get("/admin/stats", stats::admin)
         .get("/api/openapi.json", documents::openapi)
         .get("/api/asyncapi.json", documents::asyncapi)
         .get("/health", status::health)

@@ -47,13 +47,17 @@ struct Service {
 
 impl Service {
     fn of(fault: Option<&Fault>) -> Self {
-        let status = match fault {
-            None => OK,
-            Some(fault) if fault.is_unreached => UNAVAILABLE,
-            Some(_) => IS_DEGRADED,
-        };
         let causes = fault.map(|fault| fault.causes.iter().cloned().collect());
-        Self { status, causes: causes.unwrap_or_default() }
+        Self { status: of(fault), causes: causes.unwrap_or_default() }
+    }
+}
+
+/// How a role is of which that much is known.
+pub(crate) fn of(fault: Option<&Fault>) -> &'static str {
+    match fault {
+        None => OK,
+        Some(fault) if fault.is_unreached => UNAVAILABLE,
+        Some(_) => IS_DEGRADED,
     }
 }
 
@@ -69,7 +73,7 @@ struct Backend {
 pub(super) async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
     let process = gateway.ctx.diagnostics.describe();
     let states = gateway.degraded();
-    let status = status(gateway.ctx.health.is_ready(), &states);
+    let status = whole(gateway.ctx.health.is_ready(), &states);
     let backend = |backend: mingle_proto::runtime::v1::Backend| Backend {
         healthy: backend.healthy(),
         name: backend.name,
@@ -89,7 +93,8 @@ pub(super) async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
     (code, Reply(health)).into_response()
 }
 
-fn status(is_ready: bool, states: &States) -> &'static str {
+/// How the gateway is, with all that it calls.
+pub(crate) fn whole(is_ready: bool, states: &States) -> &'static str {
     let chat = states.get(Role::Chat.name());
     if !is_ready || chat.is_some_and(|chat| chat.is_unreached) {
         UNAVAILABLE

@@ -72,6 +72,11 @@ impl People {
         Self { client, sessions, watched: DashMap::new(), wishes }
     }
 
+    /// How many are watched.
+    pub(crate) fn watched(&self) -> usize {
+        self.watched.len()
+    }
+
     /// Reads users' presence; UNKNOWN for all while presence is away. Another
     /// instance may know of whom the first one does not while it is degraded.
     pub(crate) async fn read(&self, user_ids: Vec<String>) -> Result<Vec<pr::Presence>, Fault> {

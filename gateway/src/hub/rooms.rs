@@ -90,6 +90,11 @@ impl Rooms {
         Self { rooms: DashMap::new(), wishes, client, next_stay: AtomicU64::new(0) }
     }
 
+    /// How many are followed.
+    pub(crate) fn count(&self) -> usize {
+        self.rooms.len()
+    }
+
     /// Enters a socket into a room, reading; it leaves with the answer's
     /// drop. Returns once events are followed, so that a log read afterwards
     /// meets them. An earlier stay of the socket goes on until it is dropped.

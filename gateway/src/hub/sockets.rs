@@ -39,6 +39,11 @@ impl Sockets {
         Registered { sockets: self.clone(), id }
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// Tells every socket.
     pub(crate) fn broadcast(&self, event: &Arc<Event>) {
         for socket in &self.all {

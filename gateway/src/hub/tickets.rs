@@ -55,6 +55,11 @@ impl Tickets {
         Self { waiting: DashMap::new(), wishes, client }
     }
 
+    /// How many are waited for.
+    pub(crate) fn count(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Fails when one more ticket would be too many for this process.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         if self.waiting.len() < MAX_TICKETS {

@@ -65,6 +65,8 @@ adopterTest("every operation of the HTTP document answers as it says, and misses
   await call("readPool", { token, path: { pool: "random-chat" } });
   await call("readPresence", { token, query: "?user=ann&user=bob" });
   for (const id of ["countPresence", "health", "healthAlias", "live", "ready", "openapi", "asyncapi"]) await call(id, { token });
+  const { token: operator } = await call("developmentToken", { body: { userId: "root", roles: ["admin"] } });
+  for (const id of ["systemStats", "performanceStats", "adminStats", "redisMetrics", "redisHealth"]) await call(id, { token: operator });
   assert.deepEqual(ids.filter((id) => !asked.has(id)), ["connect"], "all but the socket were asked");
 
   assert.deepEqual(bodies.map(([id]) => id).sort(), Object.keys(good).sort());

@@ -326,6 +326,12 @@ impl Deployment {
             let key = format!("MINGLE_PEERS__{}", role.to_uppercase());
             builder = builder.env(key, format!("[{}]", peers.join(", ")));
         }
+        // A program of another version may not know these.
+        if place.role == "gateway" && self.program.is_none() {
+            let peers: Vec<_> =
+                self.grpc("gateway").iter().map(|at| format!("\"http://{at}\"")).collect();
+            builder = builder.env("MINGLE_PEERS__GATEWAY", format!("[{}]", peers.join(", ")));
+        }
         let own = self.own.iter().filter(|(grpc, ..)| *grpc == place.grpc);
         let all = self.env.iter().map(|(key, value)| (key, value));
         let all = all.chain(own.map(|(_, key, value)| (key, value)));

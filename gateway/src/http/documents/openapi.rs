@@ -12,13 +12,17 @@ const ABOUT: &str = "Matchmaking, chat and presence over HTTP, for who needs no 
     parameter that is not here is refused by its name.";
 
 /// What routes are about.
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("rooms", "Rooms of the caller, and what is said in them."),
     ("match", "Waiting for a partner, without a socket."),
     ("presence", "Who is online."),
+    ("stats", "How the deployment fares, as every process tells."),
     ("development", "Only where tokens are handed out to anybody."),
     ("gateway", "The gateway itself."),
 ];
+
+/// The one form of an answer that is no message of the protocol.
+const OWN: &str = "Health";
 
 /// The document.
 pub(super) fn document(protocol: &Protocol) -> Value {
@@ -77,7 +81,9 @@ fn describe(operation: &Operation) -> Value {
 fn tag(path: &str) -> &str {
     let below = path.strip_prefix("/api/").and_then(|rest| rest.split('/').next());
     match below {
-        Some(name @ ("rooms" | "match" | "presence")) => name,
+        Some(name @ ("rooms" | "match" | "presence" | "stats")) => name,
+        Some("admin") => "stats",
+        None if path.starts_with("/admin/") => "stats",
         Some("dev") => "development",
         _ => "gateway",
     }
@@ -109,8 +115,8 @@ fn answers(operation: &Operation) -> Value {
         let content = json!({"text/plain": {"schema": {"type": "string"}}});
         json!({"description": description, "content": content})
     };
-    let health = |description: &str| {
-        let content = json!({"application/json": {"schema": schema_of("Health")}});
+    let health = |message: &str, description: &str| {
+        let content = json!({"application/json": {"schema": schema_of(message)}});
         json!({"description": description, "content": content})
     };
     match operation.gives {
@@ -127,8 +133,8 @@ fn answers(operation: &Operation) -> Value {
             let content = json!({"application/json": {"schema": {"type": "object"}}});
             json!({"200": {"description": "The document.", "content": content}, "4XX": refused})
         }
-        Gives::Health => {
-            let (well, not) = (health("It serves."), health("It does not."));
+        Gives::Health(message) => {
+            let (well, not) = (health(message, "It serves."), health(message, "It does not."));
             json!({"200": well, "503": not, "4XX": refused})
         }
         Gives::Text => json!({"200": text("Yes."), "503": text("No."), "4XX": refused}),
@@ -169,7 +175,7 @@ fn schemas(protocol: &Protocol) -> Value {
     let operations = operations();
     let taken: Vec<_> = operations.iter().filter_map(|operation| operation.takes).collect();
     let given = |operation: &Operation| match operation.gives {
-        Gives::Message(message) => Some(message),
+        Gives::Message(message) | Gives::Health(message) => Some(message).filter(|it| *it != OWN),
         _ => None,
     };
     let mut given: Vec<_> = operations.iter().filter_map(given).collect();
@@ -177,7 +183,7 @@ fn schemas(protocol: &Protocol) -> Value {
     let mut schemas = protocol.schemas(&taken, &given);
     let error = schemas.remove("Error").unwrap_or_default();
     schemas.insert("Problem".to_owned(), problem(error));
-    schemas.insert("Health".to_owned(), health());
+    schemas.insert(OWN.to_owned(), health());
     Value::Object(schemas)
 }
 

@@ -50,8 +50,8 @@ pub(super) enum Form {
 pub(super) enum Gives {
     /// A message of the protocol.
     Message(&'static str),
-    /// How the gateway and what it calls are.
-    Health,
+    /// How something is: of this form when it is well, and when it is not.
+    Health(&'static str),
     /// A word for people.
     Text,
     /// A document such as this one.
@@ -89,9 +89,14 @@ impl Operation {
     }
 }
 
+const REDIS: &str = "Whether Redis can be written and read, and by which roles; 503 when by none.";
+
 /// Every route.
 pub(super) fn operations() -> Vec<Operation> {
-    [rooms(), matching(), presence(), health(), entrances()].into_iter().flatten().collect()
+    [rooms(), matching(), presence(), statistics(), health(), entrances()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn rooms() -> Vec<Operation> {
@@ -149,12 +154,32 @@ fn presence() -> Vec<Operation> {
     ]
 }
 
+fn statistics() -> Vec<Operation> {
+    let get = |path, id, summary, message| {
+        Operation::new("get", path, id, summary).gives(Gives::Message(message))
+    };
+    let system = "Who is online, pools, rates, and every process with those that do not answer.";
+    let performance = "What processes cost and how fast they are, of all and of each.";
+    let all = "Everything of every process; for the role admin.";
+    let redis = "What Redis says of itself, with alerts; for the role admin.";
+    vec![
+        get("/api/stats/system", "systemStats", system, "SystemStats"),
+        get("/api/stats/performance", "performanceStats", performance, "PerformanceStats"),
+        get("/admin/stats", "adminStats", all, "AdminStats"),
+        get("/api/admin/redis/metrics", "redisMetrics", redis, "RedisMetrics"),
+    ]
+}
+
 fn health() -> Vec<Operation> {
     let health = "How the gateway is and each service behind it; 503 when it reaches no chat.";
-    let named = |path, id| Operation::new("get", path, id, health).gives(Gives::Health).open();
+    let named =
+        |path, id| Operation::new("get", path, id, health).gives(Gives::Health("Health")).open();
     vec![
         named("/api/health", "health"),
         named("/health", "healthAlias"),
+        Operation::new("get", "/api/health/redis", "redisHealth", REDIS)
+            .gives(Gives::Health("RedisHealth"))
+            .open(),
         Operation::new("get", "/livez", "live", "The process answers.").open(),
         Operation::new("get", "/readyz", "ready", "Send it traffic; 503 when not.").open(),
     ]

@@ -203,6 +203,8 @@ fn field_schema(message: &DescriptorProto, field: &FieldDescriptorProto, way: Wa
 fn one(field: &FieldDescriptorProto, way: Way) -> Value {
     match (field.r#type(), field.type_name()) {
         (Type::String, _) => json!({"type": "string"}),
+        // None of ours is anything else than a number.
+        (Type::Double, _) => json!({"type": "number"}),
         (Type::Bool, _) => json!({"type": "boolean"}),
         (Type::Uint32, _) => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
         (Type::Uint64, _) if way == Way::In => {
