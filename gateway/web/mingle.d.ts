@@ -190,8 +190,11 @@ export class Mingle {
   /** The ticket that waits, or "". */
   readonly ticketId: string;
   position(roomId: string): Position | undefined;
-  /** Answers a function that ends the subscription. */
-  on<K extends keyof MingleEvents>(name: K, listener: (event: MingleEvents[K]) => void): () => void;
+  /**
+   * Answers a function that ends the subscription. What a listener throws, or its
+   * promise rejects with, is reported (`reportError`, else the console).
+   */
+  on<K extends keyof MingleEvents>(name: K, listener: (event: MingleEvents[K]) => unknown): () => void;
   /** Resolves at the first welcome; rejects with what ended it for good. */
   connect(): Promise<void>;
   close(): void;

@@ -405,13 +405,15 @@ export class Mingle {
   }
 
   // A listener's fault is its own: it must not cost the other listeners their
-  // event, nor the room its place.
+  // event, nor the room its place, nor, where it is an async function, a Node
+  // program its life.
   #emit(name, event) {
+    const report = (error) => (globalThis.reportError ?? console.error)(error);
     for (const listener of [...(this.#listeners.get(name) ?? [])]) {
       try {
-        listener(event);
+        listener(event)?.catch?.(report);
       } catch (error) {
-        (globalThis.reportError ?? console.error)(error);
+        report(error);
       }
     }
   }

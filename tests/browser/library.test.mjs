@@ -456,10 +456,13 @@ scriptedTest("one listener's fault costs the others nothing", async (gateway, cl
   ann.on("message", () => {
     throw new Error("a fault of the application");
   });
+  ann.on("message", async ({ body }) => {
+    if (body === "2") throw new Error("another, later");
+  });
   const heard = [];
   ann.on("message", ({ body }) => heard.push(body));
   for (const body of ["1", "2"]) await ann.send(ROOM, body);
-  await until("told", () => heard.length === 2);
+  await until("told", () => heard.length === 2 && reported.length === 3);
   delete globalThis.reportError;
-  assert.deepEqual(reported, ["a fault of the application", "a fault of the application"]);
+  assert.deepEqual(reported, ["a fault of the application", "a fault of the application", "another, later"]);
 });
