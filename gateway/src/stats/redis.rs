@@ -27,14 +27,16 @@ struct Ways {
 
 impl Ways {
     fn of<'a>(nodes: impl Iterator<Item = &'a Node>) -> Self {
-        nodes.filter_map(way).fold(Self::default(), |mut ways, server| {
-            match server.round_trip_ms {
-                Some(took) => {
+        nodes.fold(Self::default(), |mut ways, node| {
+            match (way(node).map(|server| server.round_trip_ms), declared(node)) {
+                (Some(Some(took)), _) => {
                     ways.working += 1;
                     ways.latency_ms =
                         Some(ways.latency_ms.map_or(took, |slowest| slowest.max(took)));
                 }
-                None => ways.failing += 1,
+                (Some(None), _) | (None, Some(false)) => ways.failing += 1,
+                (None, Some(true)) => ways.working += 1,
+                (None, None) => {}
             }
             ways
         })
@@ -55,17 +57,19 @@ fn way(node: &Node) -> Option<&rt::Server> {
     figures(node)?.servers.iter().find(|server| server.name == NAME)
 }
 
+/// Whether all of it that a process uses is well by its own word: all that one of
+/// an older version tells.
+fn declared(node: &Node) -> Option<bool> {
+    let backends = node.said()?.backends.iter().filter(|backend| backend.kind == NAME);
+    backends.map(rt::Backend::healthy).reduce(|one, other| one && other)
+}
+
 /// What the processes use, and how it is.
 fn whole(survey: &Survey) -> (&'static str, &'static str) {
-    let uses = |kind: &str| {
-        let backends = survey.nodes.iter().filter_map(Node::said).flat_map(|said| &said.backends);
-        backends.filter(|backend| backend.kind == kind).count() > 0
-    };
+    let mut backends = survey.nodes.iter().filter_map(Node::said).flat_map(|said| &said.backends);
     match Ways::of(survey.nodes.iter()).status() {
         Some(status) => (NAME, status),
-        // Of processes that are older than the question.
-        None if uses(NAME) => (NAME, "unavailable"),
-        None if uses("memory") => ("memory", "healthy"),
+        None if backends.any(|backend| backend.kind == "memory") => ("memory", "healthy"),
         None => ("unknown", "unavailable"),
     }
 }
@@ -207,6 +211,39 @@ fn percent(part: Option<u64>, whole: Option<u64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A process of an older version, if it tells no round trip.
+    fn chat(healthy: bool, round_trip_ms: Option<Option<f64>>) -> Node {
+        let backend =
+            rt::Backend { kind: NAME.to_owned(), healthy: Some(healthy), ..Default::default() };
+        let server = |round_trip_ms| {
+            let server = rt::Server { name: NAME.to_owned(), round_trip_ms, ..Default::default() };
+            rt::Figures { servers: vec![server], ..Default::default() }
+        };
+        let said = rt::DescribeResponse {
+            backends: vec![backend],
+            figures: round_trip_ms.map(server),
+            ..Default::default()
+        };
+        Node::up(said, String::new())
+    }
+
+    fn told(nodes: Vec<Node>) -> (String, String, Option<f64>) {
+        let health = health(&Survey { nodes, ..Survey::default() });
+        (health.backend, health.status, health.latency_ms)
+    }
+
+    #[test]
+    fn who_tells_no_round_trip_is_believed_by_its_word() {
+        let of = |status: &str, latency| (NAME.to_owned(), status.to_owned(), latency);
+        let (new, cut) = (chat(true, Some(Some(2.0))), chat(true, Some(None)));
+        assert_eq!(told(vec![chat(true, None)]), of("healthy", None));
+        assert_eq!(told(vec![chat(false, None)]), of("unavailable", None));
+        assert_eq!(told(vec![new, chat(false, None)]), of("degraded", Some(2.0)));
+        assert_eq!(told(vec![cut]), of("unavailable", None), "its word is older than its try");
+        let nobody = ("unknown".to_owned(), "unavailable".to_owned(), None);
+        assert_eq!(told(Vec::new()), nobody);
+    }
 
     #[test]
     fn memory_without_a_bound_and_rates_without_lookups_are_not_known() {

@@ -87,7 +87,7 @@ impl Node {
         }
     }
 
-    fn up(said: DescribeResponse, address: String) -> Self {
+    pub(super) fn up(said: DescribeResponse, address: String) -> Self {
         let (id, roles, build) = (said.node_id.clone(), said.roles.clone(), said.build.clone());
         Self { id, roles, build, address, seen: Seen::Up(Box::new(said)) }
     }
