@@ -2,7 +2,7 @@
 
 use mingle_matchmaking::Config;
 use mingle_proto::matchmaking::v1::{
-    CreateTicketRequest, Liveness, PoolStatsRequest, TicketState, Wanted,
+    CreateTicketRequest, ListPoolsRequest, Liveness, PoolStatsRequest, TicketState, Wanted,
 };
 use mingle_runtime::{Context, config::Section as _};
 use mingle_store::{Backends, bus::Memory, clock::SystemClock};
@@ -201,8 +201,13 @@ async fn stats_count_those_who_wait_and_tell_the_median_from_five_on() {
         world.join(&format!("two-{pair}"), "male", &[]).await;
         world.matched(&one).await;
     }
+    world.join("last", "female", &[]).await;
+    let pools = world.client.clone().list_pools(ListPoolsRequest {}).await.unwrap().into_inner();
+    let of_pool = pools.pools.iter().find(|summary| summary.pool == POOL).unwrap();
+    assert_eq!(of_pool.stats, Some(stats().await), "{pools:?}");
+    assert!(pools.pools.is_sorted_by_key(|summary| summary.pool.clone()), "{pools:?}");
     let stats = stats().await;
-    assert_eq!((stats.waiting, stats.matches_last_minute), (0, 3));
+    assert_eq!((stats.waiting, stats.matches_last_minute), (1, 3));
     assert_eq!(stats.median_wait_ms, Some(200));
     let seeded = World::open(world.close().await).await;
     let request = PoolStatsRequest { pool: POOL.into() };

@@ -7,6 +7,7 @@ mod log;
 mod refusals;
 mod tls;
 mod unwilling;
+mod vitals;
 
 use std::time::Duration;
 
