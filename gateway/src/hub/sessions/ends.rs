@@ -26,6 +26,7 @@ impl End {
             session_id: session.session_id.clone(),
             user_id: session.user_id.clone(),
             generation: session.generation,
+            connection_id: session.connection_id.clone(),
         };
         Self { request, settles }
     }

@@ -208,8 +208,8 @@ impl Sessions {
         request
     }
 
-    /// The socket is closed: its session goes into grace. A newer socket's is
-    /// not touched: the generation tells them apart.
+    /// The socket is closed: its session goes into grace. Another
+    /// socket's is not touched: generation and connection tell them apart.
     pub(crate) async fn disconnect(&self, socket: u64, session_id: &str) {
         for held in self.remove(session_id, |held| held.socket == socket) {
             self.end(held.end()).await;
@@ -220,9 +220,6 @@ impl Sessions {
     /// again.
     async fn end(&self, end: End) -> bool {
         let _turn = self.ends.turn().await;
-        if self.goes_on(&end.request) {
-            return true;
-        }
         let is_settled = end.settles <= Instant::now();
         let call = self.bounded(end.request.clone());
         let is_heard = self.client.clone().disconnect(call).await.is_ok();
@@ -230,13 +227,6 @@ impl Sessions {
             self.unheard.keep([end]);
         }
         is_heard
-    }
-
-    /// True when another socket holds the session in the same generation, which
-    /// happens without presence: the end of that one is to be told.
-    fn goes_on(&self, ended: &pr::DisconnectRequest) -> bool {
-        let is_it = |held: &Held| held.session.generation == ended.generation;
-        self.held.get(ended.session_id.as_str()).is_some_and(|holders| holders.iter().any(is_it))
     }
 
     /// Says what was not heard, a few at a time, until all is or presence is

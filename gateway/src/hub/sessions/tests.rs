@@ -35,7 +35,8 @@ enum Told {
     Renewal(u64),
     Sessions(usize),
     Connect,
-    End(String),
+    /// Of a session, by a connection.
+    End(String, String),
 }
 
 /// A presence that hears all and answers as it is set.
@@ -56,7 +57,7 @@ impl Fake {
     }
 
     fn ends(&self, session: &str) -> usize {
-        self.count(|told| matches!(told, Told::End(id) if id == session))
+        self.count(|told| matches!(told, Told::End(id, _) if id == session))
     }
 
     fn renewals(&self) -> usize {
@@ -97,8 +98,8 @@ async fn answer(State(fake): State<Arc<Fake>>, uri: Uri, body: Bytes) -> Respons
             (Told::Connect, framed(&pr::ConnectResponse { accepted: true, generation }))
         }
         "Disconnect" => {
-            let session_id = read::<pr::DisconnectRequest>(&body).session_id;
-            (Told::End(session_id), framed(&pr::DisconnectResponse {}))
+            let ended = read::<pr::DisconnectRequest>(&body);
+            (Told::End(ended.session_id, ended.connection_id), framed(&pr::DisconnectResponse {}))
         }
         other => panic!("{other}"),
     };
@@ -223,11 +224,17 @@ async fn who_was_replaced_without_presence_is_told_of() {
     tokio::spawn(sessions.clone().keep_alive(ctx.clone()));
     pass(RENEW * 3).await;
     assert_eq!(fake.ends("taken-up"), 1, "the first generation");
-    // Of two that have the same, the end of the one that stays is told.
+    // Another in the same generation: each end names its socket, and whichever
+    // presence took is not ended by the other's.
     let third = pr::Session { connection_id: "3".to_owned(), ..again };
     sessions.connect(3, third).await.unwrap();
     pass(2 * LATE).await;
-    assert_eq!(fake.ends("taken-up"), 1);
+    let told = fake.told.lock();
+    let sockets = told.iter().filter_map(|told| match told {
+        Told::End(_, connection) => Some(connection.as_str()),
+        _ => None,
+    });
+    assert_eq!(sockets.collect::<Vec<_>>(), ["connection-taken-up", "2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +248,7 @@ async fn more_ends_than_are_kept_are_a_new_start_of_the_node() {
     let starts = fake.count(|told| matches!(told, Told::Node(2)));
     assert_eq!(starts, 1, "{:?}", fake.told.lock());
     assert_eq!(fake.count(|told| matches!(told, Told::Sessions(1))), 1, "who stays is registered");
-    assert_eq!(fake.count(|told| matches!(told, Told::End(_))), 2_000, "the rest is told");
+    assert_eq!(fake.count(|told| matches!(told, Told::End(..))), 2_000, "the rest is told");
     assert_eq!(fake.count(|told| matches!(told, Told::Renewal(1))), 0, "the old start is over");
     assert!(fake.renewals() > 0);
 }

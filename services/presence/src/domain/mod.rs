@@ -19,6 +19,6 @@ pub use node::Node;
 pub(crate) use partition::bucket;
 pub use partition::{PARTITIONS, partition};
 pub use presence::{Presence, Shown, shown};
-pub use session::{Claim, Life, Lost, Phase};
+pub use session::{Claim, Ended, Life, Lost, Phase};
 pub use status::Status;
 pub(crate) use user::{Change, Claimed, Room, Settled, User};

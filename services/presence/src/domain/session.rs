@@ -17,6 +17,24 @@ pub struct Claim {
     pub status: Option<Status>,
 }
 
+/// A socket that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended<'a> {
+    /// Of its session.
+    pub generation: u64,
+    /// Which socket; `None` stands for any of the generation. The claim of one
+    /// may be done although it was never answered, and another's instead of it.
+    pub connection_id: Option<&'a str>,
+}
+
+impl Ended<'_> {
+    /// True when it is the socket that holds its session.
+    pub fn held(&self, generation: u64, connection_id: &str) -> bool {
+        let is_it = self.connection_id.is_none_or(|id| id == connection_id);
+        self.generation == generation && is_it
+    }
+}
+
 /// A holder that lost its session to a newer one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {

@@ -1,6 +1,6 @@
 //! The sessions of one user, whatever store keeps them.
 
-use super::{Claim, Held, Holder, Lost, Phase, Shown, Status, Terms, Verdict, claim, shown};
+use super::{Claim, Ended, Held, Holder, Lost, Phase, Shown, Status, Terms, Verdict, claim, shown};
 
 /// What became of a claim.
 pub(crate) enum Claimed {
@@ -192,10 +192,10 @@ impl<H: Holder> User<H> {
         }
     }
 
-    /// Starts the grace of a session held in exactly `generation`.
-    pub(crate) fn close(&mut self, session_id: &str, generation: u64, now: i64) {
+    /// Starts the grace of a session held by the socket that `ended`.
+    pub(crate) fn close(&mut self, session_id: &str, ended: Ended<'_>, now: i64) {
         let found = self.position(session_id).map(|at| &mut self.sessions[at]);
-        if let Some(held) = found.filter(|held| held.generation == generation) {
+        if let Some(held) = found.filter(|held| ended.held(held.generation, held.connection_id())) {
             held.close(now);
         }
     }

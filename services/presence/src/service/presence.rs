@@ -205,11 +205,12 @@ impl PresenceService for Service {
         &self,
         request: Request<v1::DisconnectRequest>,
     ) -> Reply<v1::DisconnectResponse> {
-        let target: wire::Target<u64> = request.into_inner().try_into().map_err(Error::from)?;
-        let wire::Target { user_id, session_id, what: generation } = target;
+        let target: wire::Target<wire::Ending> =
+            request.into_inner().try_into().map_err(Error::from)?;
+        let wire::Target { user_id, session_id, what: socket } = target;
         let service = self.clone();
         let closed = self.whole(async move {
-            if service.store.disconnect(&user_id, &session_id, generation).await? {
+            if service.store.disconnect(&user_id, &session_id, socket.ended()).await? {
                 service.announce(Vec::new(), vec![user_id]).await;
             }
             Ok(())

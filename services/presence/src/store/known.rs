@@ -8,7 +8,7 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use super::{Connected, Registered, Set, Store, Stored, Totals};
-use crate::domain::{Claim, Lost, Node, Presence, Status};
+use crate::domain::{Claim, Ended, Lost, Node, Presence, Status};
 
 /// Users that are remembered; beyond, those read least. About 150 bytes each.
 const MAX_KNOWN: u64 = 100_000;
@@ -61,8 +61,8 @@ impl<S: Store> Store for Known<S> {
         self.inner.connect(node_id, claim).await
     }
 
-    async fn disconnect(&self, user_id: &str, session_id: &str, generation: u64) -> Result<bool> {
-        self.inner.disconnect(user_id, session_id, generation).await
+    async fn disconnect(&self, user_id: &str, session_id: &str, ended: Ended<'_>) -> Result<bool> {
+        self.inner.disconnect(user_id, session_id, ended).await
     }
 
     async fn set_status(&self, user_id: &str, session_id: &str, status: Status) -> Result<Set> {

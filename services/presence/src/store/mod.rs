@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mingle_store::Result;
 
-use crate::domain::{Claim, Lost, Node, Presence, Status};
+use crate::domain::{Claim, Ended, Lost, Node, Presence, Status};
 
 pub use limits::Limits;
 
@@ -46,8 +46,8 @@ pub trait Store: Send + Sync + 'static {
     /// Makes a socket of `node_id` the holder of its session.
     async fn connect(&self, node_id: &str, claim: Claim) -> Result<Connected>;
 
-    /// Starts the grace of a session that is held in exactly `generation`.
-    async fn disconnect(&self, user_id: &str, session_id: &str, generation: u64) -> Result<bool>;
+    /// Starts the grace of a session that is held by the socket that `ended`.
+    async fn disconnect(&self, user_id: &str, session_id: &str, ended: Ended<'_>) -> Result<bool>;
 
     /// Sets what a session shows. Not for sessions that are gone.
     async fn set_status(&self, user_id: &str, session_id: &str, status: Status) -> Result<Set>;

@@ -5,4 +5,6 @@ mod reply;
 mod request;
 
 pub(crate) use reply::{presence, superseded};
-pub(crate) use request::{Action, Claims, Registration, Renewal, Socket, Target, user, users};
+pub(crate) use request::{
+    Action, Claims, Ending, Registration, Renewal, Socket, Target, user, users,
+};

@@ -3,7 +3,7 @@
 use mingle_proto::presence::v1;
 
 use super::fields;
-use crate::domain::{Claim, Invalid, Node, Status, Why};
+use crate::domain::{Claim, Ended, Invalid, Node, Status, Why};
 
 /// Users or sessions in one message.
 const MAX_ITEMS: usize = 1000;
@@ -110,18 +110,36 @@ pub(crate) struct Target<T> {
     pub(crate) user_id: String,
     /// Which.
     pub(crate) session_id: String,
-    /// The generation that ended, or the status to show.
+    /// The socket that ended, or the status to show.
     pub(crate) what: T,
 }
 
-impl TryFrom<v1::DisconnectRequest> for Target<u64> {
+/// A socket that ended: its generation and, if it is named, its id.
+pub(crate) struct Ending {
+    generation: u64,
+    connection_id: Option<String>,
+}
+
+impl Ending {
+    pub(crate) fn ended(&self) -> Ended<'_> {
+        Ended { generation: self.generation, connection_id: self.connection_id.as_deref() }
+    }
+}
+
+impl TryFrom<v1::DisconnectRequest> for Target<Ending> {
     type Error = Invalid;
 
     fn try_from(request: v1::DisconnectRequest) -> Result<Self, Invalid> {
         Ok(Self {
             user_id: fields::id("user_id", request.user_id)?,
             session_id: fields::id("session_id", request.session_id)?,
-            what: fields::generation("generation", request.generation)?,
+            what: Ending {
+                generation: fields::generation("generation", request.generation)?,
+                connection_id: Some(request.connection_id)
+                    .filter(|id| !id.is_empty())
+                    .map(|id| fields::id("connection_id", id))
+                    .transpose()?,
+            },
         })
     }
 }

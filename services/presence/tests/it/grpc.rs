@@ -28,7 +28,12 @@ fn session(user: &str, generation: u64) -> Session {
 }
 
 fn disconnect(user: &str, generation: u64) -> DisconnectRequest {
-    DisconnectRequest { session_id: "s".to_owned(), user_id: user.to_owned(), generation }
+    DisconnectRequest {
+        session_id: "s".to_owned(),
+        user_id: user.to_owned(),
+        generation,
+        ..DisconnectRequest::default()
+    }
 }
 
 fn set_status(user: &str, status: Status) -> SetStatusRequest {
@@ -161,6 +166,9 @@ async fn each_field_of_a_socket_is_checked() {
         spoil(&mut socket);
         assert_eq!(refusal(role.client.connect(socket).await), invalid(reason, field));
     }
+    let long = DisconnectRequest { connection_id: "x".repeat(129), ..disconnect("ann", 1) };
+    let ended = role.client.disconnect(long).await;
+    assert_eq!(refusal(ended), invalid("TOO_LONG", "connection_id"));
     for (status, reason) in [
         (Status::Unspecified, "REQUIRED"),
         (Status::Offline, "MALFORMED"),

@@ -20,7 +20,8 @@ fn is(user: &str, status: Status) -> (String, Status) {
 
 async fn close(role: &mut Role, user: &str, generation: u64) {
     let (session_id, user_id) = ("s".to_owned(), user.to_owned());
-    let request = DisconnectRequest { session_id, user_id, generation };
+    let request =
+        DisconnectRequest { session_id, user_id, generation, ..DisconnectRequest::default() };
     role.client.disconnect(request).await.unwrap();
 }
 

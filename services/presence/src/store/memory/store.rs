@@ -20,7 +20,7 @@ use super::{
     user::Kept,
 };
 use crate::{
-    domain::{Change, Claim, Claimed, Node, Presence, Room, Settled, Status, Terms, User},
+    domain::{Change, Claim, Claimed, Ended, Node, Presence, Room, Settled, Status, Terms, User},
     store::{Connected, Limits, Registered, Set, Store, Stored, Totals},
 };
 
@@ -237,11 +237,11 @@ impl Store for Memory {
         })
     }
 
-    async fn disconnect(&self, user_id: &str, session_id: &str, generation: u64) -> Result<bool> {
+    async fn disconnect(&self, user_id: &str, session_id: &str, ended: Ended<'_>) -> Result<bool> {
         let now = self.clock.now_ms();
         Ok(self
             .with_user(user_id, now, |user| {
-                user.close(session_id, generation, now);
+                user.close(session_id, ended, now);
                 Change::telling(())
             })
             .1)

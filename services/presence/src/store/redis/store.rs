@@ -19,7 +19,7 @@ use super::{
     value::Person,
 };
 use crate::{
-    domain::{Change, Claim, Claimed, Lost, Node, Presence, Room, Settled, Status, Terms},
+    domain::{Change, Claim, Claimed, Ended, Lost, Node, Presence, Room, Settled, Status, Terms},
     store::{Connected, Limits, Registered, Set, Store, Stored, Totals},
 };
 
@@ -258,9 +258,9 @@ impl Store for RedisStore {
         })
     }
 
-    async fn disconnect(&self, user_id: &str, session_id: &str, generation: u64) -> Result<bool> {
+    async fn disconnect(&self, user_id: &str, session_id: &str, ended: Ended<'_>) -> Result<bool> {
         let close = |person: &mut Person, now| {
-            person.close(session_id, generation, now);
+            person.close(session_id, ended, now);
             Change::telling(())
         };
         Ok(self.change(user_id, &close).await?.changed)

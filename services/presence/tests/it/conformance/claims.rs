@@ -8,7 +8,7 @@ use mingle_presence::{
 };
 use tokio::sync::Barrier;
 
-use crate::harness::world::{World, accepted, claim, lost};
+use crate::harness::world::{World, accepted, any, claim, lost};
 
 /// Generation, connection, and what comes of it, one after the other.
 pub(crate) async fn table(world: World) {
@@ -44,8 +44,8 @@ pub(crate) async fn same_again(world: World) {
     assert_eq!(world.connect("a", "ann", "s", 1).await, accepted(true));
     assert_eq!(world.connect("a", "ann", "s", 1).await, accepted(false));
     for _ in 0..2 {
-        assert!(!world.store.disconnect("ann", "s", 1).await.unwrap());
-        assert!(!world.store.disconnect("nobody", "s", 1).await.unwrap());
+        assert!(!world.store.disconnect("ann", "s", any(1)).await.unwrap());
+        assert!(!world.store.disconnect("nobody", "s", any(1)).await.unwrap());
         assert_eq!(world.get("ann").await.sessions, 0);
         assert_eq!(world.status("ann").await, Some(Status::Online));
     }
@@ -92,7 +92,7 @@ pub(crate) async fn same_node_supersedes(world: World) {
     assert_eq!(world.connect("a", "ann", "s", 2).await, lost_to("a", 1));
     assert_eq!(world.connect("b", "ann", "s", 3).await, lost_to("a", 2));
     // Closed before: nobody is there to be told.
-    world.store.disconnect("ann", "s", 3).await.unwrap();
+    world.store.disconnect("ann", "s", any(3)).await.unwrap();
     assert_eq!(world.connect("a", "ann", "s", 4).await, accepted(false));
 }
 
@@ -103,7 +103,7 @@ pub(crate) async fn other_user(world: World) {
     world.connect("a", "ann", "s", 1).await;
     let set = world.store.set_status("bob", "s", Status::Busy).await.unwrap();
     assert_eq!(set, Set::UnknownSession);
-    assert!(!world.store.disconnect("bob", "s", 1).await.unwrap());
+    assert!(!world.store.disconnect("bob", "s", any(1)).await.unwrap());
     assert_eq!(world.get("ann").await.sessions, 1);
     assert_eq!(world.status("ann").await, Some(Status::Online));
     assert_eq!(world.status("bob").await, None);
@@ -114,7 +114,7 @@ pub(crate) async fn other_user(world: World) {
 pub(crate) async fn closed_stays_closed(world: World) {
     world.register("a", 1).await;
     world.connect("a", "ann", "s", 1).await;
-    world.store.disconnect("ann", "s", 1).await.unwrap();
+    world.store.disconnect("ann", "s", any(1)).await.unwrap();
     assert_eq!(world.connect("a", "ann", "s", 1).await, accepted(false));
     let again = vec![claim("ann", "s", 1, "a/ann/s/1")];
     let stored = world.store.register_sessions("a", again).await.unwrap();
@@ -131,10 +131,10 @@ pub(crate) async fn status_of_a_resume(world: World) {
     let mut offer = claim("ann", "s", 1, "x");
     offer.status = Some(Status::Busy);
     assert_eq!(world.store.connect("a", offer.clone()).await.unwrap(), accepted(true));
-    world.store.disconnect("ann", "s", 1).await.unwrap();
+    world.store.disconnect("ann", "s", any(1)).await.unwrap();
     assert_eq!(world.connect("a", "ann", "s", 2).await, accepted(false));
     assert_eq!(world.status("ann").await, Some(Status::Busy));
-    world.store.disconnect("ann", "s", 2).await.unwrap();
+    world.store.disconnect("ann", "s", any(2)).await.unwrap();
     (offer.generation, offer.status) = (3, Some(Status::Away));
     assert_eq!(world.store.connect("a", offer).await.unwrap(), accepted(true));
     assert_eq!(world.status("ann").await, Some(Status::Away));

@@ -1,14 +1,17 @@
 //! Grace, leases, and what time alone changes.
 
-use mingle_presence::{domain::Status, store::Totals};
+use mingle_presence::{
+    domain::{Ended, Status},
+    store::Totals,
+};
 
-use crate::harness::world::{START, World, accepted};
+use crate::harness::world::{START, World, accepted, any};
 
 /// A return within the grace makes no change, whenever anyone looks.
 pub(crate) async fn return_in_grace(world: World) {
     world.register("a", 1).await;
     world.connect("a", "ann", "s", 1).await;
-    assert!(!world.store.disconnect("ann", "s", 1).await.unwrap());
+    assert!(!world.store.disconnect("ann", "s", any(1)).await.unwrap());
     world.pass_renewing("a", 1, 9_999).await;
     assert_eq!(world.sweep().await, Vec::<String>::new());
     assert_eq!(world.connect("a", "ann", "s", 2).await, accepted(false));
@@ -22,7 +25,7 @@ pub(crate) async fn grace_ends_once(world: World) {
     world.register("a", 1).await;
     world.connect("a", "ann", "s", 1).await;
     world.pass_renewing("a", 1, 5_000).await;
-    world.store.disconnect("ann", "s", 1).await.unwrap();
+    world.store.disconnect("ann", "s", any(1)).await.unwrap();
     world.pass_renewing("a", 1, 9_999).await;
     assert_eq!(world.status("ann").await, Some(Status::Online));
     world.clock.advance(1);
@@ -105,16 +108,21 @@ pub(crate) async fn a_lapse_found_by_walking(world: World) {
     assert_eq!(world.store.count().await.unwrap(), Totals::default());
 }
 
-/// A close of an older generation does not touch the present holder.
+/// A close of an older generation, or of another socket of the same one, does
+/// not touch the present holder.
 pub(crate) async fn stale_disconnect(world: World) {
     world.register("a", 1).await;
     world.connect("a", "ann", "s", 1).await;
     world.connect("a", "ann", "s", 2).await;
-    world.store.disconnect("ann", "s", 1).await.unwrap();
-    world.store.disconnect("ann", "s", 3).await.unwrap();
+    world.store.disconnect("ann", "s", any(1)).await.unwrap();
+    world.store.disconnect("ann", "s", any(3)).await.unwrap();
+    let of = |connection_id| Ended { generation: 2, connection_id: Some(connection_id) };
+    world.store.disconnect("ann", "s", of("claimed it too")).await.unwrap();
     world.pass_renewing("a", 1, 20_000).await;
     assert_eq!(world.get("ann").await.sessions, 1);
     assert_eq!(world.sweep().await, Vec::<String>::new());
+    world.store.disconnect("ann", "s", of("a/ann/s/2")).await.unwrap();
+    assert_eq!(world.get("ann").await.sessions, 0);
 }
 
 /// Counts follow what happens.
@@ -127,7 +135,7 @@ pub(crate) async fn count_follows(world: World) {
     assert_eq!(count().await, Totals { users: 2, sessions: 3 });
     world.connect("a", "bob", "s", 2).await;
     assert_eq!(count().await, Totals { users: 2, sessions: 3 });
-    world.store.disconnect("bob", "s", 2).await.unwrap();
+    world.store.disconnect("bob", "s", any(2)).await.unwrap();
     assert_eq!(count().await, Totals { users: 2, sessions: 2 });
     world.pass_renewing("a", 1, 10_000).await;
     world.sweep().await;

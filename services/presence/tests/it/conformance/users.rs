@@ -5,7 +5,7 @@ use mingle_presence::{
     store::{Connected, Set},
 };
 
-use crate::harness::world::{LIMITS, START, World, accepted, claim};
+use crate::harness::world::{LIMITS, START, World, accepted, any, claim};
 
 /// The most present session counts; closing one of two says nothing.
 pub(crate) async fn devices(world: World) {
@@ -22,13 +22,13 @@ pub(crate) async fn devices(world: World) {
     let ann = world.get("ann").await;
     assert_eq!((ann.status, ann.sessions), (Some(Status::Online), 3));
 
-    assert!(!world.store.disconnect("ann", "tablet", 1).await.unwrap());
+    assert!(!world.store.disconnect("ann", "tablet", any(1)).await.unwrap());
     world.pass_renewing("a", 1, 10_000).await;
     assert_eq!(world.sweep().await, Vec::<String>::new());
     assert_eq!(world.get("ann").await.sessions, 2);
 
     // The most present one closes: what it showed stays for its grace.
-    assert!(!world.store.disconnect("ann", "phone", 1).await.unwrap());
+    assert!(!world.store.disconnect("ann", "phone", any(1)).await.unwrap());
     world.pass_renewing("a", 1, 9_999).await;
     assert_eq!(world.status("ann").await, Some(Status::Online));
     world.clock.advance(1);
@@ -61,7 +61,7 @@ pub(crate) async fn ended_do_not_count(world: World) {
         let node = if at < 10 { "a" } else { "b" };
         world.connect(node, "ann", &format!("s{at}"), 1).await;
     }
-    world.store.disconnect("ann", "s0", 1).await.unwrap();
+    world.store.disconnect("ann", "s0", any(1)).await.unwrap();
     assert_eq!(world.connect("a", "ann", "new", 1).await, accepted(false));
     assert_eq!(world.connect("a", "ann", "newer", 1).await, Connected::TooMany);
     // Its place is taken: the one in grace cannot return.
@@ -107,7 +107,7 @@ pub(crate) async fn set_status(world: World) {
         world.store.set_status("ann", "t", Status::Busy).await.unwrap(),
         Set::UnknownSession
     );
-    world.store.disconnect("ann", "s", 1).await.unwrap();
+    world.store.disconnect("ann", "s", any(1)).await.unwrap();
     world.pass_renewing("a", 1, 10_000).await;
     assert_eq!(set(Status::Online).await, Set::UnknownSession);
 }
@@ -119,7 +119,7 @@ pub(crate) async fn last_seen_is_bounded(world: World) {
     for at in 0..users {
         world.connect("a", &format!("u{at}"), "s", 1).await;
         world.clock.advance(1);
-        world.store.disconnect(&format!("u{at}"), "s", 1).await.unwrap();
+        world.store.disconnect(&format!("u{at}"), "s", any(1)).await.unwrap();
     }
     world.pass_renewing("a", 1, 10_000).await;
     assert_eq!(world.sweep().await.len(), users);
@@ -139,7 +139,7 @@ pub(crate) async fn store_is_bounded(world: World) {
     assert_eq!(world.connect("a", "one more", "s", 1).await, Connected::Full);
     let resumed = world.connect("a", "u0", "s", 2).await;
     assert!(matches!(resumed, Connected::Accepted { lost: Some(_), .. }));
-    world.store.disconnect("u0", "s", 2).await.unwrap();
+    world.store.disconnect("u0", "s", any(2)).await.unwrap();
     world.pass_renewing("a", 1, 10_000).await;
     assert_eq!(world.sweep().await, ["u0"]);
     assert_eq!(world.connect("a", "one more", "s", 1).await, accepted(true));
@@ -152,7 +152,7 @@ pub(crate) async fn ended_are_bounded(world: World) {
         let session = format!("s{at}");
         let connected = world.connect("a", "ann", &session, 1).await;
         assert_eq!(connected, accepted(at == 0));
-        world.store.disconnect("ann", &session, 1).await.unwrap();
+        world.store.disconnect("ann", &session, any(1)).await.unwrap();
     }
     assert_eq!(world.connect("a", "bob", "s", 1).await, accepted(true));
     assert_eq!(world.status("ann").await, Some(Status::Online));
@@ -175,7 +175,7 @@ pub(crate) async fn refusals_swallow_no_change(world: World) {
         open("many", &format!("s{at}"), Status::Away).await;
     }
     for user in ["held", "many", "none"] {
-        world.store.disconnect(user, "gone", 5).await.unwrap();
+        world.store.disconnect(user, "gone", any(5)).await.unwrap();
     }
     open("many", "s19", Status::Away).await;
     world.pass_renewing("a", 1, 10_000).await;
@@ -201,7 +201,7 @@ pub(crate) async fn full_swallows_no_change(world: World) {
     for at in 1..LIMITS.max_sessions {
         world.connect("a", &format!("u{at}"), "s", 1).await;
     }
-    world.store.disconnect("ann", "gone", 1).await.unwrap();
+    world.store.disconnect("ann", "gone", any(1)).await.unwrap();
     world.pass_renewing("a", 1, 10_000).await;
     assert_eq!(world.connect("a", "ann", "new", 1).await, Connected::Full);
     assert_eq!(world.sweep().await, ["ann"]);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use mingle_presence::{
-    domain::{Claim, Node, Presence, Status},
+    domain::{Claim, Ended, Node, Presence, Status},
     store::{Connected, Registered, Set, Store, Stored, Totals},
 };
 use mingle_proto::presence::v1::{self, presence_service_client::PresenceServiceClient};
@@ -159,11 +159,12 @@ impl Store for Through {
         Ok(Connected::Accepted { lost, changed: self.heard.changed(&claim.user_id) })
     }
 
-    async fn disconnect(&self, user_id: &str, session_id: &str, generation: u64) -> Result<bool> {
+    async fn disconnect(&self, user_id: &str, session_id: &str, ended: Ended<'_>) -> Result<bool> {
         let request = v1::DisconnectRequest {
             session_id: session_id.to_owned(),
             user_id: user_id.to_owned(),
-            generation,
+            generation: ended.generation,
+            connection_id: ended.connection_id.unwrap_or_default().to_owned(),
         };
         self.client().disconnect(request).await.map_err(|status| failed(&status))?;
         Ok(self.heard.changed(user_id))

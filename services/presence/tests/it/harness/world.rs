@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mingle_presence::{
-    domain::{Claim, Lost, Node, Presence, Status, Terms},
+    domain::{Claim, Ended, Lost, Node, Presence, Status, Terms},
     store::{Connected, Limits, Registered, Store, redis::Patience},
 };
 use mingle_store::clock::ManualClock;
@@ -55,6 +55,11 @@ pub(crate) fn lost(node: &str, session: &str, generation: u64, connection: &str)
         generation,
         connection_id: connection.to_owned(),
     }
+}
+
+/// Any socket of a generation.
+pub(crate) const fn any(generation: u64) -> Ended<'static> {
+    Ended { generation, connection_id: None }
 }
 
 /// Accepted without anyone losing the session.

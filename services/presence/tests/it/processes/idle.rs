@@ -14,7 +14,7 @@ use mingle_testkit::{Redis as Server, eventually};
 use super::{Processes, ROOMY, names, socket};
 use crate::harness::{
     servers::{self, SOON},
-    world::{START, accepted, node},
+    world::{START, accepted, any, node},
 };
 
 /// As often as a role sweeps that finds nothing.
@@ -120,7 +120,7 @@ async fn with_users_in_grace(count: usize) -> (Processes, Vec<String>) {
     processes.stores[0].register_node(node("a", 1)).await.unwrap();
     for user in &users {
         assert_eq!(processes.connect(1, "a", socket(user, 1, "x")).await, accepted(true));
-        assert!(!processes.stores[1].disconnect(user, "s", 1).await.unwrap());
+        assert!(!processes.stores[1].disconnect(user, "s", any(1)).await.unwrap());
     }
     (processes, users)
 }
@@ -178,7 +178,7 @@ async fn no_hint_is_lost_to_a_sweep() {
         for user in pair {
             processes.connect(1, "a", socket(user, 1, "x")).await;
         }
-        processes.stores[1].disconnect(one, "s", 1).await.unwrap();
+        processes.stores[1].disconnect(one, "s", any(1)).await.unwrap();
         for _ in 0..10 {
             processes.clock.advance(1_000);
             assert!(processes.stores[1].renew_node("a", 1).await.unwrap());
@@ -188,7 +188,7 @@ async fn no_hint_is_lost_to_a_sweep() {
             for _ in 0..later {
                 processes.stores[1].get_many(std::slice::from_ref(other)).await.unwrap();
             }
-            processes.stores[1].disconnect(other, "s", 1).await
+            processes.stores[1].disconnect(other, "s", any(1)).await
         });
         swept.unwrap();
         left.unwrap();
