@@ -67,6 +67,14 @@ impl Fault {
         Self { retry_after: Some(spread(least)), ..self }
     }
 
+    /// Counts one that a client is told, by its reason; a reason that is none of
+    /// ours is a label without bound.
+    pub(crate) fn count(&self) {
+        let reason = Reason::from_str_name(&format!("REASON_{}", self.reason));
+        let reason = reason.map_or("OTHER", short);
+        metrics::counter!("mingle_gateway_refusals_total", "reason" => reason).increment(1);
+    }
+
     fn retry_after_ms(&self) -> u32 {
         let ms = self.retry_after.map_or(0, |after| after.as_millis());
         u32::try_from(ms).unwrap_or(u32::MAX)

@@ -62,7 +62,7 @@ pub async fn bind(ctx: Context, now: Now) -> anyhow::Result<Bound> {
     let sockets = Arc::new(Sockets::default());
     let sessions = Arc::new(Sessions::new(&ctx, now(), sockets.clone()));
     let (wishes, room_wishes) = link::channel();
-    let rooms = Arc::new(Rooms::new(ctx.peers.get(Role::Chat), wishes));
+    let rooms = Arc::new(Rooms::new(ctx.peers.get(Role::Chat), wishes, now.clone()));
     let (wishes, ticket_wishes) = link::channel();
     let tickets = Arc::new(Tickets::new(ctx.peers.get(Role::Matchmaking), wishes));
     let (wishes, people_wishes) = link::channel();

@@ -37,7 +37,10 @@ pub(crate) fn hello(token: &str) -> client_frame::Kind {
 
 /// Sends a request and returns its reply.
 pub(crate) async fn ask(socket: &mut Socket, kind: client_frame::Kind) -> Kind {
-    socket.send_frame(&ClientFrame { id: ID, kind: Some(kind) }).await.unwrap();
+    socket
+        .send_frame(&ClientFrame { id: ID, kind: Some(kind), ..ClientFrame::default() })
+        .await
+        .unwrap();
     reply(socket).await.1
 }
 

@@ -256,7 +256,7 @@ pub(crate) async fn doze(world: &World, user: &str, room: &str) -> Slow {
     let join = RoomJoin { room_id: room.to_owned(), after: None };
     let requests = [client_frame::Kind::Hello(hello), client_frame::Kind::RoomJoin(join)];
     for (id, kind) in (1..).zip(requests) {
-        let frame = ClientFrame { id, kind: Some(kind) };
+        let frame = ClientFrame { id, kind: Some(kind), ..ClientFrame::default() };
         let message = Message::binary(frame.encode_to_vec());
         futures::SinkExt::send(&mut socket, message).await.unwrap();
     }

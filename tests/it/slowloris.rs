@@ -95,7 +95,11 @@ async fn begin(world: &World, kind: Kind, number: usize) -> (TcpStream, Vec<u8>)
     let (mut socket, _) = client_async(request, stream).await.unwrap();
     if kind == Kind::Frame {
         let hello = Hello { token: token(&format!("slow-{number}")), resume: None };
-        let frame = ClientFrame { id: 1, kind: Some(client_frame::Kind::Hello(hello)) };
+        let frame = ClientFrame {
+            id: 1,
+            kind: Some(client_frame::Kind::Hello(hello)),
+            ..ClientFrame::default()
+        };
         let frame = tokio_tungstenite::tungstenite::Message::binary(frame.encode_to_vec());
         futures::SinkExt::send(&mut socket, frame).await.unwrap();
         futures::StreamExt::next(&mut socket).await.unwrap().unwrap();

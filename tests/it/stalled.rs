@@ -82,7 +82,7 @@ async fn stall(world: &World, user: &str, rooms: &[String]) -> Slow {
     let page = |_| Kind::History(History { room_id: rooms[0].clone(), before: 0, limit: 50 });
     let requests = rooms.iter().map(from_start).chain((0..PAGES).map(page));
     for (id, kind) in (FROM_START..).zip(requests) {
-        let frame = ClientFrame { id, kind: Some(kind) };
+        let frame = ClientFrame { id, kind: Some(kind), ..ClientFrame::default() };
         socket.send(Message::binary(frame.encode_to_vec())).await.unwrap();
     }
     socket

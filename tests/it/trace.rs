@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use mingle_client::ws::{
     Client, Encoding,
-    proto::{Message, Sent, server_frame::Kind},
+    proto::{ClientFrame, Message, PresenceWatch, Sent, client_frame, server_frame::Kind},
 };
 use mingle_testkit::{Collector, Deployment, Mingle, Span, eventually};
 use serde_json::json;
@@ -25,6 +25,8 @@ use crate::{
 /// Rooms until each of the two chat processes took a message; each room prefers
 /// one of them.
 const ROOMS: usize = 40;
+/// Nobody's business but theirs who are in the room.
+const BODY: &str = "between you and me 7d41f0";
 const SERVICE: &str = "service.name";
 const INSTANCE: &str = "service.instance.id";
 
@@ -34,7 +36,7 @@ async fn one_message_is_one_trace_from_the_senders_frame_to_both_gateways() {
     let mut deployment = Deployment::plan()
         .env("MINGLE_JWT_SECRET", SECRET)
         .env("MINGLE_SESSION_SECRET", SECRET)
-        .env("MINGLE_PROCESS__LOG", "warn")
+        .env("MINGLE_PROCESS__LOG", "debug")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
         .start()
@@ -56,6 +58,8 @@ async fn one_message_is_one_trace_from_the_senders_frame_to_both_gateways() {
     }
     assert_eq!(takers.len(), 2, "both chat processes took messages");
     assert_http(&collector).await;
+    assert_continued(&collector, &urls[0]).await;
+    assert_private(&collector, &deployment);
     deployment.kill9("chat", 0);
     deployment.kill9("chat", 1);
     assert_failure(&collector, gateways[0]).await;
@@ -68,7 +72,7 @@ async fn say(gateway: SocketAddr, ann: &mut Client, bob: &mut Client, number: us
     let room = made["roomId"].as_str().unwrap();
     ann.room_join(room, None).await.unwrap();
     bob.room_join(room, None).await.unwrap();
-    let sent = ann.send(room, "k", "hello").await.unwrap();
+    let sent = ann.send(room, "k", BODY).await.unwrap();
     for listener in [ann, bob] {
         assert_eq!(hear(listener).await.trace_id, sent.trace_id);
     }
@@ -87,14 +91,15 @@ async fn hear(client: &mut Client) -> Message {
 async fn assert_trace(collector: &Collector, trace: &str) -> String {
     assert_eq!(trace.len(), 32, "{trace:?}");
     let what = "the collector to have frame, call, append, commit and two deliveries";
-    let (spans, commit) = eventually(SOON, what, async || {
+    let (spans, commit, all) = eventually(SOON, what, async || {
         let all = collector.spans();
         let spans: Vec<_> = all.iter().filter(|span| span.trace == trace).cloned().collect();
         let append = spans.iter().find(|span| span.name == "chat.append")?;
         let (_, commit) = append.links.first()?;
         let commit = all.iter().find(|span| span.id == *commit)?.clone();
         let delivered = spans.iter().filter(|span| span.name == "chat.deliver").count();
-        (delivered >= 2 && spans.iter().any(|span| span.name == "send")).then_some((spans, commit))
+        (delivered >= 2 && spans.iter().any(|span| span.name == "send"))
+            .then_some((spans, commit, all))
     })
     .await;
     let frame = one(&spans, "send", "INTERNAL");
@@ -107,6 +112,17 @@ async fn assert_trace(collector: &Collector, trace: &str) -> String {
     assert_child(append, served);
     assert_eq!(served.attributes["rpc.grpc.status_code"], "0");
     assert_eq!(served.attributes["rpc.service"], "mingle.chat.v1.ChatService");
+
+    // What the call cost elsewhere: a script of the limiter, statements of the log.
+    let charged = one(&spans, "ratelimit.Check", "SERVER");
+    let scripts = spans.iter().filter(|span| span.name.starts_with("redis.script "));
+    let scripts: Vec<_> = scripts.collect();
+    assert!(scripts.iter().any(|script| script.parent == charged.id), "{scripts:#?}");
+    let in_commit = all.iter().filter(|span| span.parent == commit.id);
+    let in_commit: BTreeSet<_> = in_commit.map(|span| span.name.as_str()).collect();
+    for statement in ["sql begin", "sql chat.rooms", "sql chat.append", "sql commit"] {
+        assert!(in_commit.contains(statement), "{statement} in {in_commit:?}");
+    }
 
     // The commit is shared with other messages: it is of no trace of theirs.
     assert_eq!(append.links, [(commit.trace.clone(), commit.id.clone())]);
@@ -125,6 +141,30 @@ async fn assert_trace(collector: &Collector, trace: &str) -> String {
     assert_eq!((of(frame), of(call)), ("mingle-gateway", "mingle-gateway"));
     assert_eq!((of(served), of(append)), ("mingle-chat", "mingle-chat"));
     served.resource[INSTANCE].clone()
+}
+
+/// A frame that names a trace is a part of it.
+async fn assert_continued(collector: &Collector, url: &str) {
+    let (trace, caller) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let mut ann = greet(url, "ann", Encoding::Json, None).await.unwrap();
+    let kind = Some(client_frame::Kind::PresenceWatch(PresenceWatch::default()));
+    let traceparent = format!("00-{trace}-{caller}-01");
+    ann.socket().send_frame(&ClientFrame { id: 99, kind, traceparent }).await.unwrap();
+    let frame = eventually(SOON, "the frame to be exported", async || {
+        collector.spans().into_iter().find(|span| span.trace == trace && span.parent == caller)
+    })
+    .await;
+    assert_eq!((frame.name.as_str(), of(&frame)), ("presenceWatch", "mingle-gateway"));
+}
+
+/// What people say is neither logged nor exported, however much is.
+fn assert_private(collector: &Collector, deployment: &Deployment) {
+    let logs: Vec<_> = deployment.running().map(|(role, process)| (role, process.log())).collect();
+    assert!(logs.iter().any(|(_, log)| log.contains("DEBUG")), "so much is logged");
+    for (what, text) in logs.into_iter().chain([("collector", collector.text())]) {
+        let line = text.lines().find(|line| line.contains(BODY));
+        assert_eq!(line, None, "{what}");
+    }
 }
 
 /// A request over HTTP is the root of its call.

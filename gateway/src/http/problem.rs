@@ -27,6 +27,7 @@ struct Problem {
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
+        self.count();
         let status = match self.reason.as_str() {
             "METHOD_NOT_ALLOWED" => StatusCode::METHOD_NOT_ALLOWED,
             _ => StatusCode::from_u16(self.kind.http()).unwrap_or_default(),

@@ -31,8 +31,12 @@ use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 use tracing::Span;
 
-use super::link::{Feed, Follow};
+use super::{
+    lag,
+    link::{Feed, Follow},
+};
 use crate::{
+    Now,
     fault::Fault,
     outbox::{Entry, Event, Outbox, Position},
     translate,
@@ -81,13 +85,14 @@ pub(crate) struct Rooms {
     wishes: mpsc::Sender<Arc<str>>,
     client: ChatServiceClient<Transport>,
     next_stay: AtomicU64,
+    now: Now,
 }
 
 impl Rooms {
     /// Follows through `chat`; `wishes` feeds the link.
-    pub(crate) fn new(chat: Transport, wishes: mpsc::Sender<Arc<str>>) -> Self {
+    pub(crate) fn new(chat: Transport, wishes: mpsc::Sender<Arc<str>>, now: Now) -> Self {
         let client = ChatServiceClient::new(chat);
-        Self { rooms: DashMap::new(), wishes, client, next_stay: AtomicU64::new(0) }
+        Self { rooms: DashMap::new(), wishes, client, next_stay: AtomicU64::new(0), now }
     }
 
     /// How many are followed.
@@ -321,7 +326,10 @@ impl Follow for Rooms {
                 let head = opened.head.unwrap_or_default();
                 room.opened(Position { seq: head.seq, id: head.id });
             }
-            subscribe_response::Event::Events(events) => room.events(events.events),
+            subscribe_response::Event::Events(events) => {
+                room.events(events.events);
+                lag::record(response.published_at, (self.now)());
+            }
             subscribe_response::Event::Signal(signal) => room.signal(signal),
             // Asked again, the service says where the head is now; whoever
             // lacks something up to it reads the log.

@@ -24,12 +24,23 @@ pub(crate) struct Unreadable {
     pub fault: Fault,
 }
 
+/// What a client asks for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The frame's id.
+    pub id: u32,
+    /// The trace that it is a part of; empty or malformed: none.
+    pub traceparent: String,
+    /// The request itself.
+    pub kind: Kind,
+}
+
 /// Reads a frame of a client.
 pub(crate) fn decode(
     encoding: Encoding,
     message: &Message,
     max_bytes: usize,
-) -> Result<(u32, Kind), Unreadable> {
+) -> Result<Request, Unreadable> {
     let nameless = |fault| Unreadable { id: 0, fault };
     let bytes = match (encoding, message) {
         (Encoding::Json, Message::Text(text)) => text.as_bytes(),
@@ -46,9 +57,9 @@ pub(crate) fn decode(
         Encoding::Proto => pb::ClientFrame::decode(bytes)
             .map_err(|error| nameless(malformed(&error.to_string())))?,
     };
-    let id = frame.id;
+    let pb::ClientFrame { id, kind, traceparent } = frame;
     let none = || Unreadable { id, fault: malformed("the frame names no request") };
-    Ok((id, frame.kind.ok_or_else(none)?))
+    Ok(Request { id, traceparent, kind: kind.ok_or_else(none)? })
 }
 
 /// Writes a reply.
@@ -136,6 +147,7 @@ mod tests {
     fn read(text: &str) -> Result<(u32, Kind), (u32, String, String)> {
         let message = Message::Text(text.to_owned().into());
         decode(Encoding::Json, &message, 1000)
+            .map(|request| (request.id, request.kind))
             .map_err(|bad| (bad.id, bad.fault.reason, bad.fault.field))
     }
 
@@ -149,9 +161,13 @@ mod tests {
         let (_, kind) =
             read(r#"{"id":3,"read":{"roomId":"r","seq":"18446744073709551615"}}"#).unwrap();
         assert!(matches!(kind, Kind::Read(pb::Read { seq: u64::MAX, .. })));
-        let frame = pb::ClientFrame { id: 7, kind: Some(Kind::Ping(pb::Ping {})) };
+        let frame = pb::ClientFrame {
+            id: 7,
+            kind: Some(Kind::Ping(pb::Ping {})),
+            ..pb::ClientFrame::default()
+        };
         let message = Message::Binary(frame.encode_to_vec().into());
-        assert_eq!(decode(Encoding::Proto, &message, 1000).unwrap().0, 7);
+        assert_eq!(decode(Encoding::Proto, &message, 1000).unwrap().id, 7);
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub mod wire;
 use std::{sync::Arc, time::Duration};
 
 use mingle_proto::chat::v1::chat_service_server::ChatServiceServer;
-use mingle_runtime::{Bound, Context, Role};
+use mingle_runtime::{Bound, Context, Role, telemetry};
 use mingle_store::Backends;
 use tonic::service::Routes;
 
@@ -33,6 +33,7 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     let board = Board::start(bus, clock.clone(), &ctx.tasks);
     let options = Options { append_batch: config.append_batch, max_members: config.max_members };
     let store = SqlStore::open(database, clock.clone(), Arc::new(board.clone()), options).await?;
+    telemetry::observe_lane("chat.append", store.backlog());
     let store: Arc<dyn Store> = Arc::new(store);
 
     let settings = settings(&config);

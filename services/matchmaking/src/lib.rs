@@ -10,7 +10,7 @@ pub mod wire;
 use std::{sync::Arc, time::Duration};
 
 use mingle_proto::matchmaking::v1::matchmaking_service_server::MatchmakingServiceServer;
-use mingle_runtime::{Bound, Context, Role};
+use mingle_runtime::{Bound, Context, Role, telemetry};
 use mingle_store::Backends;
 use tonic::service::Routes;
 
@@ -32,6 +32,7 @@ use store::{
 /// In memory it is built from the rows before the first call is answered; on
 /// Redis by whoever leads the sweep, so that Redis may be away.
 pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
+    describe();
     let (is_alone, patience) = (backends.redis.is_none(), backends.database.patience());
     let (matcher, config) = assemble(&ctx, backends).await?;
     let mut sweep = Sweep::new(matcher.clone(), &config, &ctx);
@@ -47,12 +48,23 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     Ok(Bound::grpc(Role::Matchmaking, Routes::new(MatchmakingServiceServer::new(service))))
 }
 
+/// What the metrics of this role mean.
+fn describe() {
+    metrics::describe_histogram!(
+        "mingle_match_wait_seconds",
+        metrics::Unit::Seconds,
+        "how long matched tickets had waited"
+    );
+}
+
 /// Everything but the sweep and the server: for `bind`, and for those who sweep
 /// by hand.
 pub async fn assemble(ctx: &Context, backends: Backends) -> anyhow::Result<(Arc<Matcher>, Config)> {
     let config: Config = ctx.config.read()?;
     let pools = config.pools();
-    let tickets: Arc<dyn Tickets> = Arc::new(SqlTickets::open(backends.database.clone()).await?);
+    let tickets = SqlTickets::open(backends.database.clone()).await?;
+    telemetry::observe_lane("matchmaking.tickets", tickets.backlog());
+    let tickets: Arc<dyn Tickets> = Arc::new(tickets);
     let charges = charges(ctx, config.limit, backends.bus.clone());
     let feed = Feed::start(backends.bus, &ctx.tasks, ctx.stop.clone()).await?;
     let limits =

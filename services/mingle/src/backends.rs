@@ -10,9 +10,10 @@ use mingle_runtime::{
     diagnostics::Diagnostics,
     health::Health,
     lifecycle::DataConfig,
+    telemetry,
 };
 use mingle_store::{
-    Backends, Database,
+    Backends, Database, Usage,
     bus::{self, Memory, Merged, Servers},
     clock::{Clock, SystemClock},
     postgres::{self, Postgres},
@@ -284,6 +285,16 @@ pub(crate) fn place(url: &str) -> String {
     authority.rsplit('@').next().unwrap_or_default().to_owned()
 }
 
+fn show(pools: &[Usage]) {
+    for Usage { pool, busy, idle, max } in pools {
+        for (state, count) in [("busy", busy), ("idle", idle), ("max", max)] {
+            let count = u32::try_from(*count).unwrap_or(u32::MAX);
+            metrics::gauge!("mingle_database_connections", "pool" => *pool, "state" => state)
+                .set(count);
+        }
+    }
+}
+
 fn keeps_state(role: Role) -> bool {
     !matches!(role, Role::Gateway)
 }
@@ -303,8 +314,14 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Keeps `health` true about the servers, until `stop`.
+    /// Keeps `health` true about the servers, until `stop`, and shows how much of
+    /// their connections is in use.
     pub(crate) fn watch(&self, health: Health, stop: CancellationToken) {
+        mingle_store::describe();
+        if let Some(Backends { database, .. }) = &self.backends {
+            let database = database.clone();
+            telemetry::observe(move || database.usage().map(|pools| show(&pools)).is_some());
+        }
         if let Some(redis) = self.redis.clone() {
             let gate = match &self.backends {
                 Some(Backends { database: Database::Postgres(postgres), .. }) => {

@@ -15,6 +15,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     Role,
+    spent::Spent,
     states::{Fault, States},
 };
 
@@ -25,6 +26,7 @@ pub struct Health {
     services: Arc<Mutex<BTreeSet<String>>>,
     ready: Arc<watch::Sender<bool>>,
     degraded: Arc<Degraded>,
+    spent: Arc<Spent>,
 }
 
 /// The degraded states by who knows of them.
@@ -49,7 +51,8 @@ impl Health {
     /// Not ready, nothing degraded.
     pub(crate) fn new(reporter: HealthReporter) -> Self {
         let ready = Arc::new(watch::Sender::new(false));
-        Self { reporter, services: Arc::default(), ready, degraded: Arc::default() }
+        let (services, degraded) = Default::default();
+        Self { reporter, services, ready, degraded, spent: Spent::shown() }
     }
 
     /// Declares a service by its full name, serving or not.
@@ -85,7 +88,7 @@ impl Health {
         self.degraded.seen.send_if_modified(|seen| put(seen, state, degraded));
         self.tell(&others);
         // A state that never held is shown as such too.
-        gauge(state, self.degraded.all.borrow().contains(state));
+        self.show(state, self.degraded.all.borrow().contains(state));
     }
 
     /// Takes what another process says of itself, of which `role` was asked.
@@ -122,11 +125,43 @@ impl Health {
         self.degraded.all.send_if_modified(|before| {
             let is_new = *before != now;
             if is_new {
-                log(before, &now);
+                self.log(before, &now);
                 *before = now;
             }
             is_new
         });
+    }
+
+    /// One line for each state that begins, gets worse or ends, and of no call: the
+    /// one that noticed is not the cause.
+    fn log(&self, before: &States, now: &States) {
+        for (state, fault) in now.iter() {
+            let known = before.get(state);
+            let is_known = known.is_some_and(|known| {
+                known.is_unreached >= fault.is_unreached && known.causes.is_superset(&fault.causes)
+            });
+            if known.is_none() {
+                self.show(state, true);
+            }
+            if !is_known {
+                let causes = list(&fault.causes);
+                if fault.is_unreached {
+                    tracing::warn!(parent: None, state, causes, "unavailable: no instance answers");
+                } else {
+                    tracing::warn!(parent: None, state, causes, "degraded");
+                }
+            }
+        }
+        for state in before.names().filter(|state| !now.contains(state)) {
+            self.show(state, false);
+            tracing::info!(parent: None, state, "well again");
+        }
+    }
+
+    fn show(&self, state: &str, degraded: bool) {
+        metrics::gauge!("mingle_degraded", "state" => state.to_owned())
+            .set(f64::from(u8::from(degraded)));
+        self.spent.set(state, degraded);
     }
 
     /// The degraded states that hold now, and their changes.
@@ -143,37 +178,6 @@ impl Health {
 /// True when that changed something.
 fn put(states: &mut BTreeSet<String>, state: &str, holds: bool) -> bool {
     if holds { states.insert(state.to_owned()) } else { states.remove(state) }
-}
-
-fn gauge(state: &str, degraded: bool) {
-    metrics::gauge!("mingle_degraded", "state" => state.to_owned())
-        .set(f64::from(u8::from(degraded)));
-}
-
-/// One line for each state that begins, gets worse or ends, and of no call: the
-/// one that noticed is not the cause.
-fn log(before: &States, now: &States) {
-    for (state, fault) in now.iter() {
-        let known = before.get(state);
-        let is_known = known.is_some_and(|known| {
-            known.is_unreached >= fault.is_unreached && known.causes.is_superset(&fault.causes)
-        });
-        if known.is_none() {
-            gauge(state, true);
-        }
-        if !is_known {
-            let causes = list(&fault.causes);
-            if fault.is_unreached {
-                tracing::warn!(parent: None, state, causes, "unavailable: no instance answers");
-            } else {
-                tracing::warn!(parent: None, state, causes, "degraded");
-            }
-        }
-    }
-    for state in before.names().filter(|state| !now.contains(state)) {
-        gauge(state, false);
-        tracing::info!(parent: None, state, "well again");
-    }
 }
 
 fn list(causes: &BTreeSet<String>) -> String {

@@ -20,6 +20,7 @@ pub mod lifecycle;
 pub mod peers;
 pub mod probes;
 pub mod role;
+mod spent;
 pub mod states;
 pub mod status;
 pub mod telemetry;

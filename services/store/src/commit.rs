@@ -88,6 +88,16 @@ impl<B: Batch> Lanes<B> {
         outcome.await.map_err(|_| gone())?
     }
 
+    /// How many items wait in all lanes, each time that it is asked; `None` once
+    /// they are gone.
+    pub fn backlog(&self) -> impl Fn() -> Option<usize> + Send + 'static + use<B> {
+        let lanes: Vec<_> = self.lanes.iter().map(mpsc::Sender::downgrade).collect();
+        move || {
+            let waiting = |lane: mpsc::Sender<_>| lane.max_capacity() - lane.capacity();
+            lanes.iter().map(|lane| lane.upgrade().map(waiting)).sum()
+        }
+    }
+
     fn lane(&self, key: &str) -> &mpsc::Sender<Waiting<B>> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);

@@ -25,6 +25,19 @@ pub enum ErrorKind {
     Unsupported,
 }
 
+impl ErrorKind {
+    /// As metrics tell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Conflict => "conflict",
+            Self::Corrupt => "corrupt",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
 /// A failure of a backend. Cheap to clone: one failed batch answers many.
 #[derive(Clone, Debug)]
 pub struct Error {

@@ -20,6 +20,7 @@ pub mod clock;
 pub mod commit;
 pub mod error;
 pub mod failover;
+mod meanings;
 pub mod patience;
 pub mod postgres;
 pub mod redis;
@@ -30,6 +31,7 @@ mod why;
 use std::sync::Arc;
 
 pub use error::{Error, ErrorKind, Result};
+pub use meanings::describe;
 pub use why::Why;
 
 /// The truth, wherever it is.
@@ -39,6 +41,39 @@ pub enum Database {
     Sqlite(sqlite::Sqlite),
     /// A server, shared by many processes.
     Postgres(postgres::Postgres),
+}
+
+/// How much of a pool is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Which pool.
+    pub pool: &'static str,
+    /// Connections that somebody has.
+    pub busy: usize,
+    /// Connections that nobody has.
+    pub idle: usize,
+    /// As many there may be.
+    pub max: usize,
+}
+
+impl Database {
+    /// How much of each pool is in use; `None` once they are closed.
+    pub fn usage(&self) -> Option<Vec<Usage>> {
+        match self {
+            Self::Sqlite(database) => database.usage(),
+            Self::Postgres(database) => database.usage(),
+        }
+    }
+}
+
+impl Usage {
+    fn of<D: sqlx::Database>(pool: &'static str, of: &sqlx::Pool<D>) -> Option<Self> {
+        let (size, idle) = (of.size() as usize, of.num_idle());
+        let max = of.options().get_max_connections() as usize;
+        // The two are read one after the other.
+        let usage = Self { pool, busy: size.saturating_sub(idle), idle, max };
+        (!of.is_closed()).then_some(usage)
+    }
 }
 
 impl From<sqlite::Sqlite> for Database {

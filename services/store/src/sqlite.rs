@@ -21,7 +21,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Usage};
 
 /// The name of the database file in its folder.
 pub const FILE: &str = "mingle.db";
@@ -189,6 +189,12 @@ impl Sqlite {
         .await?;
         tx.commit().await?;
         Ok(migrated)
+    }
+
+    pub(crate) fn usage(&self) -> Option<Vec<Usage>> {
+        [Usage::of("writer", &self.writer), Usage::of("readers", &self.readers)]
+            .into_iter()
+            .collect()
     }
 
     /// Closes the connections: the write-ahead log is checkpointed.

@@ -232,7 +232,7 @@ fn request(index: u64, wants: bool) -> ClientFrame {
         attributes: [("gender".to_owned(), gender(index))].into(),
         wants: wanted.into_iter().collect(),
     };
-    ClientFrame { id: 1, kind: Some(client_frame::Kind::MatchJoin(join)) }
+    ClientFrame { id: 1, kind: Some(client_frame::Kind::MatchJoin(join)), ..ClientFrame::default() }
 }
 
 /// The same joins, each one row in a transaction of its own.

@@ -55,7 +55,9 @@ pub(crate) async fn ask(
     socket: &mut Socket,
     kind: client_frame::Kind,
 ) -> anyhow::Result<server_frame::Kind> {
-    socket.send_frame(&ClientFrame { id: ASKED, kind: Some(kind) }).await?;
+    socket
+        .send_frame(&ClientFrame { id: ASKED, kind: Some(kind), ..ClientFrame::default() })
+        .await?;
     loop {
         match socket.next().await? {
             Incoming::Frame(ServerFrame { id: Some(ASKED), kind: Some(kind) }) => return Ok(kind),

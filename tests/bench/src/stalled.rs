@@ -247,7 +247,11 @@ fn request(index: u64, room_id: &str, body: &str) -> ClientFrame {
         ..Send::default()
     };
     // More messages than ids would be days of them.
-    ClientFrame { id: index as u32, kind: Some(client_frame::Kind::Send(send)) }
+    ClientFrame {
+        id: index as u32,
+        kind: Some(client_frame::Kind::Send(send)),
+        ..ClientFrame::default()
+    }
 }
 
 /// How many of the sockets the server ended: with its code, or without when

@@ -117,7 +117,11 @@ async fn who_says_no_good_hello_in_time_is_closed() {
     let mut chatty = world.socket(Encoding::Proto).await;
     let mut wrong = world.socket(Encoding::Json).await;
     let mut greeted = greeted(&world, "ann", Encoding::Json).await;
-    let ping = ClientFrame { id: 1, kind: Some(client_frame::Kind::Ping(Ping {})) };
+    let ping = ClientFrame {
+        id: 1,
+        kind: Some(client_frame::Kind::Ping(Ping {})),
+        ..ClientFrame::default()
+    };
     chatty.send_frame(&ping).await.unwrap();
     let (_, answer) = reply(&mut chatty).await;
     assert_refused(&answer, ("UNAUTHENTICATED", "HELLO_REQUIRED", ""), "a ping");

@@ -32,7 +32,7 @@ async fn who_came_back_elsewhere_does_not_lose_to_themselves() {
     let resume = Resume { token: resume_token, rooms: Vec::new() };
     for mut socket in waiting {
         let hello = Hello { token: token("ann"), resume: Some(resume.clone()) };
-        let hello = ClientFrame { id: 1, kind: Some(Kind::Hello(hello)) };
+        let hello = ClientFrame { id: 1, kind: Some(Kind::Hello(hello)), ..ClientFrame::default() };
         socket.send_frame(&hello).await.unwrap();
     }
     let mut ann = greet(&urls[0], "ann", Encoding::Proto, Some(resume)).await.unwrap();

@@ -19,6 +19,7 @@ mod proxy;
 #[cfg(feature = "ratelimit")]
 mod ratelimit;
 mod redis;
+mod secret;
 mod server;
 mod ways;
 

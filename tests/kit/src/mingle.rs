@@ -1,6 +1,6 @@
 //! The `mingle` command as a child process on free ports.
 
-use crate::{binary, eventually, log::Log, server::must};
+use crate::{binary, eventually, log::Log, secret, server::must};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsString,
@@ -112,6 +112,7 @@ impl Builder {
             }
         };
         let mut log = must(Log::new(), "a log file");
+        let secrets = secret::among(&self.env);
         let mut command = Command::new(&program);
         command
             .env_clear()
@@ -133,7 +134,7 @@ impl Builder {
         if let Some(stdout) = child.stdout.take() {
             must(log.follow(stdout), "the log file");
         }
-        Mingle { child, log, data_dir, _temporary: temporary }
+        Mingle { child, log, secrets, data_dir, _temporary: temporary }
     }
 }
 
@@ -152,6 +153,8 @@ pub struct Finished {
 pub struct Mingle {
     child: Child,
     log: Log,
+    /// What its log may not hold.
+    secrets: Vec<String>,
     data_dir: PathBuf,
     _temporary: Option<TempDir>,
 }
@@ -352,6 +355,8 @@ impl Drop for Mingle {
         if thread::panicking() {
             eprintln!("--- log of mingle, process {} ---\n{}", self.pid(), self.log.tail());
             eprintln!("--- end of log ---");
+        } else if let Some(line) = secret::leaked(&self.log.text(), &self.secrets) {
+            panic!("mingle printed a secret: {line}");
         }
     }
 }

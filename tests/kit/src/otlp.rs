@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Server, eventually, free_port};
+use crate::{Server, eventually, free_port, secret};
 
 /// The version that `tests/run` installs.
 const VERSION: &str = "0.0.1a15";
@@ -85,10 +85,26 @@ impl Collector {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Everything that came so far, as it was printed.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.server.log()
+    }
+
     /// The spans that came so far.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         read(&self.server.log())
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        if let Some(line) = secret::leaked(&self.server.log(), &[])
+            && !std::thread::panicking()
+        {
+            panic!("mingle exported a token: {line}");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use mingle_proto::{
     errors::v1::Reason,
     gateway::v1::{client_frame, server_frame},
 };
-use mingle_runtime::status::Kind;
+use mingle_runtime::{status::Kind, telemetry};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -226,21 +226,23 @@ impl Connection {
     /// Starts to work on a frame.
     async fn request(&mut self, message: &Message) -> Result<(), End> {
         let max = self.gateway.config.limits.frame_bytes;
-        let (id, kind) = match codec::decode(self.outbox.encoding(), message, max) {
-            Ok(read) => read,
-            Err(bad) => {
-                self.unreadable += 1;
-                self.reply(bad.id, refusal(bad.fault)).await?;
-                let is_stranger = self.unreadable >= MAX_UNREADABLE;
-                return if is_stranger { Err(closing(Close::ProtocolError)) } else { Ok(()) };
-            }
-        };
+        let codec::Request { id, traceparent, kind } =
+            match codec::decode(self.outbox.encoding(), message, max) {
+                Ok(read) => read,
+                Err(bad) => {
+                    self.unreadable += 1;
+                    self.reply(bad.id, refusal(bad.fault)).await?;
+                    let is_stranger = self.unreadable >= MAX_UNREADABLE;
+                    return if is_stranger { Err(closing(Close::ProtocolError)) } else { Ok(()) };
+                }
+            };
         self.unreadable = 0;
         let gateway = self.gateway.clone();
         let (room, is_hello) = (handle::room_of(&kind).map(str::to_owned), self.session.is_none());
         let work: Working = match (&self.session, kind) {
             (Some(session), kind) => {
                 let span = tracing::info_span!("frame", otel.name = handle::name_of(&kind));
+                telemetry::continue_from(&span, &traceparent);
                 Box::pin(handle::request(gateway, session.clone(), kind).instrument(span))
             }
             (None, client_frame::Kind::Hello(hello)) => {
@@ -307,5 +309,6 @@ impl Connection {
 }
 
 fn refusal(fault: Fault) -> server_frame::Kind {
+    fault.count();
     server_frame::Kind::Error(fault.into())
 }

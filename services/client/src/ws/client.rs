@@ -83,7 +83,7 @@ impl Client {
     pub async fn request<R: Reply>(&mut self, kind: client_frame::Kind) -> Result<R> {
         let by = Instant::now() + self.limits.reply;
         let id = self.next_id();
-        let frame = ClientFrame { id, kind: Some(kind) };
+        let frame = ClientFrame { id, kind: Some(kind), ..ClientFrame::default() };
         let answer = timeout_at(by, async {
             self.socket.send_frame(&frame).await?;
             loop {
@@ -143,7 +143,7 @@ impl Client {
                 return frame;
             }
             let ping = Some(client_frame::Kind::Ping(Ping {}));
-            let frame = ClientFrame { id: self.next_id(), kind: ping };
+            let frame = ClientFrame { id: self.next_id(), kind: ping, ..ClientFrame::default() };
             self.socket.send_frame(&frame).await?;
         }
     }

@@ -30,7 +30,10 @@ async fn frames_travel_in_both_encodings() {
         let (mut socket, mut gateway) = pair(encoding).await;
         assert_eq!(gateway.encoding, encoding);
         let ping = client_frame::Kind::Ping(Ping {});
-        socket.send_frame(&ClientFrame { id: 7, kind: Some(ping.clone()) }).await.unwrap();
+        socket
+            .send_frame(&ClientFrame { id: 7, kind: Some(ping.clone()), ..ClientFrame::default() })
+            .await
+            .unwrap();
         assert_eq!(gateway.asked().await, (7, ping));
         let pong = server_frame::Kind::Pong(Pong {});
         gateway.say(Some(7), pong.clone()).await;

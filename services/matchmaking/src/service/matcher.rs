@@ -1,6 +1,6 @@
 //! From a ticket to a match: the index proposes, the rows decide.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mingle_client::ratelimit::{Charge, Denied};
 use mingle_store::{Result, clock::Clock as _};
@@ -245,6 +245,7 @@ impl Matcher {
             }
             match self.pair(pool, &proposal).await {
                 Ok(Paired::Matched(of, waits)) => {
+                    count(pool.name(), &waits);
                     if let Some(past) = self.past.get(pool.name()) {
                         past.lock().note(&of.match_id, of.created_at, waits);
                     }
@@ -291,6 +292,14 @@ impl Matcher {
             tracing::warn!(%error, "a stale entry stays until it is proposed");
         }
         self.feed.announce(ticket).await;
+    }
+}
+
+/// Counts a match whose tickets waited so many milliseconds.
+fn count(pool: &str, waits: &[i64]) {
+    let waited = metrics::histogram!("mingle_match_wait_seconds", "pool" => pool.to_owned());
+    for wait in waits {
+        waited.record(Duration::from_millis(u64::try_from(*wait).unwrap_or(0)));
     }
 }
 

@@ -133,6 +133,10 @@ fn record((service, method): (&'static str, &'static str), response: &Response, 
 pub(crate) fn describe() {
     metrics::describe_gauge!("mingle_degraded", "1 while a state of this name is degraded");
     metrics::describe_counter!(
+        "mingle_degraded_seconds_total",
+        "seconds in which a state of this name was degraded"
+    );
+    metrics::describe_counter!(
         "mingle_rpcs_shed_total",
         "gRPC calls refused because as many are under way as may be"
     );

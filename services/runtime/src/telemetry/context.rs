@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
     Context,
     propagation::{Extractor, TextMapPropagator as _},
-    trace::TraceContextExt as _,
+    trace::{SpanContext, TraceContextExt as _},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
@@ -35,6 +35,13 @@ pub fn traceparent() -> String {
     format!("00-{}-{}-{:02x}", id.trace_id(), id.span_id(), id.trace_flags().to_u8())
 }
 
+/// Trace and span of the current span, for those whom `tracing` tells nothing:
+/// they write down what it says.
+pub(super) fn ids() -> Option<SpanContext> {
+    let ids = Context::map_current(|context| context.span().span_context().clone());
+    ids.is_valid().then_some(ids)
+}
+
 /// Writes the current span's context into `headers`, unless one is there.
 pub fn inject(headers: &mut HeaderMap) {
     if headers.contains_key(TRACEPARENT) {
@@ -57,6 +64,9 @@ pub fn adopt(span: &Span, headers: &HeaderMap) {
 /// Makes `span` a child of what `traceparent` names; what is no trace context
 /// changes nothing.
 pub fn continue_from(span: &Span, traceparent: &str) {
+    if traceparent.is_empty() {
+        return;
+    }
     let parent = TraceContextPropagator::new()
         .extract_with_context(&Context::new(), &Traceparent(traceparent));
     if parent.span().span_context().is_valid() {

@@ -7,10 +7,12 @@
 
 mod context;
 mod export;
+mod observe;
 mod recent;
 mod setup;
 
 pub use context::{TRACEPARENT, adopt, continue_from, inject, trace_id, traceparent};
 pub use export::{Export, flush, is_exporting};
+pub use observe::{observe, observe_lane};
 pub use recent::{Lately, recent};
 pub use setup::{init, keep_up, render_metrics, start};

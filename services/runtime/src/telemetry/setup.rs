@@ -4,17 +4,24 @@ use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use tracing::{Level, Metadata, Subscriber};
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer, filter, filter::LevelFilter, layer::SubscriberExt as _, registry::LookupSpan,
+    EnvFilter, Layer,
+    filter::{FilterExt as _, FilterFn, LevelFilter, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
 };
 
-use super::{Export, recent::Tap};
+use super::{Export, context, observe, recent::Tap};
 use crate::config::Mode;
 
 /// Upper bounds of the latency histograms' buckets, in seconds.
 const BUCKETS: &[f64] = &[0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
+/// The same of how long people wait for each other.
+const WAITS: (&str, &[f64]) =
+    ("mingle_match_wait_seconds", &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]);
 const TRACER: &str = "mingle";
 /// As the exporter itself does where it serves the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -33,15 +40,14 @@ pub fn init(mode: Mode, filter: &str) {
 /// standard output carries the ready lines.
 pub fn start(mode: Mode, filter: &str, export: Option<Export>) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let is_set = match export {
-        Some(export) => exporting(mode, filter, export),
-        None => local(mode, filter),
-    };
-    if !is_set {
+    if !log_and_trace(mode, filter, export) {
         return;
     }
     let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS);
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS)
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Full(WAITS.0.to_owned()), WAITS.1)
+        });
     let installed = builder.map_err(|error| error.to_string()).and_then(|builder| {
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
@@ -73,53 +79,148 @@ pub async fn keep_up() {
 
 /// The metrics in Prometheus' text format; empty before [`init`].
 pub fn render_metrics() -> String {
+    observe::look();
     METRICS.get().map(PrometheusHandle::render).unwrap_or_default()
 }
 
-/// Ids are made and passed on, spans not recorded.
-fn local(mode: Mode, filter: EnvFilter) -> bool {
-    let tracer = SdkTracerProvider::builder()
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
-        .build()
-        .tracer(TRACER);
-    let spans = tracing_opentelemetry::layer().with_tracer(tracer);
-    let subscriber = tracing_subscriber::registry().with(filter).with(logs(mode)).with(spans);
-    tracing::subscriber::set_global_default(subscriber).is_ok()
-}
-
-/// Spans are recorded whatever is logged: a quiet log is no reason for a trace
-/// with holes.
-fn exporting(mode: Mode, filter: EnvFilter, export: Export) -> bool {
-    let spans = tracing_opentelemetry::layer()
-        .with_location(false)
-        .with_target(false)
-        .with_threads(false)
-        .with_tracked_inactivity(false)
-        .with_tracer(export.tracer(TRACER))
-        .with_filter(filter::filter_fn(is_ours).with_max_level_hint(LevelFilter::INFO));
-    let subscriber =
-        tracing_subscriber::registry().with(logs(mode).with_filter(filter)).with(spans);
+/// Without an export ids are made and passed on, and spans not recorded.
+fn log_and_trace(mode: Mode, filter: EnvFilter, export: Option<Export>) -> bool {
+    // Statements and scripts are of interest to traces alone.
+    let (tracer, level) = match &export {
+        Some(export) => (export.tracer(TRACER), LevelFilter::DEBUG),
+        None => (unrecorded(), LevelFilter::INFO),
+    };
+    let subscriber = subscriber((mode, filter), (tracer, level), std::io::stderr);
     let is_set = tracing::subscriber::set_global_default(subscriber).is_ok();
-    if is_set {
+    if let (true, Some(export)) = (is_set, export) {
         export.keep();
     }
     is_set
 }
 
-/// Libraries' spans are about them, and events are the log's.
-fn is_ours(metadata: &Metadata<'_>) -> bool {
-    let is_shown = *metadata.level() <= Level::INFO;
-    metadata.is_span() && is_shown && metadata.target().starts_with("mingle")
+fn unrecorded() -> SdkTracer {
+    let never = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
+    SdkTracerProvider::builder().with_sampler(never).build().tracer(TRACER)
 }
 
-fn logs<S>(mode: Mode) -> Box<dyn Layer<S> + Send + Sync>
+/// Spans are there whatever is logged: a quiet log is no reason for a trace with
+/// holes, nor for a line that does not say whose it is.
+fn subscriber<W>(
+    (mode, filter): (Mode, EnvFilter),
+    (tracer, level): (SdkTracer, LevelFilter),
+    writer: W,
+) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let spans = tracing_opentelemetry::layer()
+        .with_location(false)
+        .with_target(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_tracer(tracer)
+        .with_filter(ours(level));
+    let logs = logs(mode, writer).with_filter(filter.or(ours(LevelFilter::INFO)));
+    tracing_subscriber::registry().with(logs).with(spans)
+}
+
+/// Our spans up to `level`: libraries' are about them, and events are the log's.
+fn ours(level: LevelFilter) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    let is_ours = move |metadata: &Metadata<'_>| {
+        metadata.is_span() && *metadata.level() <= level && metadata.target().starts_with("mingle")
+    };
+    filter_fn(is_ours).with_max_level_hint(level)
+}
+
+fn logs<S, W>(mode: Mode, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let is_terminal = std::io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
     match mode {
-        Mode::Development => logs.with_target(false).boxed(),
-        Mode::Production => logs.json().flatten_event(true).boxed(),
+        Mode::Development => tracing_subscriber::fmt::layer()
+            .with_writer(writer)
+            .with_ansi(is_terminal)
+            .with_target(false)
+            .boxed(),
+        Mode::Production => {
+            let mut logs = json_subscriber::fmt::layer().with_writer(writer).flatten_event(true);
+            let lines = logs.inner_layer_mut();
+            lines.add_multiple_dynamic_fields(|event, spans, line| {
+                // Some are of no span, whichever is current.
+                let Some(ids) = spans.event_span(event).and_then(|_| context::ids()) else {
+                    return;
+                };
+                // As a JSON line says it: OpenTelemetry, Trace Context in non-OTLP
+                // Log Formats. A line that cannot be written is nobody's failure.
+                let _ = line.write_field("trace_id", ids.trace_id().to_string());
+                let _ = line.write_field("span_id", ids.span_id().to_string());
+            });
+            logs.boxed()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use serde_json::Value;
+
+    use super::*;
+    use parking_lot::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The lines of what is told inside of a span and outside, and the span's
+    /// trace.
+    fn told(mode: Mode, filter: &str) -> (String, String) {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let how = (mode, EnvFilter::new(filter));
+        let subscriber = subscriber(how, (unrecorded(), LevelFilter::INFO), move || writer.clone());
+        let trace = tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::info_span!("rpc");
+            let _entered = span.enter();
+            tracing::info!("not told");
+            tracing::warn!(room = "r", "inside");
+            tracing::warn!(parent: None, "outside");
+            context::trace_id()
+        });
+        let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+        (text, trace)
+    }
+
+    #[test]
+    fn a_line_names_the_trace_that_it_is_of_however_quiet_the_log_is() {
+        let (text, trace) = told(Mode::Production, "warn");
+        assert_eq!(trace.len(), 32, "{trace:?}");
+        let lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+        assert_eq!(told, ["inside", "outside"]);
+        assert_eq!((&lines[0]["trace_id"], &lines[0]["room"]), (&trace.into(), &"r".into()));
+        assert_eq!(lines[0]["span_id"].as_str().unwrap().len(), 16);
+        assert_eq!((lines[1].get("trace_id"), lines[1].get("span_id")), (None, None));
+    }
+
+    #[test]
+    fn a_readable_log_is_lines_of_text() {
+        let (text, _) = told(Mode::Development, "warn");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("WARN rpc: inside room=\"r\""), "{text}");
     }
 }

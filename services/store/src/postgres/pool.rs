@@ -17,7 +17,7 @@ use super::{
     pooler::{is_pooler, passes, ways_through},
     pools::{Alive, Pools},
 };
-use crate::{Error, ErrorKind, Result, patience::Patience};
+use crate::{Error, ErrorKind, Result, Usage, patience::Patience};
 
 const IDLE: Duration = Duration::from_secs(30);
 /// A connection unused for longer is tested before it is used.
@@ -96,6 +96,10 @@ impl Postgres {
     /// the same, because there is no other way: nobody may LISTEN there.
     pub fn may_listen(&self) -> bool {
         self.ways.passes
+    }
+
+    pub(crate) fn usage(&self) -> Option<Vec<Usage>> {
+        Some(vec![Usage::of("shared", self.readers())?])
     }
 
     /// Of a start, as long as [`Postgres::connect`] waits.

@@ -88,17 +88,23 @@ impl Redis {
     /// One command and its answer. Executed late by a server that was frozen:
     /// only for what may be, or reads.
     pub async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T> {
-        let slot = self.slot(size(cmd));
-        let (link, patience) = slot.lend(self.timeout).await?;
-        read(ask(slot, &link, patience, cmd).await.map_err(fault::error)?)
+        let asked = async {
+            let slot = self.slot(size(cmd));
+            let (link, patience) = slot.lend(self.timeout).await?;
+            read(ask(slot, &link, patience, cmd).await.map_err(fault::error)?)
+        };
+        counted("command", asked).await
     }
 
     /// Several commands in one round trip. One that the server refuses is the
     /// error of all, whatever became of the others.
     pub async fn pipeline<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T> {
-        let slot = self.slot(pipe.cmd_iter().map(size).sum());
-        let (link, patience) = slot.lend(self.timeout).await?;
-        read(ask_all(slot, &link, patience, pipe).await.map_err(fault::error)?)
+        let asked = async {
+            let slot = self.slot(pipe.cmd_iter().map(size).sum());
+            let (link, patience) = slot.lend(self.timeout).await?;
+            read(ask_all(slot, &link, patience, pipe).await.map_err(fault::error)?)
+        };
+        counted("pipeline", asked).await
     }
 
     /// Runs a script before the timeout or not at all.
@@ -121,7 +127,7 @@ impl Redis {
             }
             read(answer.map_err(fault::error)?)
         };
-        run.instrument(span(script)).await
+        counted(script.name(), run.instrument(span(script))).await
     }
 
     /// Runs a script several times in one round trip per 256 calls, each run
@@ -141,7 +147,7 @@ impl Redis {
             }
             Ok(answers)
         };
-        run.instrument(span(script)).await
+        counted(script.name(), run.instrument(span(script))).await
     }
 
     async fn run_chunk<T: FromRedisValue>(
@@ -228,11 +234,23 @@ impl Redis {
 }
 
 fn span(script: &Script) -> tracing::Span {
-    let span = tracing::info_span!("redis.script", otel.name = tracing::field::Empty);
+    let span = tracing::debug_span!("redis.script", otel.name = tracing::field::Empty);
     if !span.is_disabled() {
         span.record("otel.name", format!("redis.script {}", script.name()));
     }
     span
+}
+
+/// Counts what `name` costs, and why it fails.
+async fn counted<T>(name: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
+    let begun = Instant::now();
+    let done = call.await;
+    metrics::histogram!("mingle_redis_seconds", "script" => name).record(begun.elapsed());
+    if let Err(error) = &done {
+        let kind = error.kind().name();
+        metrics::counter!("mingle_redis_failures_total", "kind" => kind).increment(1);
+    }
+    done
 }
 
 fn until(deadline: Instant) -> Duration {

@@ -105,7 +105,7 @@ async fn a_server_that_answers_who_is_connected_is_not_away() {
     let held = tokio::sync::Mutex::new(database.begin().await.unwrap());
     suspected(&postgres, &proxy, async || {
         let mut tx = held.lock().await;
-        let one = Sql { name: "one", sqlite: "", postgres: "select 1 as one" };
+        let one = Sql { owner: "", name: "one", sqlite: "", postgres: "select 1 as one" };
         one.query().optional(&mut *tx).await.expect("none is idle, and it answers");
     })
     .await;

@@ -42,7 +42,7 @@ const TEXTS: [&str; 4] = [
 const INSERT: &str = "insert into item (id) values ($1)";
 
 fn statement(text: &'static str) -> Sql {
-    Sql { name: "test", sqlite: "", postgres: text }
+    Sql { owner: "", name: "test", sqlite: "", postgres: text }
 }
 
 /// One caller's calls, each of which must get its own answer.

@@ -79,6 +79,12 @@ impl SqlStore {
         Ok(Self { database, lanes })
     }
 
+    /// How many wishes wait for their turn, each time that it is asked; `None` once
+    /// the store is gone.
+    pub fn backlog(&self) -> impl Fn() -> Option<usize> + Send + 'static {
+        self.lanes.backlog()
+    }
+
     async fn submit(&self, wish: Wish, traceparent: String) -> Result<Verdict> {
         let span = tracing::info_span!("chat.append");
         let room_id = wish.room_id.clone();

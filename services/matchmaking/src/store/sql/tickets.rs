@@ -77,6 +77,12 @@ impl SqlTickets {
         Ok(Self { database, lanes: Lanes::start(writer, 1, MAX_BATCH) })
     }
 
+    /// How many writes wait for their turn, each time that it is asked; `None` once
+    /// the store is gone.
+    pub fn backlog(&self) -> impl Fn() -> Option<usize> + Send + 'static {
+        self.lanes.backlog()
+    }
+
     /// There is one lane, so the key does not matter: SQLite has one writer, and
     /// what a batch locks in PostgreSQL another batch of it would wait for.
     async fn write(&self, write: Write, now_ms: i64) -> Result<Written> {
