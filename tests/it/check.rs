@@ -121,13 +121,20 @@ async fn what_mingle_refuses_to_start_on_the_check_refuses_too() {
     let (redis_url, url) = (redis.url(), database.url.clone());
     let (redis, database) = (("REDIS_URL", &*redis_url), ("DATABASE_URL", &*url));
     let no_secret = ("MINGLE_JWT_SECRET", "");
+    let ratelimit = ("MINGLE_PEERS__RATELIMIT", "[\"http://127.0.0.1:1\"]");
+    let production = ("MINGLE_ENV", "production");
+    let everywhere = ("MINGLE_GRPC__LISTEN", "0.0.0.0:0");
+    let misspelt = ("MINGLE_PROBES__LISTN", "127.0.0.1:0");
     for (roles, env, fails) in [
         (vec![], vec![database], true),
         (vec![], vec![redis], true),
         (vec![], vec![redis, database, no_secret], true),
         (vec!["chat"], vec![database], true),
         (vec!["ratelimit"], vec![redis, no_secret], false),
-        (vec!["chat", "presence"], vec![redis, database, no_secret], false),
+        (vec!["chat", "presence"], vec![redis, database, no_secret], true),
+        (vec!["chat", "presence"], vec![redis, database, no_secret, ratelimit], false),
+        (vec!["ratelimit"], vec![redis, production, everywhere], true),
+        (vec!["ratelimit"], vec![redis, misspelt], true),
         (vec![], vec![], false),
     ] {
         let (code, steps) = check_of(&roles, &env).await;
@@ -142,6 +149,12 @@ async fn what_mingle_refuses_to_start_on_the_check_refuses_too() {
         let started = serve.run_to_end(END).await;
         assert_eq!(started.status.code(), Some(2), "{roles:?} {env:?}: {}", started.log);
     }
+}
+
+#[tokio::test]
+async fn a_variable_that_nobody_reads_is_a_warning() {
+    let (code, steps) = check(&[("MINGLE_JWT_SECRT", SECRET)]).await;
+    assert_eq!((code, state(&steps, "configuration")), (0, "warn"));
 }
 
 #[tokio::test]

@@ -84,6 +84,12 @@ impl Process {
         })
     }
 
+    /// What [`Process::new`] would refuse, without starting anything. Must be
+    /// called where tasks can be spawned.
+    pub fn check(config: &Config, roles: &[Role]) -> Result<(), Problems> {
+        Sections::read(config, roles, "check").map(drop)
+    }
+
     /// What `role` binds itself with; `None` when it is not of this process.
     pub fn context(&self, role: Role) -> Option<Context> {
         self.roles.get(&role).cloned()
