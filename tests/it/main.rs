@@ -23,6 +23,7 @@ mod meanings;
 mod migrate;
 mod nemesis;
 mod outcomes;
+mod probe;
 mod processes;
 mod refused;
 mod resume;

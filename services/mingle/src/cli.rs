@@ -15,7 +15,7 @@ use mingle_runtime::{
 
 use crate::{
     backends::{self, Plan},
-    check, compose, migrate,
+    check, compose, migrate, probe,
 };
 
 const CONFIGURATION: &str = "\
@@ -74,6 +74,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Asks the process of these roles on this machine whether it is ready, at
+    /// MINGLE_PROBES__LISTEN: the health check of a container. Exits 1 when it is
+    /// not, or does not answer within two seconds.
+    Probe {
+        /// As of serve; all of them when none is named.
+        roles: Vec<Role>,
+    },
 }
 
 /// Runs the command and returns its exit code: 0 after an orderly end, 2 when
@@ -103,6 +110,10 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             let roles = set(roles);
             let config = load(cli.config.as_deref(), &roles)?;
             return runtime.block_on(check::run(&config, &roles, json));
+        }
+        Some(Command::Probe { roles }) => {
+            let config = load(cli.config.as_deref(), &set(roles))?;
+            return runtime.block_on(probe::run(&config));
         }
         Some(Command::Serve { roles }) => set(roles),
         None => set(Vec::new()),

@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod compose;
 mod migrate;
+mod probe;
 mod secrets;
 mod servers;
 mod tell;
