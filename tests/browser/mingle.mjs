@@ -1,7 +1,8 @@
 // The system under test, ended by its id, with wires in front of it that can
 // be cut and that outlive a restart. MINGLE_TEST_DEPLOYMENT says which: one
 // process, or `processes` over one Redis and one PostgreSQL with two gateways,
-// or `envoy`, the same with an Envoy before the services. No test is left out.
+// or `envoy`, the same with an Envoy before the services. No test is left out. With
+// `nginx` or `haproxy` that stands before the gateways, and all wires lead there.
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -127,7 +128,7 @@ class Deployment extends Gateways {
 
   async start() {
     if (this.#program) this.#program.order("start");
-    const shape = SHAPE === "envoy" ? ["--envoy"] : [];
+    const shape = SHAPE === "processes" ? [] : [`--${SHAPE}`];
     this.#program ??= new Program(named("MINGLE_DEPLOYMENT_BIN"), [...shape, "--mingle", named("MINGLE_BIN")]);
     this.lead(await this.#program.says("ready", isReady, 2 * START_MS));
   }
@@ -141,6 +142,16 @@ class Deployment extends Gateways {
 
   async kill() {
     await this.#ask("kill", "killed");
+  }
+
+  /** Ends one of the two without a word; `start` starts its successor at its place. */
+  async killGateway(nth) {
+    await this.#ask(`kill gateway ${nth}`, "killed");
+  }
+
+  /** How many sockets each gateway holds; one that does not run, null. */
+  async sockets() {
+    return (await this.#ask("sockets", "sockets")).sockets;
   }
 
   /** Redis takes what it is sent and answers nothing, until it thaws. */

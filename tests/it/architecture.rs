@@ -17,16 +17,16 @@ use std::{
 const SERVICES: &[&str] =
     &["mingle-cache", "mingle-chat", "mingle-matchmaking", "mingle-presence", "mingle-ratelimit"];
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn metadata() -> Metadata {
+pub(crate) fn metadata() -> Metadata {
     MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap()
 }
 
 /// Every file that is tracked or about to be, by its path from the root.
-fn files() -> Vec<String> {
+pub(crate) fn files() -> Vec<String> {
     let listed = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root())

@@ -5,8 +5,8 @@ mod plan;
 use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
 
 use crate::{
-    Builder, Envoy, Finished, Mingle, Pooler, Postgres, Proxy, Redis, TestDatabase, To, clock,
-    free_port, ways::Ways,
+    Balancer, Builder, Envoy, Finished, Mingle, Pooler, Postgres, Proxy, Redis, TestDatabase, To,
+    adopted, clock, free_port, ways::Ways,
 };
 
 pub use plan::Plan;
@@ -50,6 +50,7 @@ pub struct Deployment {
     env: Vec<(String, String)>,
     program: Option<PathBuf>,
     envoy: Option<Envoy>,
+    balancer: Option<Balancer>,
     processes: Vec<(Place, Option<Mingle>)>,
     /// Of each process, when each has its own.
     ways: Vec<Ways>,
@@ -93,6 +94,9 @@ impl Deployment {
         }
         if let Some(envoy) = &self.envoy {
             envoy.settle().await;
+        }
+        if let Some(balancer) = &self.balancer {
+            balancer.settle().await;
         }
     }
 
@@ -260,6 +264,25 @@ impl Deployment {
         self.envoy.as_ref()
     }
 
+    /// What stands before the gateways, if anything does.
+    #[must_use]
+    pub fn balancer(&self) -> Option<&Balancer> {
+        self.balancer.as_ref()
+    }
+
+    /// What each process of a role counts under this name without labels; of one that
+    /// does not run, nothing.
+    #[must_use]
+    pub fn counts(&self, role: &str, name: &str) -> Vec<Option<u64>> {
+        let of_role = self.processes.iter().filter(|(place, _)| place.role == role);
+        let count = |process: &Mingle| {
+            let metrics = adopted::page(process.probes_addr().port(), "/metrics").ok()?;
+            let mut lines = metrics.lines().filter_map(|line| line.split_once(' '));
+            lines.find(|(of, _)| *of == name)?.1.parse().ok()
+        };
+        of_role.map(|(_, process)| process.as_ref().and_then(count)).collect()
+    }
+
     /// Where the gateways listen.
     #[must_use]
     pub fn gateways(&self) -> Vec<std::net::SocketAddr> {
@@ -307,6 +330,9 @@ impl Deployment {
             .arg(place.role)
             .env("MINGLE_GRPC__LISTEN", format!("127.0.0.1:{}", place.grpc))
             .env("MINGLE_GATEWAY__LISTEN", format!("127.0.0.1:{}", place.http));
+        if self.balancer.is_some() {
+            builder = builder.env("MINGLE_GATEWAY__TRUSTED_PROXIES", "[\"127.0.0.1/32\"]");
+        }
         if place.role != "gateway" {
             let (redis, postgres) = self.backends(at);
             builder = builder

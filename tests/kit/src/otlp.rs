@@ -2,14 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    env,
     ffi::OsString,
     net::{Ipv4Addr, TcpStream},
-    path::PathBuf,
     time::Duration,
 };
 
-use crate::{Server, eventually, free_port, secret};
+use crate::{Server, eventually, free_port, installed::installed, secret};
 
 /// The version that `tests/run` installs.
 const VERSION: &str = "0.0.1a15";
@@ -53,8 +51,7 @@ impl Collector {
     ///
     /// When it is not installed or does not listen in time.
     pub async fn start() -> Self {
-        let program = program();
-        assert!(program.is_file(), "{}: ./tests/run installs it", program.display());
+        let program = installed(&format!("rotel-{VERSION}/rotel/rotel-agent"));
         let server = Server::prepare("rotel", "TERM");
         let (port, unused) = (free_port(), free_port());
         let folder = server.folder().to_owned();
@@ -106,16 +103,6 @@ impl Drop for Collector {
             panic!("mingle exported a token: {line}");
         }
     }
-}
-
-/// Where `tests/run` puts it.
-fn program() -> PathBuf {
-    let cache = env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty());
-    let cache = cache.map_or_else(
-        || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache"),
-        PathBuf::from,
-    );
-    cache.join(format!("mingle-tests/rotel-{VERSION}/rotel/rotel-agent"))
 }
 
 /// Which part of a span the next lines are of.

@@ -2,6 +2,7 @@
 
 use crate::{
     Disk, Server, eventually, free_port,
+    installed::server_program,
     server::{must, succeed},
 };
 use std::{
@@ -86,7 +87,7 @@ impl Pooler {
     pub async fn restart(&self) {
         self.server.kill();
         let folder = self.server.folder();
-        let mut command = as_user(folder, &pgbouncer());
+        let mut command = as_user(folder, &server_program("pgbouncer"));
         command.arg(folder.join("pgbouncer.ini"));
         run(&self.server, &command);
         eventually(START, "pgbouncer is ready", async || {
@@ -359,12 +360,6 @@ fn programs() -> PathBuf {
         Some(folder) => folder,
         None => panic!("PostgreSQL is not installed: ./tests/run installs it"),
     }
-}
-
-/// Debian keeps it outside the path of ordinary users.
-fn pgbouncer() -> PathBuf {
-    let debian = PathBuf::from("/usr/sbin/pgbouncer");
-    if debian.exists() { debian } else { PathBuf::from("pgbouncer") }
 }
 
 fn is_root() -> bool {

@@ -1,18 +1,21 @@
 //! A deployment of many processes for tests that are not written in Rust.
 //!
-//! `mingle-deployment [--envoy] [--mingle PROGRAM]` starts Redis, PostgreSQL
-//! and the processes, and says where each gateway is as `mingle` itself does:
-//! `{"ready":"gateway","addr":"127.0.0.1:…"}`, and `{"ready":"mingle"}` when all
-//! are there. Then it obeys lines, each answered with one of JSON:
+//! `mingle-deployment [--envoy] [--nginx|--haproxy] [--mingle PROGRAM]` starts Redis,
+//! PostgreSQL and the processes, and says where each gateway is as `mingle` itself
+//! does: `{"ready":"gateway","addr":"127.0.0.1:…"}`, or where the load balancer before
+//! them is, and `{"ready":"mingle"}` when all are there. Then it obeys lines, each
+//! answered with one of JSON:
 //!
 //! | line | what is done | answer |
 //! |---|---|---|
 //! | `terminate` | SIGTERM to every process, callers first | `{"exited":[0,…]}` |
 //! | `kill` | SIGKILL to every process | `{"killed":true}` |
+//! | `kill gateway 0` | SIGKILL to the first gateway | `{"killed":true}` |
 //! | `start` | starts them on the same servers | the ready lines |
 //! | `freeze` | Redis stops | `{"frozen":true}` |
 //! | `thaw` | it goes on | `{"thawed":true}` |
 //! | `requests` | how many Envoy passed to each instance | `{"requests":{"chat":[4,5],…}}` |
+//! | `sockets` | how many each gateway holds; one that does not run, null | `{"sockets":[1,null]}` |
 //! | `logs` | the end of each process's log | `{"logs":"…"}` |
 //!
 //! The end of its input ends everything.
@@ -23,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use mingle_testkit::{Deployment, Plan};
+use mingle_testkit::{Balancer, Deployment, Kind, Plan};
 use serde_json::{Map, Value, json};
 
 const SECRET: &str = "a secret of the tests in a browser, 0123456789";
@@ -48,8 +51,12 @@ fn plan() -> Plan {
     while let Some(argument) = arguments.next() {
         plan = match (argument.as_str(), arguments.len()) {
             ("--envoy", _) => plan.envoy(),
+            ("--nginx", _) => plan.balancer(Kind::Nginx),
+            ("--haproxy", _) => plan.balancer(Kind::Haproxy),
             ("--mingle", 1..) => plan.program(arguments.next().unwrap_or_default()),
-            _ => panic!("usage: mingle-deployment [--envoy] [--mingle PROGRAM]"),
+            _ => {
+                panic!("usage: mingle-deployment [--envoy] [--nginx|--haproxy] [--mingle PROGRAM]")
+            }
         };
     }
     plan
@@ -60,6 +67,10 @@ async fn obey(order: &str, deployment: &mut Deployment) {
         "terminate" => tell(&json!({"exited": deployment.terminate(EXIT).await})),
         "kill" => {
             deployment.kill9_all();
+            tell(&json!({"killed": true}));
+        }
+        "kill gateway 0" | "kill gateway 1" => {
+            deployment.kill9("gateway", usize::from(order.ends_with('1')));
             tell(&json!({"killed": true}));
         }
         "start" => {
@@ -75,13 +86,17 @@ async fn obey(order: &str, deployment: &mut Deployment) {
             tell(&json!({"thawed": true}));
         }
         "requests" => tell(&json!({"requests": requests(deployment)})),
+        "sockets" => {
+            tell(&json!({"sockets": deployment.counts("gateway", "mingle_gateway_sockets")}));
+        }
         "logs" => tell(&json!({"logs": logs(deployment)})),
         _ => panic!("{order:?} is no order"),
     }
 }
 
 fn tell_ready(deployment: &Deployment) {
-    for at in deployment.gateways() {
+    let before = deployment.balancer().map(Balancer::address);
+    for at in before.map_or_else(|| deployment.gateways(), |at| vec![at]) {
         tell(&json!({"ready": "gateway", "addr": at}));
     }
     tell(&json!({"ready": "mingle"}));

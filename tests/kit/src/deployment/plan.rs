@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Deployment, Place, SHAPE, services};
-use crate::{Envoy, Postgres, Redis, TestDatabase, ways::Ways};
+use crate::{Balancer, Envoy, Kind, Postgres, Redis, TestDatabase, ways::Ways};
 
 /// How to start a [`Deployment`].
 #[derive(Debug, Default)]
@@ -15,6 +15,7 @@ pub struct Plan {
     /// Behind a pooler; true: with a way past it.
     pooler: Option<bool>,
     envoy: bool,
+    balancer: Option<Kind>,
     ways: bool,
     program: Option<PathBuf>,
 }
@@ -61,6 +62,14 @@ impl Plan {
     #[must_use]
     pub fn envoy(mut self) -> Self {
         self.envoy = true;
+        self
+    }
+
+    /// With a [`Balancer`] before the gateways, which believe what it says of where
+    /// users come from.
+    #[must_use]
+    pub fn balancer(mut self, kind: Kind) -> Self {
+        self.balancer = Some(kind);
         self
     }
 
@@ -116,6 +125,7 @@ impl Plan {
             env: self.env,
             program: self.program,
             envoy: None,
+            balancer: None,
             processes: places.collect(),
             ways: Vec::new(),
             own: Vec::new(),
@@ -131,6 +141,8 @@ impl Plan {
             let services = services().map(|role| (role, deployment.grpc(role)));
             deployment.envoy = Some(Envoy::start(services.collect()).await);
         }
+        let gateways = deployment.gateways();
+        deployment.balancer = self.balancer.map(|kind| Balancer::start(kind, &gateways));
         deployment.start().await;
         deployment
     }
