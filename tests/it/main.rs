@@ -12,6 +12,7 @@ mod check;
 mod checker;
 mod crash;
 mod damaged;
+mod deploy;
 mod devices;
 mod grpc;
 mod half_open;

@@ -1,0 +1,131 @@
+//! What adopters deploy: each file is judged by the program that reads it, and what it
+//! tells Mingle by Mingle itself. No image is built here, and no container runs.
+
+mod compose;
+mod kubernetes;
+mod tools;
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+
+use mingle_testkit::{Envoy, Kind};
+
+use crate::architecture::{files, metadata, root};
+
+/// Who judges a file.
+fn judge(path: &str) -> Option<fn(&str)> {
+    Some(match path {
+        ".dockerignore" => the_image_is_built_of_every_crate,
+        "docker-compose.yml" => compose::is_valid,
+        "deploy/Dockerfile" => the_image_has_no_faults,
+        "deploy/README.md" => it_names_what_there_is,
+        "deploy/secrets.sh" => secrets_are_made_once,
+        "deploy/envoy/envoy.yaml" => envoy_takes,
+        "deploy/nginx/nginx.conf" => nginx_takes,
+        "deploy/haproxy/haproxy.cfg" => haproxy_takes,
+        "deploy/prometheus/prometheus.yml" => prometheus_takes,
+        _ if path.starts_with(kubernetes::FOLDER) => kubernetes::is_used,
+        _ => return None,
+    })
+}
+
+#[test]
+fn every_file_is_judged() {
+    let is_deployed = |path: &String| {
+        ["deploy/", "docker", ".docker"].iter().any(|begin| path.starts_with(begin))
+    };
+    let deployed: Vec<String> = files().into_iter().filter(is_deployed).collect();
+    assert!(deployed.len() > 20, "{deployed:?}");
+    for path in deployed {
+        match judge(&path) {
+            Some(judge) => judge(&path),
+            None => panic!("nobody judges {path}"),
+        }
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn the_image_has_no_faults(path: &str) {
+    tools::succeed(Command::new(tools::hadolint()).arg(root().join(path)));
+    let (cargo, image) = (read("Cargo.toml"), read(path));
+    let version = cargo.lines().find_map(|line| line.strip_prefix("rust-version = "));
+    let version = version.unwrap().trim_matches('"');
+    assert!(image.contains(&format!("FROM rust:{version}-")), "not the Rust of Cargo.toml");
+}
+
+fn the_image_is_built_of_every_crate(path: &str) {
+    let text = read(path);
+    let kept: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let packages = metadata().packages;
+    assert!(packages.len() >= 12 && text.lines().any(|line| line == "*"));
+    let root = root().canonicalize().unwrap();
+    let members = packages.iter().map(|package| {
+        let folder = package.manifest_path.as_std_path().parent().unwrap();
+        let below = folder.strip_prefix(&root).unwrap();
+        below.components().next().unwrap().as_os_str().to_str().unwrap().to_owned()
+    });
+    for needed in members.chain(["Cargo.toml".to_owned(), "Cargo.lock".to_owned()]) {
+        assert!(kept.contains(&&*needed), "{needed} is not in the image's context");
+    }
+}
+
+/// Links, and what commands are given.
+fn it_names_what_there_is(path: &str) {
+    let text = read(path);
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let links = links.map(|(link, _)| root().join("deploy").join(link));
+    let words = text.split(|c: char| c.is_whitespace() || c == '`');
+    let words = words.filter(|word| word.starts_with("deploy/") && *word != "deploy/secrets/");
+    let named: Vec<_> = links.chain(words.map(|word| root().join(word))).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for name in named {
+        assert!(name.exists(), "there is no {}", name.display());
+    }
+}
+
+fn secrets_are_made_once(path: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = "postgres://somebody@elsewhere/own";
+    fs::write(folder.path().join("database_url"), kept).unwrap();
+    let make = || {
+        tools::succeed(Command::new(root().join(path)).arg(folder.path()));
+        let mut made: Vec<(String, String)> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|file| (name(&file), fs::read_to_string(&file).unwrap()))
+            .collect();
+        made.sort();
+        made
+    };
+    let made = make();
+    assert_eq!(made.len(), 8, "{made:?}");
+    assert_eq!(made, make(), "the second time changes nothing");
+    assert_eq!(made[0], ("database_url".to_owned(), kept.to_owned()));
+    assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+fn name(file: &Path) -> String {
+    file.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+fn envoy_takes(path: &str) {
+    let mut envoy = Command::new(Envoy::program());
+    tools::succeed(envoy.args(["--mode", "validate", "--config-path"]).arg(root().join(path)));
+}
+
+/// The balancers are judged with the addresses of a test: they look up names.
+fn nginx_takes(_: &str) {
+    let said = Kind::Nginx.judges();
+    assert!(said.contains("test is successful") && !said.contains("[warn]"), "{said}");
+}
+
+fn haproxy_takes(_: &str) {
+    let said = Kind::Haproxy.judges();
+    assert!(said.contains("valid") && !said.contains("[WARNING]"), "{said}");
+}
+
+fn prometheus_takes(path: &str) {
+    tools::succeed(Command::new("promtool").args(["check", "config"]).arg(root().join(path)));
+}
