@@ -48,6 +48,7 @@ use self::{
     turns::Turns,
 };
 
+pub use auth::grant::{Grant, sign};
 pub use config::{Config, Limits};
 pub use throttle::Classes;
 

@@ -156,7 +156,7 @@ impl Tokens {
         })
     }
 
-    /// Signs a token for development.
+    /// Signs a token as its claims are, for whom and from whom is configured.
     pub(crate) fn sign(&self, claims: Claims) -> Result<String, Fault> {
         let claims = Claims { aud: self.audience.clone(), iss: self.issuer.clone(), ..claims };
         encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)

@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode};
 use mingle_runtime::{
     Role,
     grpc::degraded::DEGRADED,
+    probes::ALIVE,
     states::{Fault, States},
 };
 use serde::Serialize;
@@ -119,7 +120,7 @@ pub(super) async fn mark(State(gateway): State<Arc<Gateway>>, mut response: Resp
 
 /// `GET /livez`: the process answers.
 pub(super) async fn live() -> &'static str {
-    "alive\n"
+    ALIVE
 }
 
 /// `GET /readyz`: send it traffic.

@@ -14,10 +14,10 @@ use tonic::Request;
 
 use crate::{
     Role,
-    config::{Problems, Section},
+    config::{Problems, Secret, Section},
     grpc::{
         self, Transport,
-        remote::{Address, Remote},
+        remote::{Address, Remote, Seen, look},
     },
     health::Health,
 };
@@ -60,10 +60,42 @@ impl Config {
         self.of(role).iter().filter_map(|text| text.parse().ok()).collect()
     }
 
+    /// The roles of other processes that `roles` call.
+    pub fn called(roles: &[Role]) -> Vec<Role> {
+        let calls = |role: &Role| roles.iter().any(|caller| caller.calls().contains(role));
+        let others = Role::ALL.into_iter().filter(|role| !roles.contains(role));
+        others.filter(calls).collect()
+    }
+
+    /// True where a role has an address.
+    pub fn knows(&self, role: Role) -> bool {
+        !self.of(role).is_empty()
+    }
+
+    /// Looks at every instance of `role` once, as a caller that presents `token`.
+    pub async fn look(&self, role: Role, token: &Secret) -> Vec<Seen> {
+        look(role, self.addresses(role), token).await
+    }
+
+    /// The way to `role`, for a caller that presents `token`; `None` where it has
+    /// no address. Must be called where tasks can be spawned.
+    pub fn way(&self, role: Role, token: &Secret) -> Option<Transport> {
+        let addresses = self.addresses(role);
+        if addresses.is_empty() {
+            return None;
+        }
+        Some(Transport::remote(Remote::new(role.name(), addresses), token))
+    }
+
+    /// What a charge waits for ratelimit.
+    pub fn ratelimit_deadline(&self) -> Duration {
+        Duration::from_millis(self.ratelimit_deadline_ms)
+    }
+
     /// Names each role that one of `roles` calls, that is not of this process
     /// and has no address.
     pub(crate) fn require(&self, roles: &[Role], problems: &mut Problems) {
-        for role in Role::ALL.into_iter().filter(|role| !roles.contains(role)) {
+        for role in Self::called(roles) {
             let caller = roles.iter().find(|caller| caller.calls().contains(&role));
             if let (Some(caller), []) = (caller, self.of(role)) {
                 let variable = format!("MINGLE_PEERS__{}", role.name().to_uppercase());
@@ -105,13 +137,10 @@ impl Peers {
     /// answer degraded. Must be called where tasks
     /// can be spawned.
     pub(crate) fn remote(config: &Config, grpc: &grpc::Config, health: &Health) -> Self {
-        let ratelimit_deadline = Duration::from_millis(config.ratelimit_deadline_ms);
+        let ratelimit_deadline = config.ratelimit_deadline();
         let peers = Self { ways: Arc::default(), ratelimit_deadline };
         for role in Role::ALL {
-            let addresses = config.addresses(role);
-            if !addresses.is_empty() {
-                let remote = Remote::new(role.name(), addresses);
-                let way = Transport::remote(remote, &grpc.internal_token);
+            if let Some(way) = config.way(role, &grpc.internal_token) {
                 // Gateways are asked for figures, and called for nothing.
                 let is_called = role != Role::Gateway;
                 peers.set(role, if is_called { way.watched(role, health.clone()) } else { way });

@@ -4,6 +4,9 @@ use axum::{Router, http::StatusCode, routing::get};
 
 use crate::{health::Health, telemetry};
 
+/// What a process answers at `/livez`.
+pub const ALIVE: &str = "alive\n";
+
 /// Answers probes and Prometheus.
 pub(crate) fn router(health: Health) -> Router {
     let ready = move || {
@@ -17,7 +20,7 @@ pub(crate) fn router(health: Health) -> Router {
         }
     };
     Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
+        .route("/livez", get(|| async { ALIVE }))
         .route("/readyz", get(ready))
         .route("/metrics", get(|| async { telemetry::render_metrics() }))
 }

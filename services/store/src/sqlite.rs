@@ -5,9 +5,10 @@
 //! our own queue is fair where its busy handler is not; several read, each in
 //! its own snapshot.
 
+mod folder;
+
 use std::{
-    fs::{DirBuilder, File, TryLockError},
-    os::unix::fs::DirBuilderExt as _,
+    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -22,6 +23,8 @@ use sqlx::{
 };
 
 use crate::{Error, ErrorKind, Result, Usage};
+
+pub use folder::Folder;
 
 /// The name of the database file in its folder.
 pub const FILE: &str = "mingle.db";
@@ -110,7 +113,7 @@ impl Sqlite {
     /// Opens or creates the database in `dir` and locks the folder for this
     /// process.
     pub async fn open(dir: &Path) -> Result<Self, OpenError> {
-        let lock = lock(dir)?;
+        let lock = folder::lock(dir)?;
         let database = |source: sqlx::Error| OpenError::Database {
             dir: dir.to_owned(),
             source: source.into(),
@@ -212,16 +215,4 @@ fn is_sound(
 ) -> BoxFuture<'_, sqlx::Result<bool>> {
     let is_sound = !connection.is_in_transaction();
     Box::pin(async move { Ok(is_sound) })
-}
-
-fn lock(dir: &Path) -> Result<File, OpenError> {
-    let folder = |source| OpenError::Folder { dir: dir.to_owned(), source };
-    // What people say to each other is for this user's eyes.
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(folder)?;
-    let file = File::create(dir.join("lock")).map_err(folder)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
-        Err(TryLockError::Error(source)) => Err(folder(source)),
-    }
 }

@@ -7,9 +7,9 @@
 
 use std::{collections::BTreeMap, fs};
 
-use figment::{Figment, providers::Serialized};
+use figment::Figment;
 
-use super::{Mode, Problems};
+use super::{Mode, Problems, layer::Variable};
 
 const PREFIX: &str = "MINGLE_";
 /// Development or production.
@@ -65,6 +65,20 @@ impl Environment {
         self.0.contains_key(name) || self.0.contains_key(&format!("{name}_FILE"))
     }
 
+    /// The variable that [`Environment::get`] takes a value from: this one, or its
+    /// `_FILE` twin.
+    pub fn holder(&self, name: &str) -> Option<String> {
+        let is_set = |name: &String| self.0.get(name).is_some_and(|value| !value.is_empty());
+        [name.to_owned(), format!("{name}_FILE")].into_iter().find(is_set)
+    }
+
+    /// The variables that are set and whose names begin so, in order.
+    pub fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        let is_set =
+            move |(name, value): &(&String, &String)| name.starts_with(prefix) && !value.is_empty();
+        self.0.iter().filter(is_set).map(|(name, _)| name.as_str())
+    }
+
     /// Variables that begin like ours, are none of ours, and are not those
     /// that Kubernetes makes up for a Service: misspelt, most likely.
     pub fn strangers(&self) -> Vec<&str> {
@@ -108,8 +122,7 @@ impl Environment {
             } else {
                 value.parse().unwrap_or_else(|never| match never {})
             };
-            let layer = Serialized::from(parsed, figment.profile().clone()).key(&key);
-            figment = figment.merge(layer);
+            figment = figment.merge(Variable { name, key: &key, value: parsed });
         }
         figment
     }

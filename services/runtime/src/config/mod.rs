@@ -4,18 +4,23 @@
 //! of every section is reported at once.
 
 mod env;
+mod layer;
+mod problems;
 mod secret;
+mod show;
 pub mod sources;
 
-use std::{fmt::Write as _, path::Path};
+use std::path::Path;
 
 use figment::{
     Figment,
+    error::Kind::{InvalidType, InvalidValue},
     providers::{Format as _, Serialized, Toml},
 };
 use serde::de::DeserializeOwned;
 
 pub use env::Environment;
+pub use problems::Problems;
 pub use secret::Secret;
 
 /// One table of the configuration, owned by one crate.
@@ -28,51 +33,6 @@ pub trait Section: DeserializeOwned {
 
     /// Reports each value that parses and makes no sense.
     fn validate(&self, problems: &mut Problems);
-}
-
-/// What is wrong with the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
-pub struct Problems(Vec<String>);
-
-impl Problems {
-    /// Adds a problem of `key`, written `section.key`.
-    pub fn add(&mut self, key: &str, why: impl std::fmt::Display) {
-        self.0.push(format!("{key}: {why}"));
-    }
-
-    /// Adds a problem of `key` unless `holds`.
-    pub fn require(&mut self, holds: bool, key: &str, why: &str) {
-        if !holds {
-            self.add(key, why);
-        }
-    }
-
-    /// True when a problem of `key` is known.
-    pub fn has(&self, key: &str) -> bool {
-        let of_key =
-            |problem: &String| problem.strip_prefix(key).is_some_and(|rest| rest.starts_with(": "));
-        self.0.iter().any(of_key)
-    }
-
-    /// Each of them: the key, and what is wrong with it.
-    pub fn each(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
-    }
-
-    /// Succeeds when there is none.
-    pub fn into_result(self) -> Result<(), Self> {
-        if self.0.is_empty() { Ok(()) } else { Err(self) }
-    }
-}
-
-impl std::fmt::Display for Problems {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut text = String::from("the configuration has problems:");
-        for problem in &self.0 {
-            write!(text, "\n  - {problem}")?;
-        }
-        f.write_str(&text)
-    }
 }
 
 /// Development is for one machine and one person; production is everything
@@ -119,7 +79,9 @@ impl Config {
             problems.require(known.contains(&section), &section, "unknown section");
         }
         if let Err(errors) = figment.extract::<figment::value::Dict>() {
-            errors.into_iter().for_each(|error| problems.add("configuration", error));
+            for error in errors {
+                problems.add("configuration", without_source(&error.to_string()));
+            }
         }
         let mode = environment.mode(&mut problems);
         problems.into_result()?;
@@ -138,7 +100,10 @@ impl Config {
                 for error in errors {
                     let key = key_of(S::NAME, error.path);
                     let variable = format!("MINGLE_{}", key.replace('.', "__").to_uppercase());
-                    if self.environment.contains(&variable) {
+                    let tells = matches!(error.kind, InvalidType(..) | InvalidValue(..));
+                    if tells && show::is_secret(&key) {
+                        problems.add(&key, "is not a text");
+                    } else if self.environment.contains(&variable) {
                         problems.add(&key, format_args!("{} (set by {variable})", error.kind));
                     } else {
                         problems.add(&key, error.kind);
@@ -157,9 +122,13 @@ impl Config {
         section.ok_or_else(Problems::default)
     }
 
-    /// True when the text at `key`, written `section.key`, is empty or absent.
+    /// True when the text at `key`, written `section.key`, is empty or absent. What
+    /// is no text is neither: whoever reads the section is told.
     pub fn is_empty(&self, key: &str) -> bool {
-        self.figment.extract_inner::<Secret>(key).map_or(true, |text| text.is_empty())
+        match self.figment.extract_inner::<Secret>(key) {
+            Ok(text) => text.is_empty(),
+            Err(_) => !self.figment.contains(key),
+        }
     }
 
     /// The configuration with the text `value` at `key`, over every layer.
@@ -177,6 +146,15 @@ impl Config {
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
+}
+
+/// What is wrong with a file, without its lines: they may hold secrets.
+fn without_source(error: &str) -> String {
+    let is_source = |line: &str| {
+        line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|')
+    };
+    let lines = error.lines().map(str::trim).filter(|line| !line.is_empty() && !is_source(line));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// The library names the section of a key after it, or not at all.

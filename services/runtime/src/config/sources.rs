@@ -13,6 +13,8 @@ use super::{Environment, Mode, Problems, Secret};
 /// A Redis server and how to speak to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redis {
+    /// The first variable that names it.
+    pub variable: &'static str,
     /// `redis://` or `rediss://`, with user and password.
     pub url: Secret,
     /// Every key begins with it, before `mingle:`; empty by default.
@@ -59,6 +61,7 @@ pub fn redis(env: &Environment, mode: Mode, problems: &mut Problems) -> Option<R
     );
     let timeout = env.get("REDIS_REQUESTS_TIMEOUT", problems);
     Some(Redis {
+        variable: first,
         url: Secret::new(url.as_str()),
         key_prefix: env.get("REDIS_ADAPTER_KEY", problems).unwrap_or_default(),
         request_timeout_ms: timeout

@@ -25,6 +25,7 @@ use crate::{
 };
 
 pub use process::Process;
+pub use serve::{claim, setting};
 pub use settings::{DataConfig, ProbesConfig, ProcessConfig};
 
 /// What a role gets to bind itself with.

@@ -102,20 +102,28 @@ fn bind(
     backlog: u32,
     name: &str,
 ) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = open(address, backlog).with_context(|| {
-        let section = name.to_uppercase();
-        format!("cannot listen on {address}; MINGLE_{section}__LISTEN sets another address")
+    let listener = claim(address).and_then(|socket| socket.listen(backlog));
+    let listener = listener.with_context(|| {
+        format!("cannot listen on {address}; {} sets another address", setting(name))
     })?;
     let address = listener.local_addr().with_context(|| format!("no address ({name})"))?;
     Ok((listener, address))
 }
 
-fn open(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
+/// Takes an address without listening there: whoever wants it meanwhile gets it.
+///
+/// **Errors**: as the start of a process that listens there would meet them.
+pub fn claim(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A successor listens where connections of its predecessor still end.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(backlog)
+    Ok(socket)
+}
+
+/// The variable that sets where the listener of this name is.
+pub fn setting(name: &str) -> String {
+    format!("MINGLE_{}__LISTEN", name.to_uppercase())
 }
 
 fn report<E: std::fmt::Display>(name: &str, result: Result<(), E>) {

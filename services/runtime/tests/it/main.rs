@@ -6,5 +6,6 @@ mod asked;
 mod config;
 mod given_up;
 mod remote;
+mod shown;
 mod sources;
 mod stack;

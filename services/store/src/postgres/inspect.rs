@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::Postgres;
 use crate::{
     Error, ErrorKind, Result,
+    clock::{Clock, Skew},
     sqlite::{Migrated, Migration},
 };
 
@@ -26,7 +27,57 @@ pub struct Inspected {
     pub synchronous_commit: String,
 }
 
+/// Who else is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// Connections that this user may still open, by the least of the bounds of
+    /// the server, the database and the user.
+    pub left: i64,
+    /// Connections that the server takes of all its users.
+    pub most: i64,
+    /// Connections that this process may open: the pool, LISTEN, and migrations.
+    pub wanted: i64,
+}
+
+/// Connections beside the pool.
+const BESIDE: i64 = 2;
+/// The one that asks is not counted: it is this process's. The bounds of a user and
+/// of a database are -1 where there are none.
+const PLACES: &str = "
+    with own as (select count(*) filter (where usename = current_user) as of_user,
+                        count(*) filter (where datname = current_database()) as of_database
+                 from pg_stat_activity),
+    server as (select current_setting('max_connections')::bigint as most,
+                      current_setting('superuser_reserved_connections')::bigint
+                      + coalesce(current_setting('reserved_connections', true), '0')::bigint as kept,
+                      (select coalesce(sum(numbackends), 0)::bigint from pg_stat_database) as used)
+    select most, least(
+        most - kept - used + 1,
+        (select case when rolconnlimit < 0 then most else rolconnlimit - of_user + 1 end
+         from pg_roles where rolname = current_user),
+        (select case when datconnlimit < 0 then most else datconnlimit - of_database + 1 end
+         from pg_database where datname = current_database())
+    )::bigint as left from server, own";
+
 impl Postgres {
+    /// How far the server's clock is from `clock`.
+    pub async fn skew(&self, clock: &dyn Clock) -> Result<Skew> {
+        let mut tx = self.snapshot().await?;
+        let asking = async {
+            let time = "select (extract(epoch from clock_timestamp()) * 1000)::bigint as ms";
+            Ok(sqlx::raw_sql(time).fetch_one(&mut *tx).await?.try_get("ms")?)
+        };
+        Skew::measure(clock, asking).await
+    }
+
+    /// Counts the connections of all.
+    pub async fn places(&self, pool: u32) -> Result<Places> {
+        let mut tx = self.snapshot().await?;
+        let row = sqlx::raw_sql(PLACES).fetch_one(&mut *tx).await?;
+        let wanted = i64::from(pool) + BESIDE;
+        Ok(Places { left: row.try_get("left")?, most: row.try_get("most")?, wanted })
+    }
+
     /// Asks by the way of all statements.
     pub async fn inspect(&self) -> Result<Inspected> {
         let mut tx = self.snapshot().await?;

@@ -33,6 +33,6 @@ mod pools;
 
 pub(crate) use code::kind;
 pub use gate::Gate;
-pub use inspect::Inspected;
+pub use inspect::{Inspected, Places};
 pub use options::Options;
 pub use pool::{Postgres, within};

@@ -4,7 +4,10 @@ use redis::RedisError;
 use tokio::time::timeout;
 
 use super::{client::Redis, fault};
-use crate::{Error, ErrorKind, Result};
+use crate::{
+    Error, ErrorKind, Result,
+    clock::{Clock, Skew},
+};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +16,21 @@ pub struct Inspected {
     pub version: String,
     /// `noeviction` and so on; `None` where the server does not tell.
     pub eviction: Option<String>,
+    /// What it keeps over its own restart; `None` where the server does not tell.
+    pub keeps: Option<Keeps>,
     /// Why it takes no writes, where it tells.
     pub unwilling: Option<Unwilling>,
+}
+
+/// What a server keeps over its own restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// Nothing, as far as it has shown: it has written no snapshot since its start.
+    Nothing,
+    /// What was there at its last snapshot.
+    Snapshots,
+    /// What it acknowledged, but for the last second (`appendonly`).
+    Writes,
 }
 
 /// Why a server takes no writes.
@@ -48,8 +64,8 @@ impl Redis {
         };
         let version = says("redis_version").unwrap_or_default();
         let is = |name, value: &str| says(name).as_deref() == Some(value);
-        let bytes = |name| says(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        let (used, most) = (bytes("used_memory"), bytes("maxmemory"));
+        let number = |name| says(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let (used, most) = (number("used_memory"), number("maxmemory"));
         let unwilling = if is("role", "slave") {
             Some(Unwilling::Replica)
         } else if most > 0 && used >= most {
@@ -59,6 +75,20 @@ impl Redis {
         } else {
             None
         };
-        Ok(Inspected { version, eviction: says("maxmemory_policy"), unwilling })
+        let keeps = says("aof_enabled").map(|enabled| match enabled.as_str() {
+            "0" if number("rdb_saves") == 0 => Keeps::Nothing,
+            "0" => Keeps::Snapshots,
+            _ => Keeps::Writes,
+        });
+        Ok(Inspected { version, eviction: says("maxmemory_policy"), keeps, unwilling })
+    }
+
+    /// How far the server's clock is from `clock`.
+    pub async fn skew(&self, clock: &dyn Clock) -> Result<Skew> {
+        let asking = async {
+            let (seconds, micros): (i64, i64) = self.query(&redis::cmd("TIME")).await?;
+            Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000))
+        };
+        Skew::measure(clock, asking).await
     }
 }

@@ -62,6 +62,6 @@ mod vitals;
 
 pub use client::Redis;
 pub use fence::Generation;
-pub use inspect::{Inspected, Unwilling};
+pub use inspect::{Inspected, Keeps, Unwilling};
 pub use options::{Options, OptionsError, Tls};
 pub use script::{Arg, Call, Script};

@@ -1,6 +1,6 @@
 //! Where instances are: an address, or a name that stands for several.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, io, str::FromStr};
 
 use http::Uri;
 
@@ -30,10 +30,18 @@ impl FromStr for Address {
             return plain.then(|| Self::Name(name.to_owned())).ok_or_else(wrong);
         }
         let uri: Uri = text.parse().map_err(|_| wrong())?;
-        let bare = uri.path() == "/" && uri.query().is_none();
+        // A password there would be of no use, and shown.
+        let names_nobody = !text.contains('@');
+        let bare = uri.path() == "/" && uri.query().is_none() && names_nobody;
         let plain = uri.scheme_str() == Some("http") && uri.port_u16().is_some() && bare;
         plain.then_some(Self::One(uri)).ok_or_else(wrong)
     }
+}
+
+/// The instances that a name stands for now, each as `http://address:port/`.
+pub(super) async fn instances(name: &str) -> io::Result<BTreeSet<String>> {
+    let addresses = tokio::net::lookup_host(name).await?;
+    Ok(addresses.map(|address| format!("http://{address}/")).collect())
 }
 
 impl fmt::Display for Address {
@@ -60,6 +68,7 @@ mod tests {
             "http://chat",
             "https://chat:1",
             "http://a:1/x",
+            "http://ann:password@a:1",
             "dns:///chat",
             "dns:///:1",
         ] {

@@ -56,15 +56,7 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// Must be called where tasks can be spawned.
     pub(super) fn new(group: Arc<Group>, uri: Uri) -> Self {
-        let channel = channel::Endpoint::from(uri.clone())
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .connect_lazy();
+        let channel = channel(uri.clone());
         group.count(1, 0);
         let (trust, marked_until) = Default::default();
         Self { group, uri, channel, runtime: Handle::current(), trust, marked_until }
@@ -197,6 +189,19 @@ async fn take_again(endpoint: Weak<Endpoint>, mut pause: Duration) {
         }
         pause = PAUSE;
     }
+}
+
+/// The way to an instance, which connects when it is used.
+pub(super) fn channel(uri: Uri) -> Channel {
+    channel::Endpoint::from(uri)
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .connect_lazy()
 }
 
 fn is_timeout(error: &tonic::transport::Error) -> bool {

@@ -22,6 +22,7 @@ mod address;
 mod endpoint;
 mod group;
 mod instance;
+mod look;
 mod pool;
 mod question;
 mod trust;
@@ -46,6 +47,8 @@ use tower::{
 pub use address::{Address, Wrong};
 use endpoint::Endpoint;
 pub use instance::{Instance, Silence};
+pub(crate) use look::look;
+pub use look::{Said, Seen, is_mingle};
 use pool::Pool;
 
 use super::{Call, Request, Response, degraded, methods};

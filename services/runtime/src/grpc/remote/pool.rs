@@ -12,7 +12,7 @@ use std::{
 use http::Uri;
 use parking_lot::RwLock;
 
-use super::{Address, Endpoint, group::Group};
+use super::{Address, Endpoint, address, group::Group};
 
 /// Names are resolved again after this time.
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -108,10 +108,8 @@ async fn resolve(pool: Weak<Pool>, fixed: BTreeSet<String>, names: Vec<String>) 
     loop {
         tick.tick().await;
         for (name, found) in names.iter().zip(&mut found) {
-            match tokio::net::lookup_host(name).await {
-                Ok(addresses) => {
-                    *found = addresses.map(|address| format!("http://{address}/")).collect();
-                }
+            match address::instances(name).await {
+                Ok(instances) => *found = instances,
                 Err(error) => tracing::warn!(name, %error, "peers not resolved"),
             }
         }
