@@ -3,6 +3,7 @@
 
 mod edges;
 mod layers;
+mod secrets;
 mod source;
 mod tree;
 
@@ -126,5 +127,19 @@ fn names_sizes_and_words_are_kept() {
             violations.extend(tree::nameless_modules(&path, &text));
         }
     }
+    assert_none(&violations);
+}
+
+#[test]
+fn secrets_of_the_configuration_are_known_by_their_names() {
+    let (mut violations, mut seen) = (Vec::new(), 0);
+    for path in files().into_iter().filter(|path| path.ends_with(".rs") && path.contains("/src/")) {
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        if text.contains("impl Section for") {
+            seen += secrets::fields(&source::code(&text)).count();
+        }
+        violations.extend(secrets::violations(&path, &text));
+    }
+    assert!(seen >= 3, "there are secrets: {seen}");
     assert_none(&violations);
 }

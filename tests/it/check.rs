@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
-use mingle_testkit::{Finished, Mingle, Postgres, Redis};
+use mingle_testkit::{Builder, Finished, Mingle, Postgres, Redis, free_port};
 use serde_json::Value;
 
 use crate::world::SECRET;
 
 const END: Duration = Duration::from_secs(60);
 
-/// A step's name, state and remedy.
-type Step = (String, String, String);
+/// What a step said.
+#[derive(Debug)]
+pub(crate) struct Step {
+    name: String,
+    state: String,
+    pub(crate) found: String,
+    pub(crate) remedy: String,
+}
 
 /// Runs it on these servers for a process of all roles; answers its exit code and
 /// its steps.
@@ -18,30 +24,47 @@ async fn check(env: &[(&str, &str)]) -> (i32, Vec<Step>) {
     check_of(&[], env).await
 }
 
-async fn check_of(roles: &[&str], env: &[(&str, &str)]) -> (i32, Vec<Step>) {
-    let builder = Mingle::builder().arg("check").arg("--json");
+pub(crate) async fn check_of(roles: &[&str], env: &[(&str, &str)]) -> (i32, Vec<Step>) {
+    check_by(Mingle::builder(), roles, env).await
+}
+
+pub(crate) async fn check_by(
+    builder: Builder,
+    roles: &[&str],
+    env: &[(&str, &str)],
+) -> (i32, Vec<Step>) {
+    let builder = builder.arg("check").arg("--json");
     let builder = roles.iter().fold(builder, |builder, role| builder.arg(*role));
     let builder = builder.env("MINGLE_JWT_SECRET", SECRET).env("MINGLE_SESSION_SECRET", SECRET);
     let builder = env.iter().fold(builder, |builder, (key, value)| builder.env(key, *value));
     let Finished { status, log } = builder.run_to_end(END).await;
     eprintln!("{log}");
+    assert!(!log.contains(SECRET), "{log}");
     let steps = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let steps = steps.enumerate().map(|(at, step)| {
         assert_eq!(step["step"], at as u64 + 1);
         assert!(step["latencyMs"].is_number());
         let text = |key: &str| step[key].as_str().unwrap().to_owned();
-        (text("name"), text("state"), text("remedy"))
+        let (name, state) = (text("name"), text("state"));
+        Step { name, state, found: text("found"), remedy: text("remedy") }
     });
     (status.code().unwrap(), steps.collect())
 }
 
-/// The state of a step; what is not well has a remedy.
+/// A step; what is not well has a remedy.
 #[track_caller]
-fn state<'a>(steps: &'a [Step], name: &str) -> &'a str {
-    let step = steps.iter().find(|(of, ..)| of == name);
-    let (_, state, remedy) = step.unwrap_or_else(|| panic!("{name}: {steps:?}"));
-    assert_eq!(!remedy.is_empty(), matches!(&**state, "warn" | "fail"), "{name}: {steps:?}");
-    state
+pub(crate) fn step<'a>(steps: &'a [Step], name: &str) -> &'a Step {
+    let step = steps.iter().find(|step| step.name == name);
+    let step = step.unwrap_or_else(|| panic!("{name}: {steps:?}"));
+    assert_eq!(!step.remedy.is_empty(), matches!(&*step.state, "warn" | "fail"), "{step:?}");
+    assert!(!step.found.is_empty(), "{step:?}");
+    step
+}
+
+/// The state of a step.
+#[track_caller]
+pub(crate) fn state<'a>(steps: &'a [Step], name: &str) -> &'a str {
+    &step(steps, name).state
 }
 
 #[tokio::test]
@@ -49,7 +72,9 @@ async fn good_servers_are_told_good_and_left_as_they_were() {
     let (server, redis) = (Postgres::shared().await, Redis::start().await);
     let database = server.database().await;
     let (redis_url, url) = (redis.url(), database.url.clone());
-    let env = [("REDIS_URL", &*redis_url), ("DATABASE_URL", &*url)];
+    // The tests beside this one have connections too.
+    let few = ("MINGLE_DATABASE__MAX_CONNECTIONS", "1");
+    let env = [("REDIS_URL", &*redis_url), ("DATABASE_URL", &*url), few];
     let (code, steps) = check(&env).await;
     assert_eq!((code, state(&steps, "tables")), (0, "warn"), "not migrated yet");
     let (_, name) = url.rsplit_once('/').unwrap();
@@ -61,24 +86,33 @@ async fn good_servers_are_told_good_and_left_as_they_were() {
     let (code, steps) = check(&env).await;
     assert_eq!(code, 0, "{steps:?}");
     let all = [
-        "configuration",
-        "redis",
-        "redis memory",
-        "redis writes",
-        "database",
-        "tables",
-        "announcements",
+        ("configuration", "ok"),
+        ("listen probes", "ok"),
+        ("listen grpc", "ok"),
+        ("listen gateway", "ok"),
+        ("data folder", "skip"),
+        ("disk", "skip"),
+        ("peers", "skip"),
+        ("redis", "ok"),
+        ("redis memory", "ok"),
+        ("redis persistence", "ok"),
+        ("redis writes", "ok"),
+        ("database", "ok"),
+        ("tables", "ok"),
+        ("connections", "ok"),
+        ("announcements", "ok"),
+        ("limits", "skip"),
+        ("clock", "ok"),
     ];
-    assert_eq!(steps.iter().map(|(name, ..)| &**name).collect::<Vec<_>>(), all);
-    for name in all {
-        assert_eq!(state(&steps, name), "ok", "{name}");
-    }
+    let told: Vec<_> = steps.iter().map(|step| (&*step.name, state(&steps, &step.name))).collect();
+    assert_eq!(told, all);
+    assert!(step(&steps, "redis persistence").found.starts_with("append-only file"), "{steps:?}");
     assert_eq!(redis.cli(&["KEYS", "*"]), "mingle:{fence}", "what every connection writes");
     // In words, for a person.
     let builder = Mingle::builder().arg("check").env("DATABASE_URL", &url);
     let told = builder.run_to_end(END).await.log;
-    assert!(told.contains("5. database         ok"), "{told}");
-    assert!(told.contains("2. redis            skip"), "{told}");
+    assert!(told.contains(" 8. redis             skip"), "{told}");
+    assert!(told.contains("12. database          ok"), "{told}");
 }
 
 #[tokio::test]
@@ -120,22 +154,26 @@ async fn what_mingle_refuses_to_start_on_the_check_refuses_too() {
     let (redis, database) = (Redis::start().await, server.database().await);
     let (redis_url, url) = (redis.url(), database.url.clone());
     let (redis, database) = (("REDIS_URL", &*redis_url), ("DATABASE_URL", &*url));
-    let no_secret = ("MINGLE_JWT_SECRET", "");
-    let ratelimit = ("MINGLE_PEERS__RATELIMIT", "[\"http://127.0.0.1:1\"]");
-    let production = ("MINGLE_ENV", "production");
-    let everywhere = ("MINGLE_GRPC__LISTEN", "0.0.0.0:0");
+    let (no_secret, production) = (("MINGLE_JWT_SECRET", ""), ("MINGLE_ENV", "production"));
     let misspelt = ("MINGLE_PROBES__LISTN", "127.0.0.1:0");
+    let peers = ("MINGLE_PEERS__RATELIMIT", "[\"http://127.0.0.1:1\"]");
+    let port = free_port();
+    let (one, other) = (format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}"));
     for (roles, env, fails) in [
         (vec![], vec![database], true),
         (vec![], vec![redis], true),
         (vec![], vec![redis, database, no_secret], true),
+        (vec![], vec![no_secret, production], true),
+        (vec![], vec![("MINGLE_GATEWAY__LIMITS__FRAME_BYTES", "1")], true),
+        (vec![], vec![("MINGLE_GRPC__LISTEN", &one), ("MINGLE_PROBES__LISTEN", &other)], true),
+        (vec!["ratelimit"], vec![redis, production, ("MINGLE_GRPC__LISTEN", &other)], true),
         (vec!["chat"], vec![database], true),
+        (vec!["chat"], vec![redis, database], true),
         (vec!["ratelimit"], vec![redis, no_secret], false),
         (vec!["chat", "presence"], vec![redis, database, no_secret], true),
-        (vec!["chat", "presence"], vec![redis, database, no_secret, ratelimit], false),
-        (vec!["ratelimit"], vec![redis, production, everywhere], true),
+        (vec!["chat", "presence"], vec![redis, database, no_secret, peers], false),
         (vec!["ratelimit"], vec![redis, misspelt], true),
-        (vec![], vec![], false),
+        (vec![], vec![no_secret], false),
     ] {
         let (code, steps) = check_of(&roles, &env).await;
         let wanted = if fails { (1, "fail") } else { (0, "ok") };
@@ -184,7 +222,7 @@ async fn each_failure_has_its_own_remedy_and_no_words_of_a_source() {
         let env = [("REDIS_URL", for_redis), ("DATABASE_URL", for_database)];
         let (code, steps) = check(&env).await;
         assert_eq!((code, state(&steps, name)), (1, "fail"), "{at}");
-        let (_, _, told) = steps.iter().find(|(of, ..)| of == name).unwrap();
+        let told = &step(&steps, name).remedy;
         assert!(told.contains(remedy), "{at}: {told}");
     }
     let env = [("DATABASE_URL", &*format!("{server}/nothing_there"))];

@@ -1,22 +1,12 @@
 //! The command line.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use mingle_runtime::{
-    Role,
-    config::{Config, Environment, Problems, Section as _},
-    grpc,
-};
+use mingle_runtime::{Role, config::Problems};
 
-use crate::{
-    backends::{self, Plan},
-    check, compose, migrate, probe,
-};
+use crate::{check, compose, judge, load, migrate, probe, show, token};
 
 const CONFIGURATION: &str = "\
 Configuration, each layer over the one before:
@@ -63,10 +53,11 @@ enum Command {
     /// Brings the tables of the database at `DATABASE_URL` to the newest
     /// version and ends. Every start does so too.
     Migrate,
-    /// Says whether these roles would start: judges the configuration and asks
-    /// the servers at `REDIS_URL` and `DATABASE_URL`, step by step. Exits 1 when
-    /// they would not. It changes nothing there but `mingle:{fence}` of Redis,
-    /// which it writes as every start does.
+    /// Says whether these roles would start: judges the configuration, looks at
+    /// where they would listen and keep data, and asks the roles that they call,
+    /// Redis and PostgreSQL, step by step. Exits 1 when they would not. It changes
+    /// nothing anywhere but `mingle:{fence}` of Redis, which it writes as every
+    /// start does.
     Check {
         /// As of serve; all of them when none is named.
         roles: Vec<Role>,
@@ -81,6 +72,16 @@ enum Command {
         /// As of serve; all of them when none is named.
         roles: Vec<Role>,
     },
+    /// Prints the configuration of these roles as TOML that --config takes, each
+    /// value that is not the default with where it is from. Secrets and passwords
+    /// are not shown. Exits 2 when the configuration is wrong.
+    Config {
+        /// As of serve; all of them when none is named.
+        roles: Vec<Role>,
+    },
+    /// Prints a user's token, signed with the configured secret, or with the one
+    /// that development keeps in its data folder.
+    Token(token::Asked),
 }
 
 /// Runs the command and returns its exit code: 0 after an orderly end, 2 when
@@ -101,58 +102,31 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let roles = match cli.command {
-        Some(Command::Migrate) => {
-            let config = load(cli.config.as_deref(), &[])?;
-            return runtime.block_on(migrate::run(&config)).map(|()| ExitCode::SUCCESS);
+    let _spawns = runtime.enter();
+    let file = cli.config.as_deref();
+    let command = cli.command.unwrap_or(Command::Serve { roles: Vec::new() });
+    match command {
+        Command::Serve { roles } => {
+            let roles = load::roles(roles);
+            let config = load::config(file, &roles)?;
+            let plan = judge::judge(&config, &roles).into_plan()?;
+            runtime.block_on(compose::run(config, &roles, plan))?;
         }
-        Some(Command::Check { roles, json }) => {
-            let roles = set(roles);
-            let config = load(cli.config.as_deref(), &roles)?;
-            return runtime.block_on(check::run(&config, &roles, json));
+        Command::Migrate => runtime.block_on(migrate::run(&load::config(file, &[])?))?,
+        Command::Check { roles, json } => {
+            let roles = load::roles(roles);
+            let config = load::config(file, &roles);
+            return Ok(runtime.block_on(check::run(config, &roles, json)));
         }
-        Some(Command::Probe { roles }) => {
-            let config = load(cli.config.as_deref(), &set(roles))?;
+        Command::Probe { roles } => {
+            let config = load::config(file, &load::roles(roles))?;
             return runtime.block_on(probe::run(&config));
         }
-        Some(Command::Serve { roles }) => set(roles),
-        None => set(Vec::new()),
-    };
-    let config = load(cli.config.as_deref(), &roles)?;
-    let plan = Plan::of(&config, &roles)?;
-    runtime.block_on(compose::run(config, &roles, plan)).map(|()| ExitCode::SUCCESS)
-}
-
-/// Each role once; all of them when none is named.
-fn set(mut roles: Vec<Role>) -> Vec<Role> {
-    if roles.is_empty() {
-        return Role::ALL.to_vec();
+        Command::Config { roles } => {
+            let roles = load::roles(roles);
+            show::run(&load::config(file, &roles)?, &roles)?;
+        }
+        Command::Token(asked) => token::run(load::config(file, &[])?, asked)?,
     }
-    roles.sort_unstable();
-    roles.dedup();
-    roles
-}
-
-/// The defaults of every crate, those of a role that is alone in its process,
-/// and what goes over them.
-fn load(file: Option<&Path>, roles: &[Role]) -> Result<Config, Problems> {
-    let ports = match roles {
-        [alone] => format!(
-            "[grpc]\nlisten = \"127.0.0.1:{}\"\n[probes]\nlisten = \"127.0.0.1:{}\"\n",
-            alone.port(),
-            alone.port() + 1000
-        ),
-        _ => String::new(),
-    };
-    let defaults = [
-        grpc::Config::DEFAULTS,
-        backends::DEFAULTS,
-        mingle_ratelimit::Config::DEFAULTS,
-        mingle_presence::Config::DEFAULTS,
-        mingle_chat::Config::DEFAULTS,
-        mingle_matchmaking::Config::DEFAULTS,
-        mingle_gateway::Config::DEFAULTS,
-        &ports,
-    ];
-    Config::load(&defaults, file, Environment::of_process())
+    Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use mingle_runtime::{
     Role,
-    config::{Config, Problems, Section},
+    config::Config,
     lifecycle::{DataConfig, Process},
 };
 use mingle_store::clock::{Clock as _, SystemClock};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     backends::{Opened, Plan},
-    secrets, tell,
+    judge, secrets, tell,
 };
 
 /// Runs `roles` on what `plan` says until a signal.
@@ -25,7 +25,7 @@ pub(crate) async fn run(config: Config, roles: &[Role], plan: Plan) -> anyhow::R
     let embedded = matches!(plan, Plan::Embedded);
     let node_id: Arc<str> = format!("mingle-{}", Uuid::new_v4().simple()).into();
     let start = |config: Config| {
-        check(&config, roles)?;
+        judge::check(&config, roles)?;
         Process::new(config, roles, &node_id, SystemClock.now_ms())
     };
     let (mut process, opened) = if embedded {
@@ -49,23 +49,6 @@ pub(crate) async fn run(config: Config, roles: &[Role], plan: Plan) -> anyhow::R
     opened.close().await;
     stop.cancel();
     Ok(())
-}
-
-/// Reports the problems of every section at once; of the gateway's only where it
-/// runs, since the users' secrets are not for everybody.
-pub(crate) fn check(config: &Config, roles: &[Role]) -> Result<(), Problems> {
-    fn one<S: Section>(config: &Config, problems: &mut Problems) {
-        let _ = config.section::<S>(problems);
-    }
-    let mut problems = Problems::default();
-    one::<mingle_ratelimit::Config>(config, &mut problems);
-    one::<mingle_presence::Config>(config, &mut problems);
-    one::<mingle_chat::Config>(config, &mut problems);
-    one::<mingle_matchmaking::Config>(config, &mut problems);
-    if roles.contains(&Role::Gateway) {
-        one::<mingle_gateway::Config>(config, &mut problems);
-    }
-    problems.into_result()
 }
 
 /// Callees first: a role finds those it calls bound.

@@ -5,11 +5,15 @@ mod backends;
 mod check;
 mod cli;
 mod compose;
+mod judge;
+mod load;
 mod migrate;
 mod probe;
 mod secrets;
 mod servers;
+mod show;
 mod tell;
+mod token;
 mod vigil;
 
 use std::process::ExitCode;

@@ -35,7 +35,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Where a listener of this machine is reached from here.
-fn near(listen: SocketAddr) -> SocketAddr {
+pub(crate) fn near(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

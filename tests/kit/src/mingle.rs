@@ -1,6 +1,6 @@
 //! The `mingle` command as a child process on free ports.
 
-use crate::{binary, eventually, log::Log, secret, server::must};
+use crate::{binary, clock, eventually, log::Log, secret, server::must};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsString,
@@ -61,6 +61,17 @@ impl Builder {
     pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((key.into(), value.into()));
         self
+    }
+
+    /// Sets the clock of the child so many seconds ahead of the machine's, or
+    /// behind; for one that ends by itself.
+    ///
+    /// # Panics
+    ///
+    /// When libfaketime is not installed.
+    #[must_use]
+    pub fn ahead_by(self, seconds: i64) -> Self {
+        clock::ahead_by(seconds).into_iter().fold(self, |it, (key, value)| it.env(key, value))
     }
 
     /// Keeps the data in this folder, which outlives the process. Without it

@@ -1,45 +1,43 @@
 //! The step of the configuration: what a start of these roles decides on it.
 
-use mingle_runtime::{
-    Role,
-    config::{Config, Problems},
-    lifecycle::Process,
+use mingle_runtime::config::Problems;
+
+use super::{Asked, Found, Steps};
+use crate::{
+    backends::Plan,
+    judge::{self, Judged},
 };
 
-use super::{Found, State};
-use crate::{backends::Plan, compose};
+pub(super) const STEP: &str = "configuration";
 
-pub(super) fn check(config: &Config, roles: &[Role]) -> Found {
-    match decide(config, roles) {
-        Ok(plan) => told(&plan, &config.environment().strangers()),
-        Err(problems) => {
-            let each: Vec<_> = problems.each().collect();
-            let remedy = "set it as README.md tells, or name the roles: mingle check ROLE…";
-            Found::new(State::Fail, each.join("; "), remedy)
-        }
-    }
+/// What a process of this configuration would open, if it can be known.
+pub(super) async fn check(steps: Steps, asked: Asked<'_>) -> Option<Plan> {
+    let Judged { plan, problems } = judge::judge(asked.config, asked.roles);
+    steps.run(STEP, async { judged(asked, plan.as_ref(), &problems) }).await;
+    plan
 }
 
-/// The log of a start warns of unknown variables too.
-fn told(plan: &Plan, strangers: &[&str]) -> Found {
+/// What is wrong with it.
+pub(super) fn wrong(problems: &Problems) -> Found {
+    let each: Vec<_> = problems.each().collect();
+    let remedy = "set it as README.md tells, or name the roles: mingle check ROLE…";
+    Found::fail(each.join("; "), remedy)
+}
+
+fn judged(asked: Asked<'_>, plan: Option<&Plan>, problems: &Problems) -> Found {
     let what = match plan {
-        Plan::Embedded => "one process, on memory and a file",
-        Plan::Shared(_) => "on servers that other processes may share",
-        Plan::Nothing => "these roles keep nothing",
+        _ if problems.each().next().is_some() => return wrong(problems),
+        None => return wrong(problems),
+        Some(Plan::Embedded) => "one process, on memory and a file",
+        Some(Plan::Shared(_)) => "on servers that other processes may share",
+        Some(Plan::Nothing) => "these roles keep nothing",
     };
-    if strangers.is_empty() {
-        return Found::ok(what);
+    // The log of a start warns of unknown variables too.
+    match asked.config.environment().strangers().as_slice() {
+        [] => Found::ok(what),
+        strangers => Found::warn(
+            format!("{what}; nobody reads {}", strangers.join(", ")),
+            "correct the name of the variable, or unset it",
+        ),
     }
-    let what = format!("{what}; nobody reads {}", strangers.join(", "));
-    Found::new(State::Warn, what, "correct the name of the variable, or unset it")
-}
-
-fn decide(config: &Config, roles: &[Role]) -> Result<Plan, Problems> {
-    let plan = Plan::of(config, roles)?;
-    // A process on embedded backends makes the gateway's secrets by itself.
-    let made = |role: &&Role| matches!(plan, Plan::Embedded) && **role == Role::Gateway;
-    let asked: Vec<Role> = roles.iter().filter(|role| !made(role)).copied().collect();
-    compose::check(config, &asked)?;
-    Process::check(config, roles)?;
-    Ok(plan)
 }

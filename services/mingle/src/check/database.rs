@@ -2,30 +2,42 @@
 
 use std::time::Duration;
 
-use mingle_runtime::config::sources;
+use mingle_runtime::config::{Problems, sources};
 use mingle_store::{
     Result, Why,
-    postgres::{Options, Postgres},
+    postgres::{Options, Places, Postgres},
     sqlite::Migrated,
 };
 
-use super::{Found, Report, State, remedy};
+use super::{Asked, Found, Steps, remedy};
 use crate::backends::{DatabaseConfig, database_options, place};
 
-pub(super) const STEPS: &[&str] = &["database", "tables", "announcements"];
+const STEPS: &[&str] = &["database", "tables", "connections", "announcements"];
 /// Connections of a check.
 const CONNECTIONS: u32 = 2;
 
-pub(super) async fn check(
-    report: &mut Report,
-    source: &sources::Database,
-    config: &DatabaseConfig,
-) {
-    let usual = database_options(source, config);
+/// The server, when it can be used; to be closed.
+pub(super) async fn check(steps: Steps, asked: Asked<'_>) -> Option<Postgres> {
+    let mut problems = Problems::default();
+    let source = sources::database(asked.config.environment(), &mut problems);
+    let config: Option<DatabaseConfig> = asked.config.section(&mut problems);
+    let (source, config) = match (source, config, problems.into_result()) {
+        (Some(source), Some(config), Ok(())) => (source, config),
+        (None, Some(_), Ok(())) => {
+            steps.skip(STEPS, "DATABASE_URL is not set: nothing to ask").await;
+            return None;
+        }
+        _ => {
+            steps.skip(STEPS, "see the configuration").await;
+            return None;
+        }
+    };
+    let usual = database_options(&source, &config);
+    let pool = usual.max_connections;
     // Whoever asks wants to know now.
     let options = Options { max_connections: CONNECTIONS, start: Duration::ZERO, ..usual };
     let mut connected = None;
-    let reached = report.step(STEPS[0], async {
+    let reached = steps.run(STEPS[0], async {
         match reach(options, &place(source.url.expose())).await {
             Ok((postgres, found)) => {
                 connected = Some(postgres);
@@ -36,11 +48,13 @@ pub(super) async fn check(
     });
     reached.await;
     let Some(postgres) = connected else {
-        return report.skip(&STEPS[1..], "the database cannot be used");
+        steps.skip(&STEPS[1..], "the database cannot be used").await;
+        return None;
     };
-    report.step(STEPS[1], tables(&postgres)).await;
-    report.step(STEPS[2], announcements(&postgres)).await;
-    postgres.close().await;
+    steps.run(STEPS[1], tables(&postgres)).await;
+    steps.run(STEPS[2], connections(&postgres, pool)).await;
+    steps.run(STEPS[3], announcements(&postgres)).await;
+    Some(postgres)
 }
 
 /// Old versions, standbys and `synchronous_commit=off` are refused here.
@@ -54,11 +68,7 @@ async fn reach(options: Options, place: &str) -> Result<(Postgres, Found)> {
     );
     let found = match &*said.synchronous_commit {
         "on" | "remote_apply" => Found::ok(what),
-        _ => Found::new(
-            State::Warn,
-            what,
-            "set synchronous_commit to on where a standby may take over",
-        ),
+        _ => Found::warn(what, "set synchronous_commit to on where a standby may take over"),
     };
     Ok((postgres, found))
 }
@@ -78,7 +88,7 @@ async fn tables(postgres: &Postgres) -> Found {
     if all.iter().all(|(_, tables)| tables.from == tables.to) {
         Found::ok(what)
     } else {
-        Found::new(State::Warn, what, "run mingle migrate, or let the first start do it")
+        Found::warn(what, "run mingle migrate, or let the first start do it")
     }
 }
 
@@ -89,13 +99,32 @@ fn newer(why: Why) -> &'static str {
     }
 }
 
+/// How many this process may open, of those that nobody has.
+async fn connections(postgres: &Postgres, pool: u32) -> Found {
+    let Places { left, most, wanted } = match postgres.places(pool).await {
+        Ok(places) => places,
+        Err(error) => return Found::failed(&error, remedy::of_database),
+    };
+    let what = format!("{left} of {most} are left; a process opens up to {wanted}");
+    if postgres.is_pooled() {
+        Found::ok(format!("{what}, of the pooler"))
+    } else if left < wanted {
+        Found::warn(
+            what,
+            "raise max_connections of the server, put a pooler before it, or lower \
+             MINGLE_DATABASE__MAX_CONNECTIONS; beside the process asked about, its own are counted",
+        )
+    } else {
+        Found::ok(what)
+    }
+}
+
 async fn announcements(postgres: &Postgres) -> Found {
     match postgres.hears_itself().await {
         Ok(Some(took)) => {
             Found::ok(format!("NOTIFY is heard after {:.1} ms", 1e3 * took.as_secs_f64()))
         }
-        Ok(None) => Found::new(
-            State::Warn,
+        Ok(None) => Found::warn(
             "NOTIFY is not heard: without Redis messages arrive up to 6 s late",
             "set DATABASE_DIRECT_URL to the way past the transaction pooler",
         ),

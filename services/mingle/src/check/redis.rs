@@ -2,30 +2,40 @@
 
 use std::time::Duration;
 
-use mingle_runtime::config::sources;
-use mingle_store::redis::{Inspected, Redis, Unwilling};
+use mingle_runtime::config::{Problems, sources};
+use mingle_store::redis::{Inspected, Keeps, Redis, Unwilling};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Found, Report, State, remedy};
+use super::{Asked, Found, Steps, remedy};
 use crate::backends::{RedisConfig, place, redis_options};
 
-pub(super) const STEPS: &[&str] = &["redis", "redis memory", "redis writes"];
+const STEPS: &[&str] = &["redis", "redis memory", "redis persistence", "redis writes"];
 const OLDEST: u32 = 7;
 /// How long the first connection that may write is waited for.
 const FIRST: Duration = Duration::from_secs(5);
 
-pub(super) async fn check(report: &mut Report, source: &sources::Redis, config: &RedisConfig) {
-    let stop = CancellationToken::new();
-    let _ends = stop.clone().drop_guard();
-    let redis = Redis::start(redis_options(source, config), stop).await;
+/// The server, when it answers as one that can be used.
+pub(super) async fn check(steps: Steps, asked: Asked<'_>) -> Option<Redis> {
+    let mut problems = Problems::default();
+    let source = sources::redis(asked.config.environment(), asked.config.mode(), &mut problems);
+    let config: Option<RedisConfig> = asked.config.section(&mut problems);
+    let (source, config) = match (source, config, problems.into_result()) {
+        (Some(source), Some(config), Ok(())) => (source, config),
+        (None, Some(_), Ok(())) => {
+            steps.skip(STEPS, "REDIS_URL is not set: nothing to ask").await;
+            return None;
+        }
+        _ => {
+            steps.skip(STEPS, "see the configuration").await;
+            return None;
+        }
+    };
+    let started = Redis::start(redis_options(&source, &config), CancellationToken::new()).await;
     let mut inspected = None;
-    let reached = report.step(STEPS[0], async {
-        let redis = match &redis {
-            Ok(redis) => redis,
-            Err(error) => return Found::failed(error, remedy::of_redis),
-        };
-        match redis.inspect().await {
+    let reached = steps.run(STEPS[0], async {
+        let inspecting = async { started.as_ref().map_err(Clone::clone)?.inspect().await };
+        match inspecting.await {
             Ok(said) => {
                 let found = version(&said, &place(source.url.expose()));
                 inspected = Some(said);
@@ -35,11 +45,14 @@ pub(super) async fn check(report: &mut Report, source: &sources::Redis, config: 
         }
     });
     let reached = reached.await;
-    let (Some(inspected), Ok(redis), true) = (inspected, redis, reached) else {
-        return report.skip(&STEPS[1..], "redis cannot be used");
+    let (Some(inspected), Ok(redis), true) = (inspected, started, reached) else {
+        steps.skip(&STEPS[1..], "redis cannot be used").await;
+        return None;
     };
-    report.step(STEPS[1], async { eviction(inspected.eviction.as_deref()) }).await;
-    report.step(STEPS[2], writes(&redis, inspected.unwilling)).await;
+    steps.run(STEPS[1], async { eviction(inspected.eviction.as_deref()) }).await;
+    steps.run(STEPS[2], async { persistence(inspected.keeps) }).await;
+    let writes = steps.run(STEPS[3], writes(&redis, inspected.unwilling)).await;
+    Some(redis).filter(|_| writes)
 }
 
 fn version(said: &Inspected, place: &str) -> Found {
@@ -47,7 +60,7 @@ fn version(said: &Inspected, place: &str) -> Found {
     let major = said.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     match major {
         Some(major) if major < OLDEST => {
-            Found::new(State::Fail, what, "Redis 7.0 or newer, or Valkey, is needed")
+            Found::fail(what, "Redis 7.0 or newer, or Valkey, is needed")
         }
         _ => Found::ok(what),
     }
@@ -57,18 +70,30 @@ fn eviction(policy: Option<&str>) -> Found {
     match policy {
         None => Found::ok("maxmemory-policy is not told"),
         Some("noeviction") => Found::ok("maxmemory-policy noeviction"),
-        Some(other) => Found::new(
-            State::Warn,
+        Some(other) => Found::warn(
             format!("maxmemory-policy {other}: limits and presence may be evicted"),
             "set maxmemory-policy to noeviction; without memory Mingle does without Redis",
         ),
     }
 }
 
-/// A connection that is there has passed the fence, which writes.
+/// No fact is in Redis alone, so that none of these is worse than slow.
+fn persistence(keeps: Option<Keeps>) -> Found {
+    Found::ok(match keeps {
+        None => "what it keeps over its restart is not told",
+        Some(Keeps::Writes) => "append-only file: counts and presence survive its restart",
+        Some(Keeps::Snapshots) => "snapshots: its restart sets counts and presence back",
+        Some(Keeps::Nothing) => {
+            "nothing is kept over its restart: limits count anew then, the rest is rebuilt"
+        }
+    })
+}
+
+/// A connection that is there has passed the fence, which writes and reads: no key
+/// of our own is set to prove it.
 async fn writes(redis: &Redis, unwilling: Option<Unwilling>) -> Found {
     if timeout(FIRST, redis.connected()).await.is_ok() {
-        return Found::ok("takes writes");
+        return Found::ok("mingle:{fence} was written and read back, as by every connection");
     }
     let (why, remedy) = match unwilling {
         Some(Unwilling::Replica) => ("it is a replica", "point REDIS_URL at its primary"),
@@ -81,5 +106,5 @@ async fn writes(redis: &Redis, unwilling: Option<Unwilling>) -> Found {
             "give the user leave for ~mingle:* &mingle:* +@all; INFO errorstats tells what it refused",
         ),
     };
-    Found::new(State::Fail, format!("answers, and takes no writes within 5 s: {why}"), remedy)
+    Found::fail(format!("answers, and takes no writes within 5 s: {why}"), remedy)
 }

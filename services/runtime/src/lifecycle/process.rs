@@ -39,12 +39,6 @@ pub struct Process {
 }
 
 impl Process {
-    /// The problems that [`Process::new`] would report; starts nothing. Must be
-    /// called where tasks can be spawned.
-    pub fn check(config: &Config, roles: &[Role]) -> Result<(), Problems> {
-        Sections::read(config, roles, "nobody").map(drop)
-    }
-
     /// Reads what every process needs and starts telemetry. `started_ms` is
     /// the time, `node_id` unique for this start.
     pub fn new(
