@@ -7,7 +7,8 @@ use mingle_client::ws::Encoding;
 use crate::{http, world::World};
 
 /// Of all roles: those that count something from the first message on.
-const COUNTED: [&str; 5] = [
+const COUNTED: [&str; 6] = [
+    "process_resident_memory_bytes",
     "mingle_rpcs_total",
     "mingle_degraded",
     "mingle_chat_append_items",

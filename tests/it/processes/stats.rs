@@ -138,6 +138,7 @@ async fn redis_is_told_as_it_is_and_for_whom_it_is_away() {
     let mut ann = greet(&urls(&deployment)[0], "ann", Encoding::Json, None).await.unwrap();
     let of = [("gender", "female")];
     ann.match_join("random-chat", &of, &[("gender", &["male"])]).await.unwrap();
+    assert_joined_once(gateways[0]).await;
     let told = health(gateways[0], 200, "healthy").await;
     let roles: Vec<_> = told["roles"].as_array().unwrap().iter().collect();
     let working: Vec<_> = roles.iter().map(|role| (&role["role"], &role["working"])).collect();
@@ -214,4 +215,26 @@ async fn assert_beside_info(deployment: &Deployment) {
     })
     .await;
     assert_eq!(deployment.redis().cli(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
+    // Whatever a busy machine makes of them.
+    for (alert, name) in metrics["alerts"].as_array().unwrap().iter().zip(["latencyP99", "errors"])
+    {
+        let number = |key: &str| alert[key].as_f64().unwrap();
+        let state = if number("value") < number("threshold") { "ok" } else { "warn" };
+        assert_eq!((&alert["name"], &alert["state"]), (&json!(name), &json!(state)), "{metrics}");
+    }
+    assert_eq!(metrics["alerts"][0]["value"], metrics["calls"]["p99Ms"]);
+    assert!(number(&metrics["calls"]["count"]) > 0, "{metrics}");
+}
+
+/// The one join of the test, as the scripts of Redis are counted. Two minutes later
+/// it is forgotten.
+async fn assert_joined_once(gateway: SocketAddr) {
+    let enqueued = eventually(SOON, "the join to be counted", async || {
+        let told = read(gateway, ADMIN).await;
+        let nodes = told["nodes"].as_array().unwrap().iter();
+        let mut calls = nodes.flat_map(|node| node["calls"].as_array().unwrap());
+        calls.find(|calls| calls["name"] == "enqueue").cloned()
+    })
+    .await;
+    assert_eq!((&enqueued["kind"], &enqueued["stats"]["count"]), (&json!("redis"), &json!("1")));
 }

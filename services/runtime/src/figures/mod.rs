@@ -18,6 +18,16 @@ use crate::{fresh::Fresh, telemetry};
 /// How long a server is waited for. Whoever asks this process waits a second.
 const PATIENCE: Duration = Duration::from_millis(600);
 
+/// Shows the process itself as metrics from now on, each time that they are asked
+/// for.
+pub(crate) fn show() {
+    process::describe();
+    telemetry::observe(|| {
+        process::show();
+        true
+    });
+}
+
 /// A server that the process uses.
 #[async_trait]
 pub trait Ask: Send + Sync + 'static {

@@ -13,6 +13,26 @@ pub(super) fn look() -> Option<pb::Process> {
     None
 }
 
+/// Shows it as metrics, by the names that Prometheus' own clients have for it.
+pub(super) fn show() {
+    let Some(process) = look() else { return };
+    metrics::gauge!("process_resident_memory_bytes").set(process.resident_bytes as f64);
+    // A counter would be of whole seconds.
+    metrics::gauge!("process_cpu_seconds_total").set(process.cpu_seconds);
+    metrics::gauge!("process_threads").set(process.threads);
+    metrics::gauge!("process_open_fds").set(process.open_files as f64);
+    metrics::gauge!("process_max_fds").set(process.max_open_files as f64);
+}
+
+/// Says what these mean.
+pub(super) fn describe() {
+    metrics::describe_gauge!("process_resident_memory_bytes", "resident memory of the process");
+    metrics::describe_gauge!("process_cpu_seconds_total", "CPU time, of the kernel's for it too");
+    metrics::describe_gauge!("process_threads", "threads of the process");
+    metrics::describe_gauge!("process_open_fds", "sockets, files and all else that is open");
+    metrics::describe_gauge!("process_max_fds", "as many may be open; 0: no bound");
+}
+
 #[cfg(target_os = "linux")]
 fn read() -> procfs::ProcResult<pb::Process> {
     use procfs::process::{LimitValue, Process};

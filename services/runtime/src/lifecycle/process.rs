@@ -15,6 +15,7 @@ use crate::{
     Role,
     config::{Config, Mode, Problems},
     diagnostics::Diagnostics,
+    figures,
     grpc::{self, Stack, Transport},
     health::Health,
     peers::{self, Peers},
@@ -50,6 +51,7 @@ impl Process {
         let Sections { grpc, probes, settings, peers, export } =
             Sections::read(&config, roles, node_id)?;
         telemetry::start(config.mode(), &settings.log, export);
+        figures::show();
         tell(&config, &grpc, &probes, node_id);
         let reporter = HealthReporter::new();
         let health = Health::new(reporter.clone());
