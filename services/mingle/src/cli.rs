@@ -102,7 +102,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let _spawns = runtime.enter();
+    let spawns = runtime.enter();
     let file = cli.config.as_deref();
     let command = cli.command.unwrap_or(Command::Serve { roles: Vec::new() });
     match command {
@@ -116,7 +116,11 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check { roles, json } => {
             let roles = load::roles(roles);
             let config = load::config(file, &roles);
-            return Ok(runtime.block_on(check::run(config, &roles, json)));
+            let code = runtime.block_on(check::run(config, &roles, json));
+            drop(spawns);
+            // A disk that does not answer is not waited for.
+            runtime.shutdown_background();
+            return Ok(code);
         }
         Command::Probe { roles } => {
             let config = load::config(file, &load::roles(roles))?;
