@@ -29,6 +29,8 @@ async fn processes_that_are_called_are_asked_one_by_one_and_nobody_is_charged() 
     let (here, both) = (list(&[&address]), list(&[&address, NOBODY]));
     let (gone, unknown) = (list(&[NOBODY]), "[\"dns:///no-such-host.invalid:1\"]");
     let token = ("MINGLE_INTERNAL_TOKEN", TOKEN);
+    let generation = redis.cli(&["HGET", "mingle:{fence}", "generation"]);
+    assert_eq!(generation.len(), 32, "{generation}");
     let name = "peers ratelimit";
     let cases = [
         (&*here, token, 0, "ok", "1 of 1 answer", "ok"),
@@ -43,6 +45,7 @@ async fn processes_that_are_called_are_asked_one_by_one_and_nobody_is_charged() 
             ("REDIS_URL", &*redis_url),
             ("DATABASE_URL", &*url),
             ("MINGLE_PEERS__RATELIMIT", peers),
+            ("MINGLE_CHAT__LIMIT__QUOTA", "3"),
             token,
         ];
         let (code, steps) = check_of(&["chat"], &env).await;
@@ -55,6 +58,15 @@ async fn processes_that_are_called_are_asked_one_by_one_and_nobody_is_charged() 
         assert!(is == "ok" || remedy.contains(variable), "{remedy}");
         assert!(steps.iter().all(|step| !step.found.contains("the token of")), "{steps:?}");
     }
+
+    // What chat would go by alone is not what ratelimit counts.
+    let other = ("MINGLE_CHAT__LIMIT__QUOTA", "4");
+    let peers = ("MINGLE_PEERS__RATELIMIT", &*here);
+    let env = [("REDIS_URL", &*redis_url), ("DATABASE_URL", &*url), peers, other, token];
+    let (code, steps) = check_of(&["chat"], &env).await;
+    assert_eq!((code, state(&steps, "limits")), (0, "warn"), "{steps:?}");
+    let told = "chat_message is 4 in 60000 ms here, 3 in 60000 ms there";
+    assert_eq!(step(&steps, "limits").found, told);
 
     // A role at the place of another.
     let env = [
@@ -79,6 +91,7 @@ async fn processes_that_are_called_are_asked_one_by_one_and_nobody_is_charged() 
     request.metadata_mut().insert("authorization", bearer);
     let peeked = RateLimitServiceClient::new(channel).peek(request).await.unwrap().into_inner();
     assert_eq!(peeked.states[0].remaining, 3, "{peeked:?}");
+    assert_eq!(redis.cli(&["HGET", "mingle:{fence}", "generation"]), generation);
     for limit in ["chat_message", "queue_join", "auth", "api", "rankings", "admin"] {
         assert_eq!(redis.cli(&["KEYS", &format!("*:l:{limit}")]), "", "nobody was counted");
     }

@@ -20,6 +20,11 @@ pub struct Classes {
 }
 
 impl Classes {
+    /// The limits that requests are charged to, as this process knows them.
+    pub fn policies(&self) -> Vec<Policy> {
+        Class::ALL.into_iter().map(|class| self.policy(class)).collect()
+    }
+
     pub(crate) fn validate(&self, problems: &mut Problems) {
         for class in Class::ALL {
             for (key, why) in self.terms(class).faults() {

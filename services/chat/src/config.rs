@@ -1,8 +1,10 @@
 //! `[chat]`
 
-use mingle_client::ratelimit::Terms;
+use mingle_client::ratelimit::{Policy, Terms};
 use mingle_runtime::config::{Problems, Section};
 use serde::Deserialize;
+
+use crate::service::LIMIT;
 
 /// The settings of chat, as `config.default.toml` describes them.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,6 +37,11 @@ pub struct Config {
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 impl Config {
+    /// The limit that a message is charged to, as this process knows it.
+    pub fn policy(&self) -> Policy {
+        self.limit.of(LIMIT)
+    }
+
     /// How long events are kept, in milliseconds.
     pub fn retention_ms(&self) -> i64 {
         self.retention_days.saturating_mul(DAY_MS)

@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use mingle_client::ratelimit::Terms;
+use mingle_client::ratelimit::{Policy, Terms};
 use mingle_runtime::config::{Problems, Section};
 use serde::Deserialize;
 
-use crate::domain::{
-    Attribute, Pool, Rules,
-    pool::{MAX_ATTRIBUTES, MAX_BUCKETS, MAX_VALUES, Pools},
+use crate::{
+    domain::{
+        Attribute, Pool, Rules,
+        pool::{MAX_ATTRIBUTES, MAX_BUCKETS, MAX_VALUES, Pools},
+    },
+    service::LIMIT,
 };
 
 /// Longest name of a pool, an attribute or a value, in characters.
@@ -81,6 +84,11 @@ impl Default for PoolConfig {
 }
 
 impl Config {
+    /// The limit that a join is charged to, as this process knows it.
+    pub fn policy(&self) -> Policy {
+        self.limit.of(LIMIT)
+    }
+
     /// The pools. Those that cannot be built were reported by `validate`.
     pub fn pools(&self) -> Pools {
         let built = |(name, pool): (&String, &PoolConfig)| Some((name.clone(), pool.build(name)?));

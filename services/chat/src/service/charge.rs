@@ -18,7 +18,8 @@ use crate::{
     error::Error,
 };
 
-const LIMIT: &str = "chat_message";
+/// The limit of ratelimit.
+pub const LIMIT: &str = "chat_message";
 
 /// Charges senders.
 ///

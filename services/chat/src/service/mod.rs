@@ -19,7 +19,7 @@ use crate::{
     store::{Announce as _, Store},
 };
 
-pub use charge::{Charges, charges};
+pub use charge::{Charges, LIMIT, charges};
 pub use sweep::{Sweep, sweep};
 
 /// Chat over a store and a hub.

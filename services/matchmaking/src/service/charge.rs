@@ -12,7 +12,8 @@ use mingle_store::{Result, bus::Bus};
 
 use crate::store::Created;
 
-const LIMIT: &str = "queue_join";
+/// The limit of ratelimit.
+pub const LIMIT: &str = "queue_join";
 
 /// Charges users.
 ///

@@ -20,7 +20,7 @@ mod steps;
 pub mod sweep;
 mod watch;
 
-pub use charge::{Charges, charges};
+pub use charge::{Charges, LIMIT, charges};
 pub use clock::RowClock;
 pub use feed::Feed;
 pub use matcher::Matcher;
