@@ -151,6 +151,12 @@ async fn mingle_takes_the_redis_of_the_containers_and_nobody_else_does() {
     .await;
 
     let password = fs::read_to_string(folder.path().join("redis_password")).unwrap();
+    let here = |word: &str| word.replace(MOUNTED, &format!("{}/", folder.path().display()));
+    for (password, well) in [(&*password, true), ("wrong", false)] {
+        let url = format!("redis://mingle:{password}@127.0.0.1:{port}");
+        fs::write(folder.path().join("redis_url"), url).unwrap();
+        assert_eq!(is_well(&services["redis"], here), well, "its health check");
+    }
     let peers = ("MINGLE_PEERS__RATELIMIT".to_owned(), "[\"http://127.0.0.1:1\"]".to_owned());
     for (user, taken) in [(format!("mingle:{password}@"), "ok"), (String::new(), "fail")] {
         let url = ("REDIS_URL".to_owned(), format!("redis://{user}127.0.0.1:{port}"));
@@ -162,6 +168,32 @@ async fn mingle_takes_the_redis_of_the_containers_and_nobody_else_does() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn the_health_check_of_envoy_asks_envoy() {
+    let (services, envoy) = (services(), Envoy::start(Vec::new()).await);
+    let port = envoy.admin().port().to_string();
+    let here = |word: &str| word.replace("9901", &port);
+    eventually(READY, "envoy is well", async || is_well(&services["envoy"], here)).await;
+    drop(envoy);
+    assert!(!is_well(&services["envoy"], here), "it is gone");
+}
+
+/// What the health check of a container says, run here.
+fn is_well(service: &Value, here: impl Fn(&str) -> String) -> bool {
+    // It is told so that it can be read as a compose file again.
+    let test = names_in_order(&service["healthcheck"]["test"]);
+    let test: Vec<_> = test.iter().map(|word| here(&word.replace("$$", "$"))).collect();
+    let mut check = match &*test[0] {
+        "CMD-SHELL" => Command::new("sh"),
+        _ => Command::new(&test[1]),
+    };
+    match &*test[0] {
+        "CMD-SHELL" => check.arg("-c").arg(&test[1]),
+        _ => check.args(&test[2..]),
+    };
+    check.status().unwrap().success()
 }
 
 fn names_in_order(list: &Value) -> Vec<String> {

@@ -87,6 +87,12 @@ impl Envoy {
         }
     }
 
+    /// Where its administration is.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.admin).into()
+    }
+
     /// Waits until every instance is healthy in its eyes.
     pub async fn settle(&self) {
         eventually(READY, "envoy to find all instances healthy", async || {
@@ -124,8 +130,7 @@ impl Envoy {
     /// of a name that resolves to every instance, each of them.
     fn config(&self) -> String {
         let mut config = CONFIG.to_owned();
-        let admin = (Ipv4Addr::LOCALHOST, self.admin).into();
-        put(&mut config, &text("127.0.0.1", 9901), &address(admin), 1);
+        put(&mut config, &text("127.0.0.1", 9901), &address(self.admin()), 1);
         for (service, port) in SERVICES {
             put(&mut config, &text("0.0.0.0", *port), &address(self.address(service)), 1);
             let known = self.instances.iter().find(|(name, _)| name == service);
