@@ -1,6 +1,7 @@
 //! `docker-compose.yml`, as docker compose understands it.
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fs,
     net::TcpStream,
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use mingle_testkit::{Envoy, Server, eventually, free_port};
+use mingle_testkit::{Envoy, Postgres, Server, eventually, free_port};
 use serde_json::{Map, Value};
 
 use super::{
@@ -49,9 +50,7 @@ fn roles(services: &Map<String, Value>) -> Vec<(&str, &str, Variables)> {
     let roles: Vec<_> = of_mingle
         .filter(|(_, service)| service["command"][0] == "serve")
         .map(|(name, service)| {
-            let variables = service["environment"].as_object().unwrap().iter();
-            let variables = variables.map(|(name, value)| (name.clone(), text(value)));
-            (&**name, service["command"][1].as_str().unwrap(), variables.collect())
+            (&**name, service["command"][1].as_str().unwrap(), variables(service))
         })
         .collect();
     for role in ROLES {
@@ -59,6 +58,11 @@ fn roles(services: &Map<String, Value>) -> Vec<(&str, &str, Variables)> {
         assert_eq!(count, if *role == "gateway" { 2 } else { 1 }, "{role}");
     }
     roles
+}
+
+fn variables(service: &Value) -> Variables {
+    let variables = service["environment"].as_object().unwrap().iter();
+    variables.map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
 fn text(value: &Value) -> String {
@@ -157,17 +161,39 @@ async fn mingle_takes_the_redis_of_the_containers_and_nobody_else_does() {
         fs::write(folder.path().join("redis_url"), url).unwrap();
         assert_eq!(is_well(&services["redis"], here), well, "its health check");
     }
-    let peers = ("MINGLE_PEERS__RATELIMIT".to_owned(), "[\"http://127.0.0.1:1\"]".to_owned());
     for (user, taken) in [(format!("mingle:{password}@"), "ok"), (String::new(), "fail")] {
         let url = ("REDIS_URL".to_owned(), format!("redis://{user}127.0.0.1:{port}"));
-        let steps = tools::check("ratelimit", &Variables::from([url, peers.clone()])).await;
-        assert_eq!(steps["redis"].0, taken, "{steps:?}");
+        let steps = check_of_redis(&Variables::from([url])).await;
+        assert_eq!(steps["redis"], taken, "{steps:?}");
         if taken == "ok" {
-            for step in ["redis memory", "redis writes"] {
-                assert_eq!(steps[step].0, "ok", "{steps:?}");
-            }
+            assert_eq!(steps["redis memory"], "ok", "{steps:?}");
+            assert_eq!(steps["redis writes"], "ok", "{steps:?}");
         }
     }
+}
+
+/// The state of each step of `mingle check`.
+async fn check_of_redis(variables: &Variables) -> BTreeMap<String, String> {
+    let listen = ["MINGLE_GRPC__LISTEN", "MINGLE_PROBES__LISTEN"]
+        .map(|name| (name.to_owned(), "127.0.0.1:0".to_owned()));
+    let variables = variables.clone().into_iter().chain(listen).collect();
+    let out = tools::mingle(&["check", "--json", "ratelimit"], &variables).await.out;
+    let steps = out.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    steps.map(|step| (text(&step["name"]), text(&step["state"]))).collect()
+}
+
+#[tokio::test]
+async fn the_tables_are_made_as_the_container_makes_them() {
+    let (services, secrets) = (services(), tools::secrets());
+    let migrate = &services["migrate"];
+    let command = names_in_order(&migrate["command"]);
+    let told = variables(migrate);
+    assert_eq!(tools::named_secrets(&told, MOUNTED), names(&migrate["secrets"], "source"));
+    let database = Postgres::shared().await.database().await;
+    fs::write(secrets.path().join("database_url"), &database.url).unwrap();
+    let here = tools::with_secrets(&told, MOUNTED, secrets.path());
+    let ran = tools::mingle(&command.iter().map(|word| &**word).collect::<Vec<_>>(), &here).await;
+    assert!(ran.code == Some(0) && ran.err.contains("chat are made"), "{ran:?}");
 }
 
 #[tokio::test]

