@@ -18,12 +18,17 @@ impl Clock for Off {
     }
 }
 
-/// The leader, which sweeps, and another process.
-async fn apart(site: &Site, leader_ms: i64) -> (Instance, Instance) {
-    let leader = site.instance_by(OVERRIDES, Arc::new(Off(leader_ms))).await;
+/// Longer than a busy machine takes for a test, and shorter than the clocks differ.
+const LEASE: &str = "lease_ms = 300000";
+const AHEAD_MS: i64 = 400_000;
+
+/// The leader, which sweeps and whose clock is ahead, and another process.
+async fn apart(site: &Site) -> (Instance, Instance) {
+    let overrides = format!("{OVERRIDES}\n{LEASE}");
+    let leader = site.instance_by(&overrides, Arc::new(Off(AHEAD_MS))).await;
     eventually(PATIENCE, "a leader", async || !site.redis.cli(&["KEYS", "*:lead:*"]).is_empty())
         .await;
-    (leader, site.instance().await)
+    (leader, site.instance_with(&overrides).await)
 }
 
 async fn meet(instance: &Instance, one: &str, other: &str) {
@@ -37,7 +42,7 @@ async fn meet(instance: &Instance, one: &str, other: &str) {
 #[tokio::test]
 async fn a_lease_lasts_as_long_whoever_judges_it() {
     let site = Site::new().await;
-    let (leader, other) = apart(&site, 40_000).await;
+    let (leader, other) = apart(&site).await;
     let polls = async |user: &str| {
         let mut wish = request(user, "female", &["male"]);
         wish.liveness = Liveness::Lease.into();
@@ -65,7 +70,7 @@ async fn a_lease_lasts_as_long_whoever_judges_it() {
 #[tokio::test]
 async fn each_process_counts_the_matches_of_the_others() {
     let site = Site::new().await;
-    let (ahead, other) = apart(&site, 40_000).await;
+    let (ahead, other) = apart(&site).await;
     meet(&ahead, "ann", "bob").await;
     meet(&other, "eve", "carl").await;
     for instance in [&ahead, &other] {
