@@ -2,18 +2,27 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use mingle_client::ws::Encoding;
+use mingle_client::ws::{Encoding, proto::server_frame::Kind};
 
-use crate::{http, world::World};
+use crate::{
+    http,
+    world::{World, event_where},
+};
 
 /// Of all roles: those that count something from the first message on.
-const COUNTED: [&str; 6] = [
+const COUNTED: [&str; 12] = [
     "process_resident_memory_bytes",
     "mingle_rpcs_total",
     "mingle_degraded",
     "mingle_chat_append_items",
     "mingle_ratelimit_decisions_total",
     "mingle_gateway_sockets",
+    "mingle_gateway_refusals_total",
+    "mingle_delivery_lag_seconds",
+    "mingle_match_wait_seconds",
+    "mingle_database_connections",
+    "mingle_database_commit_seconds",
+    "mingle_lane_waiting",
 ];
 
 #[tokio::test]
@@ -21,7 +30,15 @@ async fn each_metric_has_a_type_and_a_meaning() {
     let world = World::start().await;
     let room = world.room(&["ann", "bob"]).await;
     let mut ann = world.client("ann", Encoding::Json).await;
+    ann.room_join(&room, None).await.unwrap();
     ann.send(&room, "key", "words").await.unwrap();
+    event_where(&mut ann, |kind| matches!(kind, Kind::Message(_)).then_some(())).await;
+    assert!(ann.room_join("nowhere", None).await.is_err());
+    let mut bob = world.client("bob", Encoding::Json).await;
+    for client in [&mut ann, &mut bob] {
+        client.match_join("random-chat", &[("gender", "other")], &[]).await.unwrap();
+    }
+    event_where(&mut bob, |kind| matches!(kind, Kind::Matched(_)).then_some(())).await;
     let text = http::get(world.mingle().probes_addr(), "/metrics", "").await.text;
     let told = |what: &str| -> BTreeMap<&str, &str> {
         let of = text.lines().filter_map(|line| line.strip_prefix(what)?.trim().split_once(' '));

@@ -26,8 +26,8 @@ const installed = (file) => path.join(project, "node_modules/mingle-client", fil
 
 test("the package holds the library, its types and its licence, and nothing of the page", async () => {
   const files = (await readdir(installed("."))).sort();
-  const library = (await readdir(PACKAGE)).filter((name) => /^mingle(-.*)?\.(js|d\.ts)$/.test(name));
-  assert.deepEqual(files, [...library, "LICENSE", "README.md", "package.json"].sort());
+  const modules = (await readdir(PACKAGE)).filter((name) => /^mingle(-.*)?\.(js|d\.ts)$/.test(name));
+  assert.deepEqual(files, [...modules, "LICENSE", "README.md", "package.json"].sort());
   assert.equal(await readFile(installed("LICENSE"), "utf8"), await readFile(path.join(ROOT, "LICENSE"), "utf8"));
   const { version } = JSON.parse(await readFile(installed("package.json"), "utf8"));
   const workspace = await readFile(path.join(ROOT, "Cargo.toml"), "utf8");
