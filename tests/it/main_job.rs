@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join_all;
 use mingle_client::ws::{
     Client, Encoding, Error,
-    proto::{Matched, Position, Ticket, TicketState, server_frame::Kind},
+    proto::{Matched, Position, TicketState, server_frame::Kind},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
@@ -25,7 +25,7 @@ use crate::{
 
 const USERS: usize = 1000;
 const SAID: u64 = 3;
-/// Between two tries of one join.
+/// Between two tries of one request.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How it ended for somebody.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ async fn live(
     let mut client = greet(url, &person.name, encoding, None).await.unwrap();
     let wants: &[(&str, &[&str])] = &[("gender", &person.wants)];
     let attributes = [("gender", person.gender)];
-    let ticket = join(&mut client, &attributes, wants).await;
+    let ticket = again(async || client.match_join("random-chat", &attributes, wants).await).await;
     if !person.fickle {
         let matched = tokio::select! {
             matched = matched(&mut client) => Some(matched),
@@ -90,7 +90,8 @@ async fn live(
             return talk(&mut client, matched).await;
         }
     }
-    match client.match_leave(&ticket.ticket_id).await.unwrap().state() {
+    let left = again(async || client.match_leave(&ticket.ticket_id).await).await;
+    match left.state() {
         TicketState::Cancelled => End::Cancelled,
         TicketState::Matched => {
             let matched = matched(&mut client).await;
@@ -100,18 +101,14 @@ async fn live(
     }
 }
 
-/// Joins, once more where a busy machine had no answer in time: the same join
-/// is the same ticket.
-async fn join(
-    client: &mut Client,
-    attributes: &[(&str, &str)],
-    wants: &[(&str, &[&str])],
-) -> Ticket {
+/// Asks once more where a busy machine had no answer in time: the same join is
+/// the same ticket, the same message one message.
+async fn again<T>(mut ask: impl AsyncFnMut() -> Result<T, Error>) -> T {
     let mut pace = interval(PAUSE);
     loop {
         pace.tick().await;
-        match client.match_join("random-chat", attributes, wants).await {
-            Ok(ticket) => return ticket,
+        match ask().await {
+            Ok(answer) => return answer,
             Err(Error::Refused(error)) if error.retry_after_ms > 0 => {}
             Err(error) => panic!("{error}"),
         }
@@ -132,9 +129,10 @@ async fn talk(client: &mut Client, matched: Matched) -> End {
     let own = client.welcome().unwrap().user_id.clone();
     let room = &matched.room_id;
     // The partner may have been faster: from the first event on.
-    client.room_join(room, Some(Position::default())).await.unwrap();
+    again(async || client.room_join(room, Some(Position::default())).await).await;
     for number in 0..SAID {
-        client.send(room, &format!("m{number}"), &format!("{own} says {number}")).await.unwrap();
+        let (id, body) = (format!("m{number}"), format!("{own} says {number}"));
+        again(async || client.send(room, &id, &body).await).await;
     }
     let (mut said, mut heard, mut seq) = (0, 0, 0);
     while said < SAID || heard < SAID {

@@ -1,2 +1,7 @@
--- ?1 match
-select ticket_ids from mm_matches where match_id = ?1
+-- The tickets of matches. ?1 JSON array of match ids
+select t.ticket_id, t.user_id, t.pool, t.attributes, t.wants, t.state, t.liveness, t.lease_until,
+       t.created_at, t.expires_at, t.ended_at, t.told,
+       m.match_id, m.ticket_ids, m.user_ids, m.created_at as matched_at, m.room_id
+from mm_tickets t
+join mm_matches m on m.match_id = t.match_id
+where t.match_id in (select value from json_each(?1))

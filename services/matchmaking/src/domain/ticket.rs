@@ -93,6 +93,22 @@ impl Ticket {
         }
     }
 
+    /// True when its user gets no other in the pool: it waits, or is matched
+    /// and its owner was not told.
+    pub fn is_active(&self) -> bool {
+        match self.state {
+            State::Waiting => true,
+            State::Matched => !self.told,
+            State::Cancelled | State::Expired => false,
+        }
+    }
+
+    /// True when it waits and its time or its lease is over.
+    pub fn is_overdue(&self, now: i64) -> bool {
+        self.state == State::Waiting
+            && (self.expires_at <= now || self.lease_until.is_some_and(|until| until <= now))
+    }
+
     /// The room of its match, once there is one.
     pub fn room_id(&self) -> Option<&str> {
         self.of.as_ref().and_then(|of| of.room_id.as_deref())

@@ -11,15 +11,12 @@ macro_rules! plans {
 
 const PLANS: &[(&str, &[&str])] = plans! {
     "get" uses "SEARCH t USING PRIMARY KEY (ticket_id=?)", "SEARCH m USING PRIMARY KEY";
-    "active" uses "SEARCH t USING INDEX mm_tickets_active (pool=? AND user_id=?)";
+    "hold" uses "SEARCH t USING PRIMARY KEY (ticket_id=?)",
+        "SEARCH t USING INDEX mm_tickets_active (pool=? AND user_id=?)";
     "standing" uses "SEARCH t USING INDEX mm_tickets_active (pool=? AND user_id=?)";
-    "adopt" uses "SEARCH mm_tickets USING PRIMARY KEY";
-    "end" uses "SEARCH mm_tickets USING PRIMARY KEY";
-    "match_ticket" uses "SEARCH mm_tickets USING PRIMARY KEY";
-    "renew" uses "SEARCH mm_tickets USING PRIMARY KEY";
-    "told" uses "SEARCH mm_tickets USING PRIMARY KEY";
-    "complete" uses "SEARCH mm_matches USING PRIMARY KEY";
-    "members" uses "SEARCH mm_matches USING PRIMARY KEY";
+    "set_tickets" uses "SEARCH mm_tickets USING PRIMARY KEY";
+    "set_rooms" uses "SEARCH mm_matches USING PRIMARY KEY";
+    "members" uses "SEARCH t USING INDEX mm_tickets_match (match_id=?)";
     "partners" uses "mm_tickets_partners (pool=? AND user_id=? AND ended_at>?)";
     "waiting" uses "COVERING INDEX mm_tickets_waiting (pool=? AND";
     "overdue" uses "mm_tickets_expires (expires_at<?)",

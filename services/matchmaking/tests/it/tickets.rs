@@ -22,9 +22,11 @@ macro_rules! suite {
         suite!($backend, $open;
             a_user_has_one_active_ticket_per_pool,
             an_overdue_ticket_makes_way,
+            many_at_once_for_one_user_are_one_ticket,
             a_match_has_all_its_tickets_or_is_not,
             a_ticket_ends_once_whoever_is_first,
             the_first_room_stays,
+            of_many_rooms_at_once_one_stays,
             a_match_stands_until_its_owner_was_told,
             a_lease_moves_only_on,
             partners_are_remembered_newest_first,
@@ -148,6 +150,29 @@ async fn an_overdue_ticket_makes_way(store: &Store) {
     assert_eq!(read(store, "2").await.state, State::Waiting);
 }
 
+async fn many_at_once_for_one_user_are_one_ticket(store: &Store) {
+    let mut tasks = JoinSet::new();
+    for (user, n) in (0..40).flat_map(|user| (0..6).map(move |n| (user, n))) {
+        let wish = ticket(&format!("{user}-{n}"), &format!("user-{user}"), NOW);
+        let store = store.clone();
+        tasks.spawn(async move {
+            let created = store.create(wish.clone(), NOW).await.unwrap();
+            match created {
+                Created::New { overdue: None } => (user, wish.ticket_id, true),
+                Created::Existing(ticket) => (user, ticket.ticket_id, false),
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+    let told = tasks.join_all().await;
+    for user in 0..40 {
+        let told: Vec<_> = told.iter().filter(|(of, ..)| *of == user).collect();
+        assert_eq!(told.iter().filter(|(.., new)| *new).count(), 1, "{told:?}");
+        assert!(told.iter().all(|(_, id, _)| *id == told[0].1), "{told:?}");
+        assert_eq!(read(store, &told[0].1).await.state, State::Waiting);
+    }
+}
+
 async fn a_match_has_all_its_tickets_or_is_not(store: &Store) {
     for (id, user) in [("1", "bob"), ("2", "ann"), ("3", "eve")] {
         made(store, &ticket(id, user, NOW)).await;
@@ -215,6 +240,32 @@ async fn the_first_room_stays(store: &Store) {
     }
     assert_eq!(store.roomless(None, i64::MAX, 10).await.unwrap(), []);
     assert_eq!(store.complete("absent", "room", NOW).await.unwrap(), []);
+}
+
+async fn of_many_rooms_at_once_one_stays(store: &Store) {
+    let mut tasks = JoinSet::new();
+    for n in 0..8 {
+        let (one, two) = (format!("{n}-1"), format!("{n}-2"));
+        matched(store, &format!("m{n}"), &[&one, &two], NOW).await;
+    }
+    for (n, room) in (0..8).flat_map(|n| (0..4).map(move |room| (n, room))) {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let (of, room) = (format!("m{n}"), format!("room-{n}-{room}"));
+            let mut tickets = store.complete(&of, &room, NOW).await.unwrap();
+            tickets.sort_by(|one, other| one.ticket_id.cmp(&other.ticket_id));
+            let ids: Vec<&str> = tickets.iter().map(|it| it.ticket_id.as_str()).collect();
+            assert_eq!(ids, [format!("{n}-1"), format!("{n}-2")]);
+            (n, tickets.iter().map(|it| it.room_id().unwrap().to_owned()).collect::<Vec<_>>())
+        });
+    }
+    let told = tasks.join_all().await;
+    for n in 0..8 {
+        let row = read(store, &format!("{n}-1")).await;
+        let room = row.room_id().unwrap();
+        let told = told.iter().filter(|(of, _)| *of == n).flat_map(|(_, rooms)| rooms);
+        assert!(told.clone().all(|it| it == room) && told.count() == 8, "{n}: {room}");
+    }
 }
 
 async fn a_match_stands_until_its_owner_was_told(store: &Store) {

@@ -3,6 +3,8 @@
 //! lane of group commit; reads use their own connections.
 
 mod index;
+mod ledger;
+mod records;
 mod rows;
 mod tickets;
 mod write;

@@ -25,6 +25,14 @@ pub(super) fn ticket(row: &Row) -> Result<Ticket> {
     })
 }
 
+pub(super) fn tickets(rows: &[Row]) -> Result<Vec<Ticket>> {
+    rows.iter().map(ticket).collect()
+}
+
+pub(super) fn ids(rows: &[Row]) -> Result<Vec<String>> {
+    rows.iter().map(|row| row.get("ticket_id")).collect()
+}
+
 pub(super) fn of(row: &Row) -> Result<Match> {
     Ok(Match {
         match_id: row.get("match_id")?,
@@ -60,6 +68,15 @@ pub(super) fn liveness(text: &str) -> Result<Liveness> {
         "presence" => Ok(Liveness::Presence),
         "lease" => Ok(Liveness::Lease),
         _ => Err(Error::new(ErrorKind::Corrupt, "ticket liveness")),
+    }
+}
+
+pub(super) fn state_text(state: State) -> &'static str {
+    match state {
+        State::Waiting => "waiting",
+        State::Matched => "matched",
+        State::Cancelled => "cancelled",
+        State::Expired => "expired",
     }
 }
 

@@ -12,7 +12,7 @@ use mingle_store::{
 
 use super::{
     rows,
-    write::{GET, Write, Writer, Written, is_overdue},
+    write::{GET, Write, Writer, Written},
 };
 use crate::{
     domain::{Match, Position, State, Ticket},
@@ -102,7 +102,7 @@ impl Tickets for SqlTickets {
     async fn active(&self, pool: &str, user_id: &str, now_ms: i64) -> Result<Option<Ticket>> {
         let row = STANDING.bind(pool).bind(user_id).optional(&self.database).await?;
         let found = row.as_ref().map(rows::ticket).transpose()?;
-        Ok(found.filter(|it| it.state == State::Matched || !is_overdue(it, now_ms)))
+        Ok(found.filter(|it| it.state == State::Matched || !it.is_overdue(now_ms)))
     }
 
     async fn end(
@@ -146,7 +146,7 @@ impl Tickets for SqlTickets {
     async fn get(&self, ticket_ids: &[String]) -> Result<Vec<Ticket>> {
         let query = GET.bind(rows::text(&ticket_ids)?);
         let found = query.all(&self.database).await?;
-        found.iter().map(rows::ticket).collect()
+        rows::tickets(&found)
     }
 
     async fn partners(&self, pool: &str, user_id: &str, since_ms: i64) -> Result<Vec<String>> {
@@ -183,7 +183,7 @@ impl Tickets for SqlTickets {
 
     async fn overdue(&self, now_ms: i64, leases_ms: i64, limit: u32) -> Result<Vec<String>> {
         let query = OVERDUE.bind(now_ms).bind(leases_ms).bind(limit);
-        ids(&query.all(&self.database).await?)
+        rows::ids(&query.all(&self.database).await?)
     }
 
     async fn roomless(
@@ -200,7 +200,7 @@ impl Tickets for SqlTickets {
 
     async fn untold(&self, pool: &str, before_ms: i64, limit: u32) -> Result<Vec<String>> {
         let query = UNTOLD.bind(pool).bind(before_ms).bind(limit);
-        ids(&query.all(&self.database).await?)
+        rows::ids(&query.all(&self.database).await?)
     }
 
     async fn forget(&self, before_ms: i64, limit: u32) -> Result<()> {
@@ -227,17 +227,13 @@ impl Tickets for SqlTickets {
     }
 
     async fn proved(&self, since_ms: i64, limit: u32) -> Result<Vec<String>> {
-        ids(&PROVED.bind(since_ms).bind(limit).all(&self.database).await?)
+        rows::ids(&PROVED.bind(since_ms).bind(limit).all(&self.database).await?)
     }
 
     async fn probe(&self) -> Result<Option<i64>> {
         let row = PROBE.query().optional(&self.database).await?;
         row.map_or(Ok(None), |row| row.get("now"))
     }
-}
-
-fn ids(rows: &[Row]) -> Result<Vec<String>> {
-    rows.iter().map(|row| row.get("ticket_id")).collect()
 }
 
 fn mixed() -> Error {

@@ -1,35 +1,45 @@
-//! Every change, as items of one group commit. Each item reads and writes in
-//! one transaction that holds the rows it is about, so what it reads is what
-//! it changes.
+//! The one write path: a batch of wishes in one transaction, in as many
+//! statements for many as for one. It holds the tickets that the batch is
+//! about, so what it reads is what it changes.
+//!
+//! | what fails | what happens |
+//! |---|---|
+//! | two batches are about the same tickets | both hold them in the order of their ids: one waits |
+//! | another transaction makes a ticket for the same user meanwhile | rolled back and run again, which finds it; after [`ATTEMPTS`] `Conflict`, and each item runs alone |
+//! | the answer to the commit is lost | unknown; whoever asks again finds the rows: a ticket leaves waiting once, a match id is made once |
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use mingle_store::{
     Database, Error, ErrorKind, Result,
     commit::Batch,
     sql,
-    sql::{Sql, Tx},
+    sql::{Row, Sql, Tx},
 };
 
-use super::rows;
+use super::{
+    ledger::Ledger,
+    records::{MatchRecord, RoomRecord, TicketRecord},
+    rows,
+};
 use crate::{
-    domain::{Liveness, Match, State, Ticket},
-    store::{Created, Differs, End, Ended, Paired, Pairing},
+    domain::Ticket,
+    store::{Created, End, Ended, Paired, Pairing},
 };
 
-const LOCK: Sql = sql!("lock");
-const CREATE: Sql = sql!("create");
-const ACTIVE: Sql = sql!("active");
-const ADOPT: Sql = sql!("adopt");
-const END: Sql = sql!("end");
-const MATCH: Sql = sql!("match");
-const MATCH_TICKET: Sql = sql!("match_ticket");
-const COMPLETE: Sql = sql!("complete");
+const HOLD: Sql = sql!("hold");
+const PUT_MATCHES: Sql = sql!("put_matches");
+const SET_TICKETS: Sql = sql!("set_tickets");
+const PUT_TICKETS: Sql = sql!("put_tickets");
+const SET_ROOMS: Sql = sql!("set_rooms");
 const MEMBERS: Sql = sql!("members");
-const RENEW: Sql = sql!("renew");
 const FORGET_TICKETS: Sql = sql!("forget_tickets");
 const FORGET_MATCHES: Sql = sql!("forget_matches");
-const TOLD: Sql = sql!("told");
 pub(super) const GET: Sql = sql!("get");
+
+/// Runs of a batch that others made tickets under.
+const ATTEMPTS: usize = 3;
 
 /// One writer's wish.
 #[derive(Debug)]
@@ -53,50 +63,57 @@ pub(super) enum Written {
     Noted,
 }
 
-/// The writer's side of the lane. An item carries the time it was wished at.
+/// The writer's side of the lane.
 pub(super) struct Writer(pub(super) Database);
+
+/// A wish, and the time it was wished at.
+type Item = (Write, i64);
 
 #[async_trait]
 impl Batch for Writer {
-    type Item = (Write, i64);
+    type Item = Item;
     type Outcome = Written;
 
-    async fn run(&self, items: &[Self::Item]) -> Result<Vec<Written>> {
-        let mut tx = self.0.begin().await?;
-        lock(&mut tx, items).await?;
-        let mut order: Vec<_> = items.iter().enumerate().collect();
-        order.sort_by_key(|(_, (write, _))| write.rank());
-        let mut outcomes = Vec::with_capacity(items.len());
-        for (at, (write, now)) in order {
-            outcomes.push((at, apply(&mut tx, write, *now).await?));
+    async fn run(&self, items: &[Item]) -> Result<Vec<Written>> {
+        for _ in 0..ATTEMPTS {
+            let mut tx = self.0.begin().await?;
+            if let Some(written) = write(&mut tx, items).await? {
+                tx.commit().await?;
+                return Ok(written);
+            }
         }
-        tx.commit().await?;
-        outcomes.sort_by_key(|(at, _)| *at);
-        Ok(outcomes.into_iter().map(|(_, written)| written).collect())
+        Err(Error::new(ErrorKind::Conflict, "tickets that others made meanwhile"))
     }
 }
 
-impl Write {
-    /// Batches of two processes come to the rows that they do not lock before
-    /// in one order, so that they never wait for each other.
-    fn rank(&self) -> (u8, &str, &str) {
-        match self {
-            Self::Create(ticket) => (0, &ticket.pool, &ticket.user_id),
-            Self::Complete { match_id, .. } => (1, match_id, ""),
-            _ => (2, "", ""),
+/// `None` when another transaction has made a ticket that is not held.
+async fn write(tx: &mut Tx, items: &[Item]) -> Result<Option<Vec<Written>>> {
+    let mut ledger = Ledger::new(hold(tx, items).await?);
+    let mut written: Vec<_> =
+        items.iter().map(|(wish, now)| apply(&mut ledger, wish, *now)).collect();
+    if !save(tx, &ledger).await? {
+        return Ok(None);
+    }
+    complete(tx, items, &mut written).await?;
+    for (wish, _) in items {
+        if let Write::Forget { before_ms, limit } = wish {
+            for statement in [FORGET_TICKETS, FORGET_MATCHES] {
+                statement.bind(*before_ms).bind(*limit).execute(&mut *tx).await?;
+            }
         }
     }
+    Ok(Some(written))
 }
 
-/// Holds every ticket that the batch is about, in the order of their ids.
-async fn lock(tx: &mut Tx, items: &[(Write, i64)]) -> Result<()> {
+/// The tickets that the batch is about, read once they are held.
+async fn hold(tx: &mut Tx, items: &[Item]) -> Result<Vec<Ticket>> {
     let mut tickets: Vec<&str> = Vec::new();
     let mut users: Vec<(&str, &str)> = Vec::new();
-    for (write, _) in items {
-        match write {
+    for (wish, _) in items {
+        match wish {
             Write::Create(ticket) => users.push((&ticket.pool, &ticket.user_id)),
             Write::End { ticket_id, .. } | Write::Renew { ticket_id, .. } => {
-                tickets.push(ticket_id)
+                tickets.push(ticket_id);
             }
             Write::Pair(Pairing { ticket_ids, .. }) | Write::Told(ticket_ids) => {
                 tickets.extend(ticket_ids.iter().map(String::as_str));
@@ -105,177 +122,80 @@ async fn lock(tx: &mut Tx, items: &[(Write, i64)]) -> Result<()> {
         }
     }
     if tickets.is_empty() && users.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    LOCK.bind(rows::text(&tickets)?).bind(rows::text(&users)?).execute(tx).await?;
-    Ok(())
+    let held = HOLD.bind(rows::text(&tickets)?).bind(rows::text(&users)?).all(&mut *tx).await?;
+    let held = rows::ids(&held)?;
+    if held.is_empty() {
+        return Ok(Vec::new());
+    }
+    rows::tickets(&GET.bind(rows::text(&held)?).all(tx).await?)
 }
 
-async fn apply(tx: &mut Tx, write: &Write, now: i64) -> Result<Written> {
-    match write {
-        Write::Create(ticket) => Ok(Written::Created(create(tx, ticket, now).await?)),
+fn apply(ledger: &mut Ledger, wish: &Write, now: i64) -> Written {
+    match wish {
+        Write::Create(ticket) => Written::Created(ledger.create(ticket, now)),
         Write::End { ticket_id, owner, end } => {
-            Ok(Written::Ended(finish(tx, ticket_id, owner.as_deref(), *end, now).await?))
+            Written::Ended(ledger.end(ticket_id, owner.as_deref(), *end, now))
         }
-        Write::Pair(pairing) => Ok(Written::Paired(pair(tx, pairing, now).await?)),
-        Write::Complete { match_id, room_id } => {
-            Ok(Written::Completed(complete(tx, match_id, room_id, now).await?))
-        }
+        Write::Pair(pairing) => Written::Paired(ledger.pair(pairing, now)),
         Write::Renew { ticket_id, lease_until } => {
-            let query = RENEW.bind(ticket_id).bind(*lease_until);
-            query.execute(tx).await?;
-            Ok(Written::Noted)
-        }
-        Write::Forget { before_ms, limit } => {
-            for statement in [FORGET_TICKETS, FORGET_MATCHES] {
-                statement.bind(*before_ms).bind(*limit).execute(&mut *tx).await?;
-            }
-            Ok(Written::Noted)
+            ledger.renew(ticket_id, *lease_until);
+            Written::Noted
         }
         Write::Told(ticket_ids) => {
-            TOLD.bind(rows::text(ticket_ids)?).execute(tx).await?;
-            Ok(Written::Noted)
+            ledger.told(ticket_ids);
+            Written::Noted
         }
+        // Known once the rooms are noted.
+        Write::Complete { .. } => Written::Completed(Vec::new()),
+        Write::Forget { .. } => Written::Noted,
     }
 }
 
-async fn create(tx: &mut Tx, ticket: &Ticket, now: i64) -> Result<Created> {
-    if insert(tx, ticket).await? {
-        return Ok(Created::New { overdue: None });
+/// Matches before the tickets that speak of them; what ended before what takes
+/// its place. False when a ticket was in the way of a new one.
+async fn save(tx: &mut Tx, ledger: &Ledger) -> Result<bool> {
+    let matches: Vec<_> = ledger.matches().iter().map(MatchRecord::new).collect::<Result<_>>()?;
+    if !matches.is_empty() {
+        PUT_MATCHES.bind(rows::text(&matches)?).execute(&mut *tx).await?;
     }
-    let query = ACTIVE.bind(&ticket.pool).bind(&ticket.user_id);
-    let Some(row) = query.optional(&mut *tx).await? else {
-        return Err(Error::new(ErrorKind::Conflict, "a ticket that ended meanwhile"));
-    };
-    let active = rows::ticket(&row)?;
-    if active.state == State::Matched {
-        return Ok(Created::Existing(Box::new(active)));
-    }
-    if is_overdue(&active, now) {
-        set(tx, &active.ticket_id, "expired", now).await?;
-        if !insert(tx, ticket).await? {
-            return Err(Error::new(ErrorKind::Corrupt, "two active tickets"));
-        }
-        let overdue = Ticket { state: State::Expired, ended_at: Some(now), ..active };
-        return Ok(Created::New { overdue: Some(Box::new(overdue)) });
-    }
-    if active.content.attributes != ticket.content.attributes {
-        return Ok(Created::Other { differs: Differs::Attributes });
-    }
-    if active.content.wants != ticket.content.wants {
-        return Ok(Created::Other { differs: Differs::Wants });
-    }
-    let query = ADOPT
-        .bind(&active.ticket_id)
-        .bind(rows::liveness_text(ticket.liveness))
-        .bind(ticket.lease_until);
-    query.execute(&mut *tx).await?;
-    let lease_until = match ticket.liveness {
-        Liveness::Presence => None,
-        Liveness::Lease => active.lease_until.max(ticket.lease_until),
-    };
-    let adopted = Ticket { liveness: ticket.liveness, lease_until, ..active };
-    Ok(Created::Existing(Box::new(adopted)))
-}
-
-async fn insert(tx: &mut Tx, ticket: &Ticket) -> Result<bool> {
-    let query = CREATE
-        .bind(&ticket.ticket_id)
-        .bind(&ticket.user_id)
-        .bind(&ticket.pool)
-        .bind(rows::text(&ticket.content.attributes)?)
-        .bind(rows::text(&ticket.content.wants)?)
-        .bind(rows::liveness_text(ticket.liveness))
-        .bind(ticket.lease_until)
-        .bind(ticket.created_at)
-        .bind(ticket.expires_at);
-    Ok(query.execute(tx).await? == 1)
-}
-
-async fn finish(
-    tx: &mut Tx,
-    ticket_id: &str,
-    owner: Option<&str>,
-    end: End,
-    now: i64,
-) -> Result<Option<Ended>> {
-    let Some(ticket) = get(tx, &[ticket_id]).await?.pop() else {
-        return Ok(None);
-    };
-    if owner.is_some_and(|owner| owner != ticket.user_id) {
-        return Ok(None);
-    }
-    let (state, text) = match end {
-        End::Cancelled => (State::Cancelled, "cancelled"),
-        End::Unfit => (State::Expired, "expired"),
-        End::Gone if ticket.liveness == Liveness::Presence => (State::Expired, "expired"),
-        End::Overdue if is_overdue(&ticket, now) => (State::Expired, "expired"),
-        End::Gone | End::Overdue => return Ok(Some(Ended { ticket, changed: false })),
-    };
-    if !set(tx, ticket_id, text, now).await? {
-        return Ok(Some(Ended { ticket, changed: false }));
-    }
-    let ticket = Ticket { state, ended_at: Some(now), ..ticket };
-    Ok(Some(Ended { ticket, changed: true }))
-}
-
-async fn pair(tx: &mut Tx, pairing: &Pairing, now: i64) -> Result<Paired> {
-    let ids: Vec<&str> = pairing.ticket_ids.iter().map(String::as_str).collect();
-    let mut tickets = get(tx, &ids).await?;
-    tickets.retain(|it| it.state == State::Waiting && !is_overdue(it, now));
-    if tickets.len() < ids.len() {
-        let waits = |id: &String| tickets.iter().any(|it| it.ticket_id == *id);
-        let gone = pairing.ticket_ids.iter().filter(|id| !waits(id)).cloned().collect();
-        return Ok(Paired::Refused(gone));
-    }
-    let mut user_ids: Vec<String> = tickets.iter().map(|it| it.user_id.clone()).collect();
-    user_ids.sort();
-    let query = MATCH
-        .bind(&pairing.match_id)
-        .bind(&pairing.pool)
-        .bind(rows::text(&pairing.ticket_ids)?)
-        .bind(rows::text(&user_ids)?)
-        .bind(now);
-    query.execute(&mut *tx).await?;
-    for id in &ids {
-        let query = MATCH_TICKET.bind(*id).bind(&pairing.match_id).bind(now);
-        if query.execute(&mut *tx).await? != 1 {
+    let changed: Vec<_> = ledger.changed().map(TicketRecord::new).collect::<Result<_>>()?;
+    if !changed.is_empty() {
+        let set = SET_TICKETS.bind(rows::text(&changed)?).execute(&mut *tx).await?;
+        if set != changed.len() as u64 {
             return Err(Error::new(ErrorKind::Corrupt, "ticket left the queue while it was held"));
         }
     }
-    let waits = tickets.iter().map(|it| now.saturating_sub(it.created_at)).collect();
-    let of = Match {
-        match_id: pairing.match_id.clone(),
-        pool: pairing.pool.clone(),
-        ticket_ids: pairing.ticket_ids.clone(),
-        user_ids,
-        created_at: now,
-        room_id: None,
-    };
-    Ok(Paired::Matched(of, waits))
+    let made: Vec<_> = ledger.made().map(TicketRecord::new).collect::<Result<_>>()?;
+    if made.is_empty() {
+        return Ok(true);
+    }
+    let put = PUT_TICKETS.bind(rows::text(&made)?).execute(tx).await?;
+    Ok(put == made.len() as u64)
 }
 
-async fn complete(tx: &mut Tx, match_id: &str, room_id: &str, now: i64) -> Result<Vec<Ticket>> {
-    let query = COMPLETE.bind(match_id).bind(room_id).bind(now);
-    query.execute(&mut *tx).await?;
-    let Some(row) = MEMBERS.bind(match_id).optional(&mut *tx).await? else {
-        return Ok(Vec::new());
-    };
-    let ids: Vec<String> = rows::json(&row, "ticket_ids")?;
-    get(tx, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await
-}
-
-async fn get(tx: &mut Tx, ticket_ids: &[&str]) -> Result<Vec<Ticket>> {
-    let found = GET.bind(rows::text(&ticket_ids)?).all(tx).await?;
-    found.iter().map(rows::ticket).collect()
-}
-
-async fn set(tx: &mut Tx, ticket_id: &str, state: &str, now: i64) -> Result<bool> {
-    let query = END.bind(ticket_id).bind(state).bind(now);
-    Ok(query.execute(tx).await? == 1)
-}
-
-pub(super) fn is_overdue(ticket: &Ticket, now: i64) -> bool {
-    ticket.state == State::Waiting
-        && (ticket.expires_at <= now || ticket.lease_until.is_some_and(|until| until <= now))
+/// Notes the rooms, and answers the tickets of each match.
+async fn complete(tx: &mut Tx, items: &[Item], written: &mut [Written]) -> Result<()> {
+    let mut rooms: BTreeMap<&str, RoomRecord<'_>> = BTreeMap::new();
+    for (wish, now) in items {
+        if let Write::Complete { match_id, room_id } = wish {
+            rooms.entry(match_id).or_insert(RoomRecord { match_id, room_id, completed_at: *now });
+        }
+    }
+    if rooms.is_empty() {
+        return Ok(());
+    }
+    let records: Vec<_> = rooms.values().collect();
+    SET_ROOMS.bind(rows::text(&records)?).execute(&mut *tx).await?;
+    let ids: Vec<_> = rooms.keys().collect();
+    let found: Vec<Row> = MEMBERS.bind(rows::text(&ids)?).all(tx).await?;
+    let tickets = rows::tickets(&found)?;
+    for ((wish, _), written) in items.iter().zip(written) {
+        if let Write::Complete { match_id, .. } = wish {
+            let member = |it: &&Ticket| it.of.as_ref().is_some_and(|of| of.match_id == *match_id);
+            *written = Written::Completed(tickets.iter().filter(member).cloned().collect());
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 -- Holds tickets until the transaction ends, in the order of their ids: those
 -- named, and the active ones of users. $1 JSON array of ticket ids, $2 JSON
 -- array of [pool, user].
-select 1 from mm_tickets
+select ticket_id from mm_tickets
 where ticket_id = any (array(
     select json_array_elements_text($1::json)
     union all
