@@ -200,7 +200,7 @@ async fn talk(report: &mut Report, place: &Place, args: &Args) -> anyhow::Result
     // Each is acknowledged and delivered.
     let count = args.rate().count;
     progress.wait(2 * count, PATIENCE).await?;
-    place.meters.report(report, &cpu, (CPU, count))?;
+    place.meters.report(report, Side::Ours, &cpu, (CPU, count))?;
     seen.sent.report(report, Side::Ours, SENT);
     seen.delivered.report(report, Side::Ours, DELIVERED);
     late.report(report, Side::Ours, "generator late by");

@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    chat, connections, floor, matching, plan::Plan, pool, report::Report, rpc, sends, stalled,
+    chat, connections, crowd, floor, matching, plan::Plan, pool, report::Report, rooms, rpc, sends,
+    stalled, versus,
 };
 
 /// Measures a running Mingle beside the floor of the same machine.
@@ -45,6 +46,10 @@ enum What {
     Match(matching::Args),
     /// Messages at a rate.
     Chat(chat::Args),
+    /// Messages in rooms of many, over several processes.
+    Rooms(crowd::Load),
+    /// The same rooms on Socket.IO, from the npm registry.
+    VersusSocketio(versus::Args),
     /// Durable sends from many concurrent senders.
     Sends(sends::Args),
     /// Readers beside sockets that read nothing.
@@ -57,9 +62,9 @@ enum What {
     /// Serves bare WebSockets.
     #[command(hide = true)]
     FloorWs,
-    /// Serves bare WebSockets, two to a room.
+    /// Serves bare WebSockets in rooms.
     #[command(hide = true)]
-    FloorPairs,
+    FloorRooms,
 }
 
 /// Runs the command and returns its exit code.
@@ -85,11 +90,13 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
             What::Connections(args) => connections::measure(&plan()?, &args).await.map(Some),
             What::Match(args) => matching::measure(&plan()?, &args).await.map(Some),
             What::Chat(args) => chat::measure(&plan()?, &args).await.map(Some),
+            What::Rooms(load) => rooms::measure(&plan()?, &load).await.map(Some),
+            What::VersusSocketio(args) => versus::measure(&plan()?, &args).await.map(Some),
             What::Sends(args) => sends::measure(&plan()?, &args).await.map(Some),
             What::Slow(args) => stalled::measure(&plan()?, &args).await.map(Some),
             What::Pool(args) => pool::measure(&plan()?, &args).await.map(Some),
             What::FloorEcho => floor::echo::serve().await.map(|()| None),
-            What::FloorPairs => floor::pairs::serve().await.map(|()| None),
+            What::FloorRooms => floor::rooms::serve().await.map(|()| None),
             What::FloorWs => floor::ws::serve().await.map(|()| None),
         }
     })?;

@@ -8,6 +8,8 @@
 //! | `connections` | resident memory per idle greeted socket | a bare tokio-tungstenite server |
 //! | `match` | latency from a join to `matched` at a rate of joins | one INSERT and fsync per join |
 //! | `chat` | latency from a send to the other's `message` at a rate of sends | the same INSERT in group commit |
+//! | `rooms` | deliveries per second and server CPU of each, in rooms of many | a bare WebSocket server that passes it on |
+//! | `versus-socketio` | the same, order, loss, memory | Socket.IO with its Redis adapter: not a floor |
 //! | `pool` | calls of Redis per second through the slots of `mingle-store` | one bare connection |
 //! | `slow` | latency to those who read beside 500 sockets that do not | the same without these |
 //! | `sends` | durable sends per second, with and without group append | bare commits, grouped and one by one |
@@ -25,6 +27,7 @@ mod chat;
 mod child;
 mod cli;
 mod connections;
+mod crowd;
 mod floor;
 mod latency;
 mod load;
@@ -36,6 +39,7 @@ mod pool;
 mod proc;
 mod processes;
 mod report;
+mod rooms;
 mod rpc;
 mod sends;
 mod settings;
@@ -44,6 +48,7 @@ mod stalled;
 mod stats;
 mod system;
 mod token;
+mod versus;
 
 use std::process::ExitCode;
 

@@ -210,7 +210,7 @@ async fn join(report: &mut Report, place: &Place, args: &Args) -> anyhow::Result
     });
     let late = late.await?;
     progress.wait(count, PATIENCE).await?;
-    place.meters.report(report, &cpu, (CPU, count))?;
+    place.meters.report(report, Side::Ours, &cpu, (CPU, count))?;
     seen.acknowledged.report(report, Side::Ours, ACKNOWLEDGED);
     seen.later.report(report, Side::Ours, MATCHED);
     seen.own.report(report, Side::Ours, "own join to matched, both sides");

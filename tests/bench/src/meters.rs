@@ -38,11 +38,18 @@ impl Meters {
         self.0.iter().filter(|meter| meter.ours).map(Meter::read).sum()
     }
 
+    /// Resident memory of all of Mingle now, in bytes.
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+        let ours = self.0.iter().filter(|meter| meter.ours);
+        ours.flat_map(|meter| &meter.pids).map(|pid| proc::resident(*pid)).sum()
+    }
+
     /// Adds what each of `count` cost since `before`: `figure` for all of
     /// Mingle, and if there are several, one for each.
     pub(crate) fn report(
         &self,
         report: &mut Report,
+        side: Side,
         before: &[Duration],
         (figure, count): (&str, u64),
     ) -> anyhow::Result<()> {
@@ -50,10 +57,10 @@ impl Meters {
         let used = used.map(|(after, before)| after.saturating_sub(*before).as_secs_f64());
         let each: Vec<f64> = used.map(|seconds| seconds * 1e6 / count as f64).collect();
         let all = self.0.iter().zip(&each).filter(|(meter, _)| meter.ours);
-        report.add(figure, "µs", Side::Ours, all.map(|(_, each)| each).sum());
+        report.add(figure, "µs", side, all.map(|(_, each)| each).sum());
         if each.len() > 1 {
             for (meter, each) in self.0.iter().zip(each) {
-                report.add(&of(figure, meter.name), "µs", Side::Ours, each);
+                report.add(&of(figure, meter.name), "µs", side, each);
             }
         }
         Ok(())
@@ -70,14 +77,14 @@ mod tests {
     use std::{process, time::Duration};
 
     use super::{Meter, Meters};
-    use crate::report::Report;
+    use crate::report::{Report, Side};
 
     #[test]
     fn what_others_use_is_told_and_not_added() {
         let meter = |name, ours| Meter { name, ours, pids: vec![process::id()] };
         let meters = Meters(vec![meter("chat", true), meter("postgres", false)]);
         let mut report = Report::new("chat", "nothing");
-        meters.report(&mut report, &[Duration::ZERO; 2], ("CPU", 1)).unwrap();
+        meters.report(&mut report, Side::Ours, &[Duration::ZERO; 2], ("CPU", 1)).unwrap();
         let json = report.json();
         let names: Vec<_> =
             json["figures"].as_array().unwrap().iter().map(|figure| &figure["name"]).collect();

@@ -124,6 +124,7 @@ fn spread_text(values: &[f64]) -> String {
 /// Three digits that mean something, or all before the point.
 fn number(value: f64) -> String {
     let decimals = match value.abs() {
+        _ if value.fract() == 0.0 => 0,
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
         _ => 2,
@@ -167,7 +168,7 @@ floor: bare tonic
 cores: 2
 
          unit  mingle (min–max)    floor (min–max)     times
-CPU      µs    36.0 (30.0–44.0)    12.0 (10.0–20.0)    3.00
+CPU      µs    36 (30–44)          12 (10–20)          3
 matched  ms    1234 (1234–1234)
 ";
         let squeeze = |text: &str| {
@@ -181,7 +182,7 @@ matched  ms    1234 (1234–1234)
             |line: &str| line.chars().position(|c| c == 'µ' || c == 'm' && line.contains("1234"));
         let lines: Vec<_> = text.lines().collect();
         assert!(column(lines[5]).is_some());
-        assert_eq!(lines[4].find("mingle"), lines[5].replace('µ', "u").find("36.0"));
+        assert_eq!(lines[4].find("mingle"), lines[5].replace('µ', "u").find("36"));
     }
 
     #[test]
@@ -197,6 +198,6 @@ matched  ms    1234 (1234–1234)
     #[test]
     fn numbers_have_three_digits() {
         let numbers = [1234.56, 123.4, 12.34, 1.234, 0.0].map(number);
-        assert_eq!(numbers, ["1235", "123", "12.3", "1.23", "0.00"]);
+        assert_eq!(numbers, ["1235", "123", "12.3", "1.23", "0"]);
     }
 }

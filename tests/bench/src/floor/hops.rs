@@ -95,7 +95,7 @@ async fn pairs(
     rate: Rate,
     (Crowd { sockets, speaker }, body): (Crowd, &'static str),
 ) -> anyhow::Result<f64> {
-    let server = Server::start(plan, "floor-pairs").await?;
+    let server = Server::start(plan, "floor-rooms").await?;
     let addr = server.addr()?;
     let greeting = (0..sockets).map(|n| async move {
         let room = (n / 2).to_string();

@@ -2,8 +2,8 @@
 
 pub(crate) mod echo;
 pub(crate) mod hops;
-pub(crate) mod pairs;
 pub(crate) mod postgres;
+pub(crate) mod rooms;
 pub(crate) mod rows;
 pub(crate) mod sqlite;
 pub(crate) mod ws;

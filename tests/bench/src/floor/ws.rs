@@ -8,7 +8,12 @@ use futures::{SinkExt as _, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, accept_async_with_config, connect_async_with_config,
-    tungstenite::{self, Message, protocol::WebSocketConfig},
+    tungstenite::{
+        self, Message,
+        client::IntoClientRequest as _,
+        http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
+        protocol::WebSocketConfig,
+    },
 };
 
 /// A socket to this server.
@@ -42,10 +47,19 @@ async fn echo(stream: TcpStream) -> Result<(), tungstenite::Error> {
     Ok(())
 }
 
+/// Connects, with a subprotocol if one is named.
+pub(crate) async fn connect(url: &str, subprotocol: Option<&str>) -> anyhow::Result<Socket> {
+    let mut request = url.into_client_request()?;
+    if let Some(name) = subprotocol {
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(name)?);
+    }
+    let (socket, _) = connect_async_with_config(request, Some(config()), true).await?;
+    Ok(socket)
+}
+
 /// Connects and has `greeting` echoed.
 pub(crate) async fn greet(addr: SocketAddr, greeting: &str) -> anyhow::Result<Socket> {
-    let url = format!("ws://{addr}/");
-    let (mut socket, _) = connect_async_with_config(url, Some(config()), true).await?;
+    let mut socket = connect(&format!("ws://{addr}/"), None).await?;
     socket.send(Message::text(greeting)).await?;
     let echoed = socket.next().await.context("closed before the echo")??;
     match echoed {

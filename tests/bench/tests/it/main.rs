@@ -96,6 +96,24 @@ fn those_who_read_are_told_with_and_without_those_who_do_not() {
 }
 
 #[test]
+fn what_is_said_in_rooms_is_heard_by_all_in_one_order() {
+    let report = measure(&["rooms", "--rooms", "3", "--members", "5", "--seconds", "2"]);
+    assert_both(&report, &["deliveries", "send to a member, p99", "resident memory per socket"]);
+    for side in ["mingle", "floor"] {
+        assert!(value(&report, "acknowledged", side) > 0.0);
+        for wrong in [
+            "acknowledged and not heard by a member",
+            "heard twice",
+            "heard after a later one of its sender",
+            "rooms whose members heard several orders",
+            "sockets that were ended",
+        ] {
+            assert_eq!(value(&report, wrong, side), 0.0, "{wrong} of {side}");
+        }
+    }
+}
+
+#[test]
 fn the_slots_stand_beside_a_bare_connection() {
     let report = measure(&["pool", "--callers", "2", "--millis", "100"]);
     assert_both(&report, &["throughput", "latency, p50"]);

@@ -1,5 +1,5 @@
-//! A bare WebSocket server for rooms of two: what one says is echoed to it and
-//! passed on to the other.
+//! A bare WebSocket server for rooms: what one says is passed on to all of its
+//! room, itself too.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::broadcast,
 };
 use tokio_tungstenite::{
     accept_async_with_config,
@@ -19,11 +19,12 @@ use tokio_tungstenite::{
 
 use super::ws;
 
-/// Messages that wait to be written to one socket.
-const WAITING: usize = 256;
+/// Messages of a room that wait to be written; a socket that is further behind
+/// is closed.
+const WAITING: usize = 1024;
 
-/// The sockets of each room, by its name.
-type Rooms = Arc<Mutex<HashMap<Utf8Bytes, Vec<mpsc::Sender<Message>>>>>;
+/// What is said in each room, by its name.
+type Rooms = Arc<Mutex<HashMap<Utf8Bytes, broadcast::Sender<Message>>>>;
 
 /// Serves until it is killed.
 pub(crate) async fn serve() -> anyhow::Result<()> {
@@ -40,37 +41,27 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
 async fn talk(stream: TcpStream, rooms: Rooms) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut socket = accept_async_with_config(stream, Some(ws::config())).await?;
-    let Message::Text(room) = socket.next().await.context("closed at once")?? else {
+    let Message::Text(name) = socket.next().await.context("closed at once")?? else {
         bail!("a room is named by text");
     };
-    let (sender, mut waiting) = mpsc::channel(WAITING);
-    rooms
+    let room = rooms
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .entry(room.clone())
-        .or_default()
-        .push(sender.clone());
-    socket.send(Message::Text(room.clone())).await?;
-    let mut other = None;
+        .entry(name.clone())
+        .or_insert_with(|| broadcast::Sender::new(WAITING))
+        .clone();
+    let mut said = room.subscribe();
+    socket.send(Message::Text(name)).await?;
     loop {
         tokio::select! {
-            Some(message) = waiting.recv() => socket.send(message).await?,
+            message = said.recv() => socket.send(message?).await?,
             message = socket.next() => {
                 let message = message.context("closed")??;
                 if message.is_text() {
-                    let to = other.get_or_insert_with(|| find(&rooms, &room, &sender));
-                    if let Some(to) = to {
-                        to.send(message.clone()).await?;
-                    }
-                    socket.send(message).await?;
+                    // At least this socket hears it.
+                    let _ = room.send(message);
                 }
             }
         }
     }
-}
-
-/// The other of the room, if it is there.
-fn find(rooms: &Rooms, room: &str, own: &mpsc::Sender<Message>) -> Option<mpsc::Sender<Message>> {
-    let rooms = rooms.lock().unwrap_or_else(PoisonError::into_inner);
-    rooms.get(room)?.iter().find(|sender| !sender.same_channel(own)).cloned()
 }

@@ -1,0 +1,82 @@
+//! Mingle's frames.
+
+use anyhow::{Context as _, bail, ensure};
+use futures::{SinkExt as _, StreamExt as _};
+use mingle_client::ws::{
+    Encoding,
+    proto::{ClientFrame, Hello, RoomJoin, Send, ServerFrame, client_frame, server_frame::Kind},
+};
+use prost::Message as _;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::tongue::{Heard, Key, Tongue};
+use crate::{
+    floor::ws::{self, Socket},
+    token,
+};
+
+/// Of the requests before the load, whose own ids count from 0.
+const ENTERS: u32 = u32::MAX;
+
+/// Mingle's protocol, in protobuf.
+#[derive(Clone)]
+pub(crate) struct Mingle;
+
+impl Tongue for Mingle {
+    const ECHOES: bool = false;
+
+    async fn enter(&self, url: &str, user: &str, room: &str) -> anyhow::Result<Socket> {
+        let mut socket = ws::connect(url, Some(Encoding::Proto.subprotocol())).await?;
+        let hello = Hello { token: token::mint(user)?, resume: None };
+        let told = ask(&mut socket, client_frame::Kind::Hello(hello)).await?;
+        ensure!(matches!(told, Kind::Welcome(_)), "a hello was answered by {told:?}");
+        let join = RoomJoin { room_id: room.to_owned(), after: None };
+        let told = ask(&mut socket, client_frame::Kind::RoomJoin(join)).await?;
+        ensure!(matches!(told, Kind::Room(_)), "a roomJoin was answered by {told:?}");
+        Ok(socket)
+    }
+
+    fn say(&self, room: &str, key: Key, body: &str) -> Message {
+        frame(
+            key.index,
+            client_frame::Kind::Send(Send {
+                room_id: room.to_owned(),
+                client_msg_id: key.text(),
+                body: body.to_owned(),
+                ..Send::default()
+            }),
+        )
+    }
+
+    fn hear(&self, message: Message) -> anyhow::Result<Heard> {
+        let Message::Binary(bytes) = message else { return Ok(Heard::Nothing) };
+        let told = ServerFrame::decode(bytes)?;
+        Ok(match (told.id, told.kind) {
+            (None, Some(Kind::Message(message))) => {
+                Heard::Message(Key::read(&message.client_msg_id)?)
+            }
+            (Some(id), Some(Kind::Sent(_))) => Heard::Taken(id),
+            (Some(_), Some(Kind::Error(_))) => Heard::Refused,
+            (_, Some(kind @ Kind::Gap(_))) => bail!("a socket was told {kind:?}"),
+            _ => Heard::Nothing,
+        })
+    }
+}
+
+async fn ask(socket: &mut Socket, kind: client_frame::Kind) -> anyhow::Result<Kind> {
+    socket.send(frame(ENTERS, kind)).await?;
+    loop {
+        let message = socket.next().await.context("closed at once")??;
+        if let Message::Binary(bytes) = message {
+            let told = ServerFrame::decode(bytes)?;
+            if told.id == Some(ENTERS) {
+                return told.kind.context("an empty reply");
+            }
+        }
+    }
+}
+
+fn frame(id: u32, kind: client_frame::Kind) -> Message {
+    let frame = ClientFrame { id, kind: Some(kind), ..ClientFrame::default() };
+    Message::binary(frame.encode_to_vec())
+}
