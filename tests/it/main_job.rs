@@ -27,6 +27,22 @@ const USERS: usize = 1000;
 const SAID: u64 = 3;
 /// Between two tries of one request.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Asks once more where a busy machine had no answer in time: the same join is
+/// the same ticket, the same message one message.
+macro_rules! again {
+    ($ask:expr) => {{
+        let mut pace = interval(PAUSE);
+        loop {
+            pace.tick().await;
+            match $ask.await {
+                Ok(answer) => break answer,
+                Err(Error::Refused(error)) if error.retry_after_ms > 0 => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }};
+}
+
 /// How it ended for somebody.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
@@ -80,7 +96,7 @@ async fn live(
     let mut client = greet(url, &person.name, encoding, None).await.unwrap();
     let wants: &[(&str, &[&str])] = &[("gender", &person.wants)];
     let attributes = [("gender", person.gender)];
-    let ticket = again(async || client.match_join("random-chat", &attributes, wants).await).await;
+    let ticket = again!(client.match_join("random-chat", &attributes, wants));
     if !person.fickle {
         let matched = tokio::select! {
             matched = matched(&mut client) => Some(matched),
@@ -90,7 +106,7 @@ async fn live(
             return talk(&mut client, matched).await;
         }
     }
-    let left = again(async || client.match_leave(&ticket.ticket_id).await).await;
+    let left = again!(client.match_leave(&ticket.ticket_id));
     match left.state() {
         TicketState::Cancelled => End::Cancelled,
         TicketState::Matched => {
@@ -98,20 +114,6 @@ async fn live(
             talk(&mut client, matched).await
         }
         state => panic!("{person:?}: a ticket that was left is {state:?}"),
-    }
-}
-
-/// Asks once more where a busy machine had no answer in time: the same join is
-/// the same ticket, the same message one message.
-async fn again<T>(mut ask: impl AsyncFnMut() -> Result<T, Error>) -> T {
-    let mut pace = interval(PAUSE);
-    loop {
-        pace.tick().await;
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(Error::Refused(error)) if error.retry_after_ms > 0 => {}
-            Err(error) => panic!("{error}"),
-        }
     }
 }
 
@@ -129,10 +131,10 @@ async fn talk(client: &mut Client, matched: Matched) -> End {
     let own = client.welcome().unwrap().user_id.clone();
     let room = &matched.room_id;
     // The partner may have been faster: from the first event on.
-    again(async || client.room_join(room, Some(Position::default())).await).await;
+    client.room_join(room, Some(Position::default())).await.unwrap();
     for number in 0..SAID {
         let (id, body) = (format!("m{number}"), format!("{own} says {number}"));
-        again(async || client.send(room, &id, &body).await).await;
+        again!(client.send(room, &id, &body));
     }
     let (mut said, mut heard, mut seq) = (0, 0, 0);
     while said < SAID || heard < SAID {
