@@ -131,7 +131,7 @@ async fn talk(client: &mut Client, matched: Matched) -> End {
     let own = client.welcome().unwrap().user_id.clone();
     let room = &matched.room_id;
     // The partner may have been faster: from the first event on.
-    client.room_join(room, Some(Position::default())).await.unwrap();
+    again!(client.room_join(room, Some(Position::default())));
     for number in 0..SAID {
         let (id, body) = (format!("m{number}"), format!("{own} says {number}"));
         again!(client.send(room, &id, &body));

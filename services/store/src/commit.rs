@@ -8,7 +8,7 @@
 //! |---|---|
 //! | an item is refused by the batch | its own outcome says so, its neighbours are committed |
 //! | the transaction fails for good | rolled back, then rerun item by item: only the guilty fail |
-//! | another process's transaction was first (conflict, deadlock) | rolled back, then rerun item by item, each up to 4 times, then `Unavailable` |
+//! | another process's transaction was first (conflict, deadlock) | rolled back and rerun, which finds what it wrote: whole, up to 3 times in all, then item by item, each up to 4 times, then `Unavailable` |
 //! | the outcome of the commit is unknown (transient) | every item of the batch answers that error; the retry finds what happened by its request key |
 //! | the batch panics | as an unknown outcome; the lane goes on |
 //! | the caller goes away | its item is committed all the same |
@@ -31,7 +31,10 @@ use crate::{Error, ErrorKind, Result};
 pub const MAX_BATCH: usize = 256;
 /// Items that wait in one lane; beyond, callers wait within their deadline.
 const QUEUE: usize = 4 * MAX_BATCH;
-/// Runs of an item that other writers came before.
+/// Runs of a batch that other writers came before. Item by item it would be as
+/// many transactions as items, most of all when there is no time for them.
+const TOGETHER: usize = 3;
+/// Runs of an item alone that other writers came before.
 const ATTEMPTS: usize = 4;
 
 /// What the lanes run.
@@ -141,7 +144,14 @@ fn tell<T>(outcomes: &[Result<T>], failed: bool, batch: &'static str) -> bool {
 }
 
 async fn outcomes<B: Batch>(batch: &B, items: &[B::Item]) -> Vec<Result<B::Outcome>> {
-    match run(batch, items).await {
+    let mut done = run(batch, items).await;
+    for _ in 1..TOGETHER {
+        if !done.as_ref().is_err_and(is_conflict) {
+            break;
+        }
+        done = run(batch, items).await;
+    }
+    match done {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
         Err(error) if error.is_transient() || (items.len() == 1 && !is_conflict(&error)) => {
             items.iter().map(|_| Err(error.clone())).collect()

@@ -128,16 +128,28 @@ async fn a_lane_survives_a_defect_of_its_batch() {
 }
 
 #[tokio::test]
+async fn a_batch_that_was_beaten_runs_again_whole() {
+    let log = Arc::new(Log::default());
+    let lanes = Lanes::start(log.clone(), 1, MAX_BATCH);
+    let wishes = (0..100).map(|n| if n == 50 { Wish::Late(2) } else { Wish::Write(n) });
+    let results = futures::future::join_all(wishes.map(|wish| lanes.submit("", wish))).await;
+    assert!(results.iter().all(|result| result.as_ref().is_ok_and(Result::is_ok)));
+    assert_eq!(log.written.lock().len(), 99);
+    let batches = log.batches.load(Ordering::SeqCst);
+    assert!(batches <= 5, "{batches} transactions for a hundred writes");
+}
+
+#[tokio::test]
 async fn who_was_beaten_by_another_writer_tries_again_but_not_for_ever() {
     let log = Arc::new(Log::default());
     let lanes = Lanes::start(log.clone(), 1, MAX_BATCH);
-    assert_eq!(lanes.submit("", Wish::Late(4)).await.unwrap(), Ok(0));
-    assert_eq!(log.batches.load(Ordering::SeqCst), 5);
+    assert_eq!(lanes.submit("", Wish::Late(6)).await.unwrap(), Ok(0));
+    assert_eq!(log.batches.load(Ordering::SeqCst), 7);
     let log = Arc::new(Log::default());
     let lanes = Lanes::start(log.clone(), 1, MAX_BATCH);
     let gave_up = lanes.submit("", Wish::Late(usize::MAX)).await.unwrap_err();
     assert_eq!(gave_up.kind(), ErrorKind::Unavailable);
     assert!(gave_up.is_undone(), "each was rolled back");
-    assert_eq!(log.batches.load(Ordering::SeqCst), 5);
+    assert_eq!(log.batches.load(Ordering::SeqCst), 7);
     assert_eq!(lanes.submit("", Wish::Write(1)).await.unwrap(), Ok(1), "the lane goes on");
 }

@@ -5,7 +5,7 @@
 //! | what fails | what happens |
 //! |---|---|
 //! | two batches are about the same tickets | both hold them in the order of their ids: one waits |
-//! | another transaction makes a ticket for the same user meanwhile | rolled back and run again, which finds it; after [`ATTEMPTS`] `Conflict`, and each item runs alone |
+//! | another transaction makes a ticket for the same user meanwhile | `Conflict`: rolled back and run again, which finds it |
 //! | the answer to the commit is lost | unknown; whoever asks again finds the rows: a ticket leaves waiting once, a match id is made once |
 
 use std::collections::BTreeMap;
@@ -37,9 +37,6 @@ const MEMBERS: Sql = sql!("members");
 const FORGET_TICKETS: Sql = sql!("forget_tickets");
 const FORGET_MATCHES: Sql = sql!("forget_matches");
 pub(super) const GET: Sql = sql!("get");
-
-/// Runs of a batch that others made tickets under.
-const ATTEMPTS: usize = 3;
 
 /// One writer's wish.
 #[derive(Debug)]
@@ -75,25 +72,18 @@ impl Batch for Writer {
     type Outcome = Written;
 
     async fn run(&self, items: &[Item]) -> Result<Vec<Written>> {
-        for _ in 0..ATTEMPTS {
-            let mut tx = self.0.begin().await?;
-            if let Some(written) = write(&mut tx, items).await? {
-                tx.commit().await?;
-                return Ok(written);
-            }
-        }
-        Err(Error::new(ErrorKind::Conflict, "tickets that others made meanwhile"))
+        let mut tx = self.0.begin().await?;
+        let written = write(&mut tx, items).await?;
+        tx.commit().await?;
+        Ok(written)
     }
 }
 
-/// `None` when another transaction has made a ticket that is not held.
-async fn write(tx: &mut Tx, items: &[Item]) -> Result<Option<Vec<Written>>> {
+async fn write(tx: &mut Tx, items: &[Item]) -> Result<Vec<Written>> {
     let mut ledger = Ledger::new(hold(tx, items).await?);
     let mut written: Vec<_> =
         items.iter().map(|(wish, now)| apply(&mut ledger, wish, *now)).collect();
-    if !save(tx, &ledger).await? {
-        return Ok(None);
-    }
+    save(tx, &ledger).await?;
     complete(tx, items, &mut written).await?;
     for (wish, _) in items {
         if let Write::Forget { before_ms, limit } = wish {
@@ -102,7 +92,7 @@ async fn write(tx: &mut Tx, items: &[Item]) -> Result<Option<Vec<Written>>> {
             }
         }
     }
-    Ok(Some(written))
+    Ok(written)
 }
 
 /// The tickets that the batch is about, read once they are held.
@@ -154,8 +144,8 @@ fn apply(ledger: &mut Ledger, wish: &Write, now: i64) -> Written {
 }
 
 /// Matches before the tickets that speak of them; what ended before what takes
-/// its place. False when a ticket was in the way of a new one.
-async fn save(tx: &mut Tx, ledger: &Ledger) -> Result<bool> {
+/// its place.
+async fn save(tx: &mut Tx, ledger: &Ledger) -> Result<()> {
     let matches: Vec<_> = ledger.matches().iter().map(MatchRecord::new).collect::<Result<_>>()?;
     if !matches.is_empty() {
         PUT_MATCHES.bind(rows::text(&matches)?).execute(&mut *tx).await?;
@@ -169,10 +159,13 @@ async fn save(tx: &mut Tx, ledger: &Ledger) -> Result<bool> {
     }
     let made: Vec<_> = ledger.made().map(TicketRecord::new).collect::<Result<_>>()?;
     if made.is_empty() {
-        return Ok(true);
+        return Ok(());
     }
     let put = PUT_TICKETS.bind(rows::text(&made)?).execute(tx).await?;
-    Ok(put == made.len() as u64)
+    if put < made.len() as u64 {
+        return Err(Error::new(ErrorKind::Conflict, "a ticket that another made meanwhile"));
+    }
+    Ok(())
 }
 
 /// Notes the rooms, and answers the tickets of each match.
