@@ -28,7 +28,8 @@ const SAID: u64 = 3;
 /// Between two tries of one request.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Asks once more where a busy machine had no answer in time: the same join is
-/// the same ticket, the same message one message.
+/// the same ticket, the same message one message. A macro, because the future of
+/// a closure that borrows the client is not `Send` for every lifetime.
 macro_rules! again {
     ($ask:expr) => {{
         let mut pace = interval(PAUSE);

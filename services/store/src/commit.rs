@@ -157,7 +157,9 @@ async fn outcomes<B: Batch>(batch: &B, items: &[B::Item]) -> Vec<Result<B::Outco
             items.iter().map(|_| Err(error.clone())).collect()
         }
         Err(error) => {
-            tracing::warn!(items = items.len(), %error, "batch failed, running its items alone");
+            if items.len() > 1 {
+                tracing::warn!(items = items.len(), %error, "batch failed, running its items alone");
+            }
             let mut outcomes = Vec::with_capacity(items.len());
             for item in items {
                 outcomes.push(alone(batch, item).await);

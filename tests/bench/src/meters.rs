@@ -11,8 +11,8 @@ use crate::{
 pub(crate) struct Meter {
     /// What they are.
     pub(crate) name: &'static str,
-    /// Of Mingle, not of a server that it uses.
-    pub(crate) ours: bool,
+    /// Of the system that is measured, not of a server that it uses.
+    pub(crate) counted: bool,
     /// Each counts with its children.
     pub(crate) pids: Vec<u32>,
 }
@@ -33,19 +33,19 @@ impl Meters {
         self.0.iter().map(Meter::read).collect()
     }
 
-    /// CPU time of all of Mingle so far.
+    /// CPU time of all of the system so far.
     pub(crate) fn total(&self) -> anyhow::Result<Duration> {
-        self.0.iter().filter(|meter| meter.ours).map(Meter::read).sum()
+        self.0.iter().filter(|meter| meter.counted).map(Meter::read).sum()
     }
 
-    /// Resident memory of all of Mingle now, in bytes.
+    /// Resident memory of all of the system now, in bytes.
     pub(crate) fn resident(&self) -> anyhow::Result<u64> {
-        let ours = self.0.iter().filter(|meter| meter.ours);
-        ours.flat_map(|meter| &meter.pids).map(|pid| proc::resident(*pid)).sum()
+        let counted = self.0.iter().filter(|meter| meter.counted);
+        counted.flat_map(|meter| &meter.pids).map(|pid| proc::resident(*pid)).sum()
     }
 
     /// Adds what each of `count` cost since `before`: `figure` for all of
-    /// Mingle, and if there are several, one for each.
+    /// the system, and if there are several, one for each.
     pub(crate) fn report(
         &self,
         report: &mut Report,
@@ -56,7 +56,7 @@ impl Meters {
         let used = self.read()?.into_iter().zip(before);
         let used = used.map(|(after, before)| after.saturating_sub(*before).as_secs_f64());
         let each: Vec<f64> = used.map(|seconds| seconds * 1e6 / count as f64).collect();
-        let all = self.0.iter().zip(&each).filter(|(meter, _)| meter.ours);
+        let all = self.0.iter().zip(&each).filter(|(meter, _)| meter.counted);
         report.add(figure, "µs", side, all.map(|(_, each)| each).sum());
         if each.len() > 1 {
             for (meter, each) in self.0.iter().zip(each) {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_others_use_is_told_and_not_added() {
-        let meter = |name, ours| Meter { name, ours, pids: vec![process::id()] };
+        let meter = |name, counted| Meter { name, counted, pids: vec![process::id()] };
         let meters = Meters(vec![meter("chat", true), meter("postgres", false)]);
         let mut report = Report::new("chat", "nothing");
         meters.report(&mut report, Side::Ours, &[Duration::ZERO; 2], ("CPU", 1)).unwrap();

@@ -53,7 +53,7 @@ impl Processes {
         for (name, process) in self.deployment.running() {
             match meters.iter_mut().find(|meter| meter.name == name) {
                 Some(meter) => meter.pids.push(process.pid()),
-                None => meters.push(Meter { name, ours: true, pids: vec![process.pid()] }),
+                None => meters.push(Meter { name, counted: true, pids: vec![process.pid()] }),
             }
         }
         ensure!(!meters.is_empty(), "no process runs");
@@ -69,7 +69,7 @@ impl Processes {
     /// Its CPU time.
     pub(crate) fn redis_meter(&self) -> Meter {
         let pids = vec![self.redis().server().pid()];
-        Meter { name: "redis-server", ours: false, pids }
+        Meter { name: "redis-server", counted: false, pids }
     }
 
     /// The address of the database.
@@ -80,7 +80,7 @@ impl Processes {
     /// CPU time of the database's server.
     pub(crate) fn postgres_meter(&self) -> anyhow::Result<Meter> {
         let pids = vec![self.postgres()?.server().pid()];
-        Ok(Meter { name: "postgres", ours: false, pids })
+        Ok(Meter { name: "postgres", counted: false, pids })
     }
 
     /// Writes how it was measured.

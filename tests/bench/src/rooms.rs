@@ -30,7 +30,7 @@ pub(crate) async fn measure(plan: &Plan, load: &Load) -> anyhow::Result<Report> 
         drop(processes);
         eprintln!("rooms, round {round}: Floor");
         let server = floor::Server::start(plan, "floor-rooms").await?;
-        let meter = Meter { name: "floor", ours: true, pids: vec![server.pid()] };
+        let meter = Meter { name: "floor", counted: true, pids: vec![server.pid()] };
         let site = Site {
             tongue: Bare,
             urls: vec![format!("ws://{}/", server.addr()?)],

@@ -78,7 +78,7 @@ impl System {
 
     /// What of it is counted.
     pub(crate) fn meters(&self) -> Meters {
-        Meters(vec![Meter { name: "mingle", ours: true, pids: vec![self.pid()] }])
+        Meters(vec![Meter { name: "mingle", counted: true, pids: vec![self.pid()] }])
     }
 
     /// Kills it; its data goes too.

@@ -46,8 +46,8 @@ pub(crate) struct Args {
 impl Args {
     /// A server that is started again is another process, whose time is not
     /// that of the one before.
-    fn spare(&self, meters: &mut Meters) {
-        meters.0.retain(|meter| meter.ours || !self.restart_redis);
+    fn spare(&self, redis: &'static str, meters: &mut Meters) {
+        meters.0.retain(|meter| meter.name != redis || !self.restart_redis);
     }
 }
 
@@ -70,12 +70,13 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
             processes.describe(&mut report, plan).await?;
         }
         let mut site = rooms::site(&processes, &args.load).await?;
-        args.spare(&mut site.meters);
+        args.spare(processes.redis_meter().name, &mut site.meters);
         crowd::run(&mut report, &site, &args.load, trouble(args, processes.redis())).await?;
         processes.kill();
+        clean(&processes).await?;
         eprintln!("versus-socketio, round {round}: Socket.IO");
         let (mut site, nodes) = nodes(args, &processes, folder.path()).await?;
-        args.spare(&mut site.meters);
+        args.spare(processes.redis_meter().name, &mut site.meters);
         crowd::run(&mut report, &site, &args.load, trouble(args, processes.redis())).await?;
         for node in nodes {
             // It may have ended by itself.
@@ -109,6 +110,15 @@ fn versions() -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
+/// Of what Mingle left, nothing is for Socket.IO to carry.
+async fn clean(processes: &Processes) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect(processes.database()).await?;
+    sqlx::raw_sql("checkpoint").execute(&mut connection).await?;
+    connection.close().await?;
+    processes.redis().cli(&["FLUSHALL"]);
+    Ok(())
+}
+
 /// The nodes, on the servers that Mingle used.
 async fn nodes(
     args: &Args,
@@ -133,7 +143,7 @@ async fn nodes(
         nodes.push(node);
     }
     let pids = nodes.iter().map(Child::pid).collect();
-    let node = Meter { name: "socket.io", ours: true, pids };
+    let node = Meter { name: "socket.io", counted: true, pids };
     let meters = Meters(vec![node, processes.redis_meter(), processes.postgres_meter()?]);
     let rooms = (0..args.load.rooms).map(|room| format!("room-{room}")).collect();
     Ok((Site { tongue: SocketIo, urls, rooms, meters, side: Side::Floor }, nodes))

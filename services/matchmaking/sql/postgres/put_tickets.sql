@@ -12,5 +12,5 @@ from json_to_recordset($1::json) as ticket (
     liveness text, lease_until bigint, created_at bigint, expires_at bigint, ended_at bigint,
     match_id text, told boolean
 )
-order by pool, user_id, ticket_id
+order by pool collate "C", user_id collate "C", ticket_id collate "C"
 on conflict (pool, user_id) where state = 'waiting' or (state = 'matched' and not told) do nothing

@@ -17,8 +17,11 @@ use tokio_util::sync::CancellationToken;
 use super::tongue::{Heard, Key, Tongue};
 use crate::{floor::ws::Socket, latency::Latencies};
 
+/// Of a room, after a refusal.
+const REFUSED: Duration = Duration::from_millis(200);
+
 /// Which messages of a room: one bit each.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bits(Vec<u64>);
 
 impl Bits {
@@ -84,11 +87,11 @@ pub(super) struct Member {
     pub(super) doubled: u64,
     /// Messages of one speaker after a later one of theirs.
     pub(super) backwards: u64,
-    /// Of all it heard, in order.
+    /// Of all it heard, each once, in order.
     pub(super) order: u64,
     /// Why it ended before it was told to.
     pub(super) ended: Option<String>,
-    /// What is not acknowledged yet.
+    /// What is not answered yet.
     pub(super) said: HashMap<u32, Key>,
     /// Of each speaker.
     pub(super) last: Vec<Option<u32>>,
@@ -96,9 +99,12 @@ pub(super) struct Member {
 
 impl Member {
     fn message(&mut self, n: u32, seat: Seat) {
+        if self.heard.set(n) {
+            self.doubled += 1;
+            return;
+        }
         // FNV-1a, whose value depends on the order.
         self.order = (self.order ^ u64::from(n)).wrapping_mul(0x0100_0000_01b3);
-        self.doubled += u64::from(self.heard.set(n));
         let last = &mut self.last[(n % seat.speakers) as usize];
         self.backwards += u64::from(last.is_some_and(|last| n < last));
         *last = Some(n);
@@ -129,6 +135,12 @@ pub(super) async fn live<T: Tongue>(
         };
         if let Err(error) = done {
             member.ended = Some(format!("{error:#}"));
+            // The others of the room go on with what nobody will answer here.
+            waiting.close();
+            while let Some((key, _)) = waiting.recv().await {
+                member.said.insert(key.index, key);
+            }
+            shared.windows[seat.room as usize].add_permits(member.said.len());
             return member;
         }
     }
@@ -139,7 +151,7 @@ async fn hear<T: Tongue>(
     message: Message,
     socket: &mut Socket,
     member: &mut Member,
-    (seat, shared): (Seat, &Shared),
+    (seat, shared): (Seat, &Arc<Shared>),
 ) -> anyhow::Result<()> {
     match tongue.hear(message)? {
         Heard::Message(key) => {
@@ -154,14 +166,25 @@ async fn hear<T: Tongue>(
             }
         }
         Heard::Taken(index) => taken(member, index, (seat, shared)),
-        Heard::Refused => {
+        Heard::Refused(index) => {
             member.refused += 1;
-            shared.windows[seat.room as usize].add_permits(1);
+            member.said.remove(&index);
+            give_back_later(seat, shared);
         }
         Heard::Answer(answer) => socket.send(answer).await?,
         Heard::Nothing => {}
     }
     Ok(())
+}
+
+/// Who is refused waits before they go on, or a system that refuses fast would be
+/// asked the most.
+fn give_back_later(seat: Seat, shared: &Arc<Shared>) {
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(REFUSED).await;
+        shared.windows[seat.room as usize].add_permits(1);
+    });
 }
 
 fn taken(member: &mut Member, index: u32, (seat, shared): (Seat, &Shared)) {

@@ -56,7 +56,7 @@ impl Tongue for Mingle {
                 Heard::Message(Key::read(&message.client_msg_id)?)
             }
             (Some(id), Some(Kind::Sent(_))) => Heard::Taken(id),
-            (Some(_), Some(Kind::Error(_))) => Heard::Refused,
+            (Some(id), Some(Kind::Error(_))) => Heard::Refused(id),
             (_, Some(kind @ Kind::Gap(_))) => bail!("a socket was told {kind:?}"),
             _ => Heard::Nothing,
         })

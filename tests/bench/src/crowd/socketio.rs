@@ -61,8 +61,8 @@ impl Tongue for SocketIo {
         }
         if let Some(ack) = text.strip_prefix(ACK) {
             let (id, answer) = ack.split_at(ack.find('[').unwrap_or(ack.len()));
-            let taken = answer == "[true]";
-            return Ok(if taken { Heard::Taken(id.parse()?) } else { Heard::Refused });
+            let id = id.parse()?;
+            return Ok(if answer == "[true]" { Heard::Taken(id) } else { Heard::Refused(id) });
         }
         match text.as_str() {
             PING => Ok(Heard::Answer(Message::text(PONG))),
@@ -94,7 +94,7 @@ mod tests {
         let event = r#"42["message",{"id":"3-9","sender":"ann","body":"hi"}]"#;
         assert!(matches!(hear(event), Heard::Message(heard) if heard == key));
         assert!(matches!(hear("433[true]"), Heard::Taken(3)));
-        assert!(matches!(hear("433[false]"), Heard::Refused));
+        assert!(matches!(hear("433[false]"), Heard::Refused(3)));
         assert!(matches!(hear("2"), Heard::Answer(pong) if pong == Message::text("3")));
         assert!(SocketIo.hear(Message::text("41")).is_err());
     }

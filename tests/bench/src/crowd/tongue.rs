@@ -61,7 +61,7 @@ pub(crate) enum Heard {
     /// What was said is acknowledged.
     Taken(u32),
     /// What was said is refused.
-    Refused,
+    Refused(u32),
     /// To be answered with this.
     Answer(Message),
     /// Nothing to the load.

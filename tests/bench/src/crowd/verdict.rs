@@ -10,11 +10,15 @@ use crate::report::{Report, Side};
 struct Verdict {
     acknowledged: u64,
     refused: u64,
+    /// Said, and neither acknowledged nor refused.
+    unanswered: u64,
     /// Acknowledged messages that a member whose socket stayed did not hear.
     unheard: u64,
+    /// The same of those whose sockets ended.
+    cut_off: u64,
     doubled: u64,
     backwards: u64,
-    /// Rooms whose members heard everything, in several orders.
+    /// Rooms in which two who heard the same heard it in several orders.
     disordered: u64,
     ended: u64,
 }
@@ -28,7 +32,9 @@ pub(super) fn report(report: &mut Report, side: Side, members: &[Member]) {
     for (name, count) in [
         ("acknowledged", verdict.acknowledged),
         ("refused", verdict.refused),
+        ("said and never answered", verdict.unanswered),
         ("acknowledged and not heard by a member", verdict.unheard),
+        ("the same by a member whose socket ended", verdict.cut_off),
         ("heard twice", verdict.doubled),
         ("heard after a later one of its sender", verdict.backwards),
         ("rooms whose members heard several orders", verdict.disordered),
@@ -45,21 +51,24 @@ fn judge(members: &[Member]) -> Verdict {
         let (taken, of_room) = rooms.entry(member.room).or_default();
         taken.add(&member.taken);
         verdict.refused += member.refused;
+        verdict.unanswered += member.said.len() as u64;
         verdict.doubled += member.doubled;
         verdict.backwards += member.backwards;
-        if member.ended.is_some() {
-            verdict.ended += 1;
-        } else {
-            of_room.push(member);
-        }
+        verdict.ended += u64::from(member.ended.is_some());
+        of_room.push(member);
     }
     for (taken, of_room) in rooms.values() {
         verdict.acknowledged += taken.count();
-        let unheard: u64 = of_room.iter().map(|it| taken.beyond(&it.heard)).sum();
-        verdict.unheard += unheard;
-        let mut orders = of_room.iter().map(|it| (it.heard.count(), it.order));
-        let first = orders.next();
-        verdict.disordered += u64::from(unheard == 0 && orders.any(|it| Some(it) != first));
+        for member in of_room {
+            let lacks = taken.beyond(&member.heard);
+            let whose =
+                if member.ended.is_some() { &mut verdict.cut_off } else { &mut verdict.unheard };
+            *whose += lacks;
+        }
+        let differ = |(at, one): (usize, &&Member)| {
+            of_room[..at].iter().any(|it| it.heard == one.heard && it.order != one.order)
+        };
+        verdict.disordered += u64::from(of_room.iter().enumerate().any(differ));
     }
     verdict
 }
@@ -78,7 +87,7 @@ mod tests {
         assert_eq!(judge(&same), Verdict::default());
         let two = [member(0, 1), member(0, 3), member(1, 2)];
         assert_eq!(judge(&two), Verdict { disordered: 1, ..Verdict::default() });
-        let gone = Member { ended: Some("closed".to_owned()), ..member(0, 3) };
+        let gone = Member { ended: Some("closed".to_owned()), ..member(0, 1) };
         assert_eq!(judge(&[member(0, 1), gone]), Verdict { ended: 1, ..Verdict::default() });
     }
 }

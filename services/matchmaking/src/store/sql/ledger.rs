@@ -1,5 +1,6 @@
 //! The tickets that a batch holds, and what its wishes make of them: no I/O.
-//! Wishes apply in their order, each to what those before it left.
+//! Wishes apply in their order, each to what those before it left; rooms are noted
+//! and old rows forgotten after all of them.
 
 use std::collections::{BTreeSet, HashMap};
 

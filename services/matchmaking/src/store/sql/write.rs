@@ -5,6 +5,7 @@
 //! | what fails | what happens |
 //! |---|---|
 //! | two batches are about the same tickets | both hold them in the order of their ids: one waits |
+//! | a ticket changes under one batch while the other waits to make that user's next | PostgreSQL breaks the circle after a second: `Conflict`, as below |
 //! | another transaction makes a ticket for the same user meanwhile | `Conflict`: rolled back and run again, which finds it |
 //! | the answer to the commit is lost | unknown; whoever asks again finds the rows: a ticket leaves waiting once, a match id is made once |
 

@@ -56,7 +56,7 @@ fn pick(list: &Mutex<Vec<String>>, rng: &mut StdRng) -> Option<String> {
     list[list.len().saturating_sub(NEWEST)..].choose(rng).cloned()
 }
 
-/// Any error, a deadlock too, fails the test.
+/// Any error that a caller sees fails the test.
 async fn rival(rows: Arc<SqlTickets>, known: Arc<Known>, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     for round in 0..ROUNDS {
