@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, also in functions that tests share"
 )]
 
+mod again;
 mod architecture;
 mod bad_input;
 mod check;

@@ -1,21 +1,19 @@
 //! The main job at size: strangers of all kinds join over real sockets, some
 //! leave, and whoever is matched talks. The database is counted afterwards.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::future::join_all;
 use mingle_client::ws::{
-    Client, Encoding, Error,
+    Client, Encoding,
     proto::{Matched, Position, TicketState, server_frame::Kind},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
-use tokio::{
-    sync::watch,
-    time::{interval, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
+    again::again,
     http,
     ledger::Ledger,
     nemesis,
@@ -25,25 +23,6 @@ use crate::{
 
 const USERS: usize = 1000;
 const SAID: u64 = 3;
-/// Between two tries of one request.
-const PAUSE: Duration = Duration::from_millis(500);
-/// Asks once more where a busy machine had no answer in time: the same join is
-/// the same ticket, the same message one message. A macro, because the future of
-/// a closure that borrows the client is not `Send` for every lifetime.
-macro_rules! again {
-    ($ask:expr) => {{
-        let mut pace = interval(PAUSE);
-        loop {
-            pace.tick().await;
-            match $ask.await {
-                Ok(answer) => break answer,
-                Err(Error::Refused(error)) if error.retry_after_ms > 0 => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }};
-}
-
 /// How it ended for somebody.
 #[derive(Debug, PartialEq, Eq)]
 enum End {

@@ -12,7 +12,10 @@ use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::urls;
-use crate::world::{FUTURE, SOON, greet, mint, next_event};
+use crate::{
+    again::again,
+    world::{FUTURE, SOON, greet, mint, next_event},
+};
 
 /// What somebody sees who may watch everybody.
 pub(super) struct Watcher {
@@ -90,7 +93,8 @@ impl Watcher {
     }
 }
 
-/// So many pairs of new people come, each of two to another gateway, and meet.
+/// So many pairs of new people come, each of two to another gateway, and meet:
+/// at once, or when each service has noticed that what was broken is well.
 pub(super) async fn meet(deployment: &Deployment, pairs: usize, when: &str) {
     let mut clients = Vec::new();
     for n in 0..pairs {
@@ -99,7 +103,7 @@ pub(super) async fn meet(deployment: &Deployment, pairs: usize, when: &str) {
             let mut client = greet(&url, &user, Encoding::Json, None).await.unwrap();
             let other = if *gender == "male" { "female" } else { "male" };
             let wants = [("gender", &[other][..])];
-            client.match_join("random-chat", &[("gender", gender)], &wants).await.unwrap();
+            again!(client.match_join("random-chat", &[("gender", gender)], &wants));
             clients.push(client);
         }
     }
