@@ -14,6 +14,8 @@ use anyhow::Context as _;
 use mingle_proto::chat::v1::{CreateRoomRequest, RoomKind, chat_service_client::ChatServiceClient};
 
 const ROUNDS: u32 = 3;
+/// A request names no more members; the others join as they enter.
+const NAMED: usize = 100;
 
 /// Measures.
 pub(crate) async fn measure(plan: &Plan, load: &Load) -> anyhow::Result<Report> {
@@ -50,7 +52,8 @@ pub(crate) async fn site(processes: &Processes, load: &Load) -> anyhow::Result<S
     let mut chat = ChatServiceClient::new(channel(chat).await?);
     let mut rooms = Vec::new();
     for room in 0..load.rooms {
-        let users = load.users(room);
+        let mut users = load.users(room);
+        users.truncate(NAMED);
         let request = CreateRoomRequest {
             actor: users[0].clone(),
             kind: RoomKind::Channel.into(),
