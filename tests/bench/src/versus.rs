@@ -115,7 +115,8 @@ async fn clean(processes: &Processes) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(processes.database()).await?;
     sqlx::raw_sql("checkpoint").execute(&mut connection).await?;
     connection.close().await?;
-    processes.redis().cli(&["FLUSHALL"]);
+    let said = processes.redis().cli(&["FLUSHALL"]);
+    ensure!(said.trim() == "OK", "FLUSHALL: {said}");
     Ok(())
 }
 
