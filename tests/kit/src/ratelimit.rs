@@ -6,8 +6,9 @@ use std::{
 };
 
 use mingle_proto::ratelimit::v1::{
-    CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, ListLimitsRequest,
-    ListLimitsResponse, PeekRequest, PeekResponse, RefundRequest, RefundResponse,
+    CheckEachRequest, CheckEachResponse, CheckEachResult, CheckManyRequest, CheckManyResponse,
+    CheckRequest, CheckResponse, ListLimitsRequest, ListLimitsResponse, PeekRequest, PeekResponse,
+    RefundRequest, RefundResponse,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
 };
 use tonic::{Request, Response, Status};
@@ -87,6 +88,18 @@ impl RateLimitService for Ratelimit {
         let kept = unless_repeated && charges.get(&charge_id).is_some_and(|repeated| *repeated);
         let refunded = !kept && charges.remove(&charge_id).is_some();
         Ok(Response::new(RefundResponse { refunded }))
+    }
+
+    async fn check_each(
+        &self,
+        call: Request<CheckEachRequest>,
+    ) -> Result<Response<CheckEachResponse>, Status> {
+        let mut results = Vec::new();
+        for check in call.into_inner().checks {
+            let response = Some(self.check(Request::new(check)).await?.into_inner());
+            results.push(CheckEachResult { response });
+        }
+        Ok(Response::new(CheckEachResponse { results }))
     }
 
     async fn check_many(

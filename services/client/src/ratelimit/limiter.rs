@@ -20,6 +20,7 @@ use tonic::{
 };
 
 use super::{
+    gather::{Gather, Told, Turn},
     local::{Local, Share},
     policy::{Outage, Policy},
 };
@@ -74,7 +75,8 @@ impl Verdict {
 }
 
 /// Charges limits of the service at `client`. Clones share what is counted
-/// here during an outage; one per process.
+/// here during an outage; one per process. Checks that are made while four others
+/// are on their way are asked together when one of those is answered.
 ///
 /// **Degraded**: when the service does not answer in time, or cannot count,
 /// the policy of the limit decides, marked in the verdict. Counting here
@@ -84,6 +86,7 @@ impl Verdict {
 #[derive(Clone)]
 pub struct Limiter<T> {
     client: RateLimitServiceClient<T>,
+    gather: Arc<Gather>,
     shared: Arc<Shared>,
     deadline: Duration,
 }
@@ -95,7 +98,8 @@ struct Shared {
 
 impl<T> Limiter<T>
 where
-    T: GrpcService<Body> + Clone,
+    T: GrpcService<Body> + Clone + Send + Sync + 'static,
+    T::Future: Send,
     T::Error: Into<StdError>,
     T::ResponseBody: ResponseBody<Data = Bytes> + Send + 'static,
     <T::ResponseBody as ResponseBody>::Error: Into<StdError> + Send,
@@ -103,7 +107,15 @@ where
     /// Over a transport: a channel, or a service in this process.
     pub fn new(transport: T) -> Self {
         let shared = Arc::new(Shared { local: Local::new(), nodes: AtomicU32::new(1) });
-        Self { client: RateLimitServiceClient::new(transport), shared, deadline: DEADLINE }
+        let client = RateLimitServiceClient::new(transport);
+        let several = client.clone();
+        let gather = Arc::new(Gather::new(Box::new(move |checks, patience| {
+            let mut client = several.clone();
+            let mut request = Request::new(checks);
+            request.set_timeout(patience);
+            Box::pin(async move { Ok(client.check_each(request).await?.into_inner()) })
+        })));
+        Self { client, gather, shared, deadline: DEADLINE }
     }
 
     /// The same; the service may take this long.
@@ -149,15 +161,14 @@ where
         cost: u64,
         charge_id: &str,
     ) -> Result<Verdict, Status> {
-        let limits = vec![policy.limit.clone()];
-        let charge = Charge { subject: subject.to_owned(), limits, cost };
-        let mut request =
-            Request::new(CheckRequest { charge: Some(charge), request_id: charge_id.to_owned() });
-        request.set_timeout(self.deadline);
-        let mut client = self.client.clone();
-        match tokio::time::timeout(self.deadline, client.check(request)).await {
+        let check = || {
+            let limits = vec![policy.limit.clone()];
+            let charge = Charge { subject: subject.to_owned(), limits, cost };
+            CheckRequest { charge: Some(charge), request_id: charge_id.to_owned() }
+        };
+        match tokio::time::timeout(self.deadline, self.ask(check)).await {
             Ok(Ok(response)) => {
-                let verdict = verdict(policy, &response.into_inner());
+                let verdict = verdict(policy, &response);
                 if verdict.allowed {
                     self.note(policy, subject, cost.max(1));
                 }
@@ -166,6 +177,22 @@ where
             Ok(Err(status)) if !is_outage(&status) => Err(status),
             Ok(Err(_)) | Err(_) => Ok(self.decide(policy, subject, cost)),
         }
+    }
+
+    /// Asks alone, or with others that are asked at the same time.
+    async fn ask(&self, check: impl Fn() -> CheckRequest) -> Result<CheckResponse, Status> {
+        let _flight = match self.gather.turn(&check, self.deadline) {
+            Turn::Now(flight) => Some(flight),
+            Turn::Shared(told) => match told.await {
+                Ok(Told::Answer(response)) => return Ok(response),
+                Ok(Told::Failed(status)) => return Err(status),
+                Ok(Told::Alone) => None,
+                Err(_) => return Err(Status::unavailable("not asked")),
+            },
+        };
+        let mut request = Request::new(check());
+        request.set_timeout(self.deadline);
+        Ok(self.client.clone().check(request).await?.into_inner())
     }
 
     /// Gives a charge of `cost` back, for work that was not done; false when

@@ -7,6 +7,7 @@
 //! that may come to nothing: they find their way back.
 
 mod charges;
+mod gather;
 mod layer;
 mod limiter;
 mod local;

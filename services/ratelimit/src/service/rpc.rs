@@ -120,6 +120,23 @@ impl RateLimitService for Service {
         Ok(Response::new(wire::result(&asks[0], &answer)))
     }
 
+    async fn check_each(
+        &self,
+        request: Request<v1::CheckEachRequest>,
+    ) -> Reply<v1::CheckEachResponse> {
+        let each = wire::each(request.into_inner(), &self.limits).map_err(Error::from)?;
+        let places: Vec<_> = each.iter().map(Result::is_ok).collect();
+        let asks: Vec<_> = each.into_iter().flatten().collect();
+        let answers = self.charge(&asks).await;
+        let mut answers = asks.iter().zip(answers);
+        let results = places.into_iter().map(|is_asked| {
+            let (ask, answer) = is_asked.then(|| answers.next()).flatten()?;
+            Some(wire::result(ask, &answer.ok()?))
+        });
+        let results = results.map(|response| v1::CheckEachResult { response }).collect();
+        Ok(Response::new(v1::CheckEachResponse { results }))
+    }
+
     async fn check_many(
         &self,
         request: Request<v1::CheckManyRequest>,

@@ -9,11 +9,24 @@ const MAX_ID: usize = 256;
 const MAX_LIMITS: usize = 8;
 const MAX_COST: u64 = 1_000_000;
 const MAX_CHARGES: usize = 16;
+const MAX_CHECKS: usize = 256;
 
 /// One charge, to be made.
 pub(crate) fn one(request: v1::CheckRequest, limits: &Limits) -> Result<Ask, Invalid> {
     let id = text("request_id", request.request_id, MAX_ID)?;
     ask("charge", request.charge, id, limits)
+}
+
+/// Several charges, each for itself, wrong or not.
+pub(crate) fn each(
+    request: v1::CheckEachRequest,
+    limits: &Limits,
+) -> Result<Vec<Result<Ask, Invalid>>, Invalid> {
+    match request.checks.len() {
+        0 => Err(required("checks")),
+        1..=MAX_CHECKS => Ok(request.checks.into_iter().map(|check| one(check, limits)).collect()),
+        _ => Err(Invalid::new("checks", Why::TooLong, "must be at most 256")),
+    }
 }
 
 /// Several charges, to be made together.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mingle_proto::ratelimit::v1::{
-    Algorithm, Charge, CheckManyRequest, CheckRequest, ListLimitsRequest, OutagePolicy,
-    PeekRequest, RefundRequest,
+    Algorithm, Charge, CheckEachRequest, CheckManyRequest, CheckRequest, CheckResponse,
+    ListLimitsRequest, OutagePolicy, PeekRequest, RefundRequest,
 };
 use mingle_runtime::status::{Described, Kind};
 use mingle_store::clock::ManualClock;
@@ -101,6 +101,40 @@ async fn a_reused_id_among_several_charges_nobody() {
     assert_eq!(Described::from(&refused).reason, "KEY_REUSED");
     let peek = PeekRequest { charge: Some(charge("ann", &["three"], 1)) };
     assert_eq!(client.peek(peek).await.unwrap().into_inner().states[0].remaining, 3);
+}
+
+#[tokio::test]
+async fn each_of_several_checks_is_for_itself() {
+    let (mut client, _) = serve(Arc::new(ManualClock::at(START)), None).await;
+    client.check(check(Some(charge("bob", &["three"], 1)), "used")).await.unwrap();
+    let of = |subject, cost, id| check(Some(charge(subject, &["three"], cost)), id);
+    let checks = vec![
+        of("ann", 2, "a"),
+        of("bob", 2, "used"),
+        of("", 1, "b"),
+        of("ann", 2, "c"),
+        of("ann", 1, "d"),
+        of("ann", 2, "a"),
+        of("carl", 3, "e"),
+    ];
+    let reply = client.check_each(CheckEachRequest { checks }).await.unwrap().into_inner();
+    let told = |response: CheckResponse| (response.allowed, response.states[0].remaining);
+    let told: Vec<_> = reply.results.into_iter().map(|it| it.response.map(told)).collect();
+    let expected = [
+        Some((true, 1)),
+        None,
+        None,
+        Some((false, 1)),
+        Some((true, 0)),
+        Some((true, 0)),
+        Some((true, 0)),
+    ];
+    assert_eq!(told, expected);
+    for (count, reason) in [(0, "REQUIRED"), (257, "TOO_LONG")] {
+        let request = CheckEachRequest { checks: vec![of("ann", 1, "f"); count] };
+        let described = Described::from(&client.check_each(request).await.unwrap_err());
+        assert_eq!((&*described.reason, &*described.field), (reason, "checks"));
+    }
 }
 
 #[tokio::test]

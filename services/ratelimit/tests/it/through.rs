@@ -73,22 +73,24 @@ fn failed(status: Status) -> Error {
     Error::with_source(kind, "ratelimit by RPC", status)
 }
 
+fn checked(ask: &Ask, reply: &v1::CheckResponse) -> Answer {
+    assert!(!reply.degraded);
+    let charged = if reply.allowed { &*ask.charge_id } else { "" };
+    assert_eq!(reply.charge_id, charged);
+    let longest = reply.states.iter().filter(|state| !state.shadow);
+    let longest = longest.map(|state| state.retry_after_ms).max();
+    assert_eq!(Some(reply.retry_after_ms), longest.or(Some(0)));
+    answer(ask, reply.allowed, &reply.states)
+}
+
+fn request(ask: &Ask) -> v1::CheckRequest {
+    v1::CheckRequest { charge: Some(charge(ask)), request_id: ask.charge_id.clone() }
+}
+
 impl Through {
     async fn one(&self, ask: &Ask) -> Result<Answer> {
-        let request_id = ask.charge_id.clone();
-        let request = v1::CheckRequest { charge: Some(charge(ask)), request_id };
-        match self.0.clone().check(request).await {
-            Ok(reply) => {
-                let reply = reply.into_inner();
-                assert!(!reply.degraded);
-                let charged = if reply.allowed { &*ask.charge_id } else { "" };
-                assert_eq!(reply.charge_id, charged);
-                let answer = answer(ask, reply.allowed, &reply.states);
-                let longest = reply.states.iter().filter(|state| !state.shadow);
-                let longest = longest.map(|state| state.retry_after_ms).max();
-                assert_eq!(Some(reply.retry_after_ms), longest.or(Some(0)));
-                Ok(answer)
-            }
+        match self.0.clone().check(request(ask)).await {
+            Ok(reply) => Ok(checked(ask, &reply.into_inner())),
             Err(status) if status.code() == Code::AlreadyExists => {
                 Ok(Answer::new(Verdict::Reused, Vec::new()))
             }
@@ -100,7 +102,22 @@ impl Through {
 #[async_trait]
 impl Store for Through {
     async fn check(&self, asks: &[Ask]) -> Vec<Result<Answer>> {
-        futures::future::join_all(asks.iter().map(|ask| self.one(ask))).await
+        if let [ask] = asks {
+            return vec![self.one(ask).await];
+        }
+        let checks = asks.iter().map(request).collect();
+        let each = self.0.clone().check_each(v1::CheckEachRequest { checks }).await;
+        let results = each.unwrap().into_inner().results;
+        assert_eq!(results.len(), asks.len());
+        let mut answers = Vec::new();
+        for (ask, result) in asks.iter().zip(results) {
+            answers.push(match result.response {
+                Some(response) => Ok(checked(ask, &response)),
+                // What is wrong with it is told to a check of its own.
+                None => self.one(ask).await,
+            });
+        }
+        answers
     }
 
     async fn peek(&self, ask: &Ask) -> Result<Answer> {

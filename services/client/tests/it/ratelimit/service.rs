@@ -1,24 +1,33 @@
 //! A service with one answer, in this process.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use mingle_proto::ratelimit::v1::{
-    CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, LimitState,
-    ListLimitsRequest, ListLimitsResponse, OutagePolicy, PeekRequest, PeekResponse, RefundRequest,
-    RefundResponse,
+    CheckEachRequest, CheckEachResponse, CheckEachResult, CheckManyRequest, CheckManyResponse,
+    CheckRequest, CheckResponse, LimitState, ListLimitsRequest, ListLimitsResponse, OutagePolicy,
+    PeekRequest, PeekResponse, RefundRequest, RefundResponse,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
 };
 use parking_lot::Mutex;
+use tokio::sync::RwLock;
 use tonic::{Code, Request, Response, Status};
+
+/// A subject that no check is right for.
+pub(crate) const WRONG: &str = "wrong";
 
 /// What the service does when it is asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Says {
     /// Allowed; so much is left.
     Left(u64),
+    /// Allowed; what is left is the cost that was asked for.
+    Cost,
     /// Denied; come again after so many ms.
     Denied(u64),
     /// Its own outage policy denied it.
@@ -34,6 +43,12 @@ pub(crate) struct Fake {
     pub(crate) says: Arc<Mutex<Says>>,
     pub(crate) asked: Arc<AtomicUsize>,
     pub(crate) last: Arc<Mutex<Option<CheckRequest>>>,
+    /// How many checks each call of several had.
+    pub(crate) together: Arc<Mutex<Vec<usize>>>,
+    /// An older service: it knows no calls of several.
+    pub(crate) is_old: bool,
+    /// Held by a test, checks wait.
+    pub(crate) barrier: Arc<RwLock<()>>,
     /// Refunds that were asked for, and those that were answered.
     pub(crate) refunds: Arc<(AtomicUsize, AtomicUsize)>,
     /// Held by a test, refunds wait.
@@ -46,6 +61,9 @@ impl Fake {
             says: Arc::new(Mutex::new(says)),
             asked: Arc::default(),
             last: Arc::default(),
+            together: Arc::default(),
+            is_old: false,
+            barrier: Arc::default(),
             refunds: Arc::default(),
             gate: Arc::default(),
         }
@@ -64,6 +82,7 @@ impl Fake {
     }
 
     async fn answer(&self) -> Result<Says, Status> {
+        let _passed = self.barrier.read().await;
         self.asked.fetch_add(1, Ordering::Relaxed);
         let says = *self.says.lock();
         match says {
@@ -83,11 +102,15 @@ impl RateLimitService for Fake {
         assert!(request.metadata().contains_key("grpc-timeout"));
         let request = request.into_inner();
         *self.last.lock() = Some(request.clone());
+        if request.charge.as_ref().is_some_and(|charge| charge.subject == WRONG) {
+            return Err(Status::invalid_argument(WRONG));
+        }
         let says = self.answer().await?;
         let degraded = matches!(says, Says::Closed(_));
         let decided_by = if degraded { OutagePolicy::Closed } else { OutagePolicy::Unspecified };
         let (allowed, remaining, retry_after_ms) = match says {
             Says::Left(left) => (true, left, 0),
+            Says::Cost => (true, request.charge.as_ref().unwrap().cost, 0),
             Says::Denied(ms) | Says::Closed(ms) => (false, 0, ms),
             other => panic!("{other:?}"),
         };
@@ -113,6 +136,30 @@ impl RateLimitService for Fake {
         let _open = self.gate.lock().await;
         self.refunds.1.fetch_add(1, Ordering::Relaxed);
         Ok(Response::new(RefundResponse { refunded: true }))
+    }
+
+    async fn check_each(
+        &self,
+        request: Request<CheckEachRequest>,
+    ) -> Result<Response<CheckEachResponse>, Status> {
+        assert!(request.metadata().contains_key("grpc-timeout"));
+        if self.is_old {
+            return Err(Status::unimplemented("an older service"));
+        }
+        let checks = request.into_inner().checks;
+        self.together.lock().push(checks.len());
+        let mut results = Vec::new();
+        for check in checks {
+            let mut check = Request::new(check);
+            check.set_timeout(Duration::from_secs(60));
+            let response = match self.check(check).await {
+                Ok(response) => Some(response.into_inner()),
+                Err(status) if status.message() == WRONG => None,
+                Err(status) => return Err(status),
+            };
+            results.push(CheckEachResult { response });
+        }
+        Ok(Response::new(CheckEachResponse { results }))
     }
 
     async fn check_many(
