@@ -86,21 +86,24 @@ impl Event {
     /// The event as one WebSocket message.
     pub(crate) fn message(&self, encoding: Encoding) -> Message {
         match encoding {
-            Encoding::Json => {
-                Message::Text(self.json.get_or_init(|| json(&self.frame).into()).clone())
-            }
-            Encoding::Proto => {
-                let encode = || Bytes::from(self.frame.encode_to_vec());
-                Message::Binary(self.proto.get_or_init(encode).clone())
-            }
+            Encoding::Json => Message::Text(self.json().clone()),
+            Encoding::Proto => Message::Binary(self.proto().clone()),
         }
     }
 
     fn len(&self, encoding: Encoding) -> usize {
         match encoding {
-            Encoding::Json => self.json.get_or_init(|| json(&self.frame).into()).len(),
-            Encoding::Proto => self.frame.encoded_len(),
+            Encoding::Json => self.json().len(),
+            Encoding::Proto => self.proto().len(),
         }
+    }
+
+    fn json(&self) -> &Utf8Bytes {
+        self.json.get_or_init(|| json(&self.frame).into())
+    }
+
+    fn proto(&self) -> &Bytes {
+        self.proto.get_or_init(|| self.frame.encode_to_vec().into())
     }
 }
 

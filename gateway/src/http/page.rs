@@ -56,13 +56,8 @@ fn is_served(path: &str) -> bool {
 }
 
 fn etag(hash: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut tag = String::from("\"");
-    for byte in hash.iter().take(8) {
-        // Writing to a string does not fail.
-        let _ = write!(tag, "{byte:02x}");
-    }
-    tag + "\""
+    let short: Vec<u8> = hash.iter().take(8).copied().collect();
+    format!("\"{}\"", hex::encode(short))
 }
 
 #[cfg(test)]

@@ -59,5 +59,5 @@ pub(super) fn id(room_id: &str, message: &NewMessage) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash.finalize())
 }

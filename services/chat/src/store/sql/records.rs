@@ -1,12 +1,10 @@
 //! What a batch writes, as the JSON that its statements take.
 
-use std::fmt::Write as _;
-
 use mingle_store::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use super::rows::kind_number;
-use crate::domain::{Account, Change, Entry, Hash, Kind, Membership, Target};
+use crate::domain::{Account, Change, Entry, Kind, Membership, Target};
 
 #[derive(Serialize)]
 pub(super) struct RoomRecord<'a> {
@@ -37,7 +35,7 @@ impl<'a> From<&'a Account> for RoomRecord<'a> {
             name: &room.name,
             creator: &room.creator,
             external_id: room.external_id.as_deref(),
-            origin: hex(&room.origin),
+            origin: hex::encode(room.origin),
             closed: room.closed,
             created_at: room.created_at,
             last_active_at: room.last_active_at,
@@ -115,7 +113,7 @@ impl<'a> LogRecord<'a> {
             kind: 0,
             actor: "",
             client_msg_id: None,
-            body_hash: entry.hash.as_ref().map(hex),
+            body_hash: entry.hash.as_ref().map(hex::encode),
             body: "",
             metadata: String::new(),
             target_id: None,
@@ -179,13 +177,4 @@ impl<'a> TargetRecord<'a> {
 pub(super) fn json(value: &impl Serialize) -> Result<String> {
     let wrong = |error| Error::with_source(ErrorKind::Unsupported, "JSON of a statement", error);
     serde_json::to_string(value).map_err(wrong)
-}
-
-fn hex(hash: &Hash) -> String {
-    let mut text = String::with_capacity(2 * hash.len());
-    for byte in hash {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

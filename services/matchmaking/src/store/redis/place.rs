@@ -85,7 +85,7 @@ pub(super) fn after(from: Option<&Position>) -> String {
 
 /// Sixteen hexadecimal digits that stand for a text.
 pub(super) fn digest(text: impl AsRef<[u8]>) -> String {
-    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(text)[..8])
 }
 
 /// What decides the buckets' numbers and who may meet whom.
