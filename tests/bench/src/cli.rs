@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    chat, connections, crowd, floor, matching, plan::Plan, pool, report::Report, rooms, rpc, sends,
-    stalled, versus,
+    chat, connections, crowd, floor, main_job, matching, plan::Plan, pool, report::Report, rooms,
+    rpc, sends, stalled, versus,
 };
 
 /// Measures a running Mingle beside the floor of the same machine.
@@ -38,6 +38,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum What {
+    /// Strangers who come, meet, talk and go, over several processes.
+    Main(main_job::Args),
     /// A unary call through the whole stack.
     Rpc(rpc::Args),
     /// Idle sockets.
@@ -86,6 +88,7 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
     let report = runtime.block_on(async {
         let plan = || Plan::new(cli.binary, cli.dir, cli.rounds);
         match cli.what {
+            What::Main(args) => main_job::measure(&plan()?, &args).await.map(Some),
             What::Rpc(args) => rpc::measure(&plan()?, &args).await.map(Some),
             What::Connections(args) => connections::measure(&plan()?, &args).await.map(Some),
             What::Match(args) => matching::measure(&plan()?, &args).await.map(Some),

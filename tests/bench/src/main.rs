@@ -4,6 +4,7 @@
 //!
 //! | what | figures | floor |
 //! |---|---|---|
+//! | `main` | strangers who come, meet, talk and go: latency of each step, CPU of a conversation | the same talk at a bare WebSocket server |
 //! | `rpc` | server CPU per unary call, throughput, latency | a bare tonic server |
 //! | `connections` | resident memory per idle greeted socket | a bare tokio-tungstenite server |
 //! | `match` | latency from a join to `matched` at a rate of joins | one INSERT and fsync per join |
@@ -31,6 +32,7 @@ mod crowd;
 mod floor;
 mod latency;
 mod load;
+mod main_job;
 mod matching;
 mod meters;
 mod pace;

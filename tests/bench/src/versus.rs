@@ -22,6 +22,7 @@ use crate::{
 const ROUNDS: u32 = 3;
 const NODES: usize = 2;
 const PACKAGE: &str = include_str!("../socketio/package.json");
+const LOCK: &str = include_str!("../socketio/package-lock.json");
 const SERVER: &str = include_str!("../socketio/server.mjs");
 const TABLE: &str = "create table if not exists socketio_messages (
     id text not null, room text not null, sender text not null, body text not null,
@@ -90,12 +91,13 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
 async fn install(plan: &Plan, report: &mut Report) -> anyhow::Result<TempDir> {
     let folder = plan.data_folder()?;
     fs::write(folder.path().join("package.json"), PACKAGE)?;
+    fs::write(folder.path().join("package-lock.json"), LOCK)?;
     fs::write(folder.path().join("server.mjs"), SERVER)?;
     let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]);
+    npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
     let done = npm.current_dir(folder.path()).output().await.context("npm")?;
     let said = String::from_utf8_lossy(&done.stderr);
-    ensure!(done.status.success(), "npm install: {said}");
+    ensure!(done.status.success(), "npm ci: {said}");
     let node = Command::new("node").arg("--version").output().await.context("node")?;
     let node = String::from_utf8_lossy(&node.stdout);
     report.set("Socket.IO", format!("{NODES} nodes of Node {}, {}", node.trim(), versions()));

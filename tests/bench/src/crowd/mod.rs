@@ -27,7 +27,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{bare::Bare, mingle::Mingle, socketio::SocketIo, tongue::Tongue};
+pub(crate) use self::{
+    bare::Bare,
+    mingle::Mingle,
+    socketio::SocketIo,
+    tongue::{Heard, Key, Tongue},
+};
 use self::{
     member::{Member, Seat, Shared},
     speak::Speakers,
