@@ -147,11 +147,11 @@ where
 async fn stranger(url: String, index: u64, seen: Arc<Seen>) -> anyhow::Result<()> {
     let mut socket = Mingle::greet(&url, &format!("stranger-{index}")).await?;
     seen.welcomed.record(seen.schedule.since(index));
-    let (kind, wanted) = if index % 2 == 0 { ("even", "odd") } else { ("odd", "even") };
+    let (kind, wanted) = if index.is_multiple_of(2) { ("even", "odd") } else { ("odd", "even") };
     let joined = tokio::time::Instant::now();
     let room = Mingle::meet(&mut socket, kind, wanted).await?;
     seen.met.record(joined.elapsed());
-    talk(&Mingle, (socket, &room), index % 2 == 0, &seen).await
+    talk(&Mingle, (socket, &room), index.is_multiple_of(2), &seen).await
 }
 
 /// Comes, waits for who is known already, talks and goes.
@@ -164,7 +164,7 @@ async fn acquainted(
     let socket = Bare.enter(&url, "", &pair.to_string()).await?;
     seen.welcomed.record(seen.schedule.since(index));
     pairs[pair as usize].wait().await;
-    talk(&Bare, (socket, ""), index % 2 == 0, &seen).await
+    talk(&Bare, (socket, ""), index.is_multiple_of(2), &seen).await
 }
 
 /// Says every other word of the talk, each when the one before it was heard.
