@@ -13,6 +13,15 @@ use super::{
 
 const PATIENT: Duration = Duration::from_secs(60);
 
+/// Makes all checks before any of them is answered.
+async fn at_once<T>(fake: &Fake, checks: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let closed = fake.barrier.clone().write_owned().await;
+    let mut all = Box::pin(join_all(checks));
+    assert!(futures::poll!(&mut all).is_pending());
+    drop(closed);
+    all.await
+}
+
 #[tokio::test(start_paused = true)]
 async fn those_who_come_meanwhile_are_asked_together_and_each_told_its_own() {
     let fake = Fake::new(Says::Cost);
@@ -50,11 +59,12 @@ async fn an_older_service_is_asked_for_each_alone() {
     let limiter = Limiter::new(fake.transport()).with_deadline(PATIENT);
     let policy = policy(1_000, Outage::Local);
     let checks = (1..=10).map(|cost| limiter.check(&policy, "ann", cost, "id"));
-    for (verdict, cost) in join_all(checks).await.into_iter().zip(1..) {
+    for (verdict, cost) in at_once(&fake, checks).await.into_iter().zip(1..) {
         let verdict = verdict.unwrap();
         assert_eq!((verdict.remaining, verdict.source), (cost, Source::Shared));
     }
     assert_eq!(fake.asked(), 10);
+    assert_eq!(*fake.together.lock(), [6], "asked in vain");
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,13 +74,13 @@ async fn what_is_wrong_with_one_is_no_fault_of_the_others() {
     let policy = policy(1_000, Outage::Local);
     let subject = |cost| if cost == 7 { WRONG } else { "ann" };
     let checks = (1..=10).map(|cost| limiter.check(&policy, subject(cost), cost, "id"));
-    for (verdict, cost) in join_all(checks).await.into_iter().zip(1..) {
+    for (verdict, cost) in at_once(&fake, checks).await.into_iter().zip(1..) {
         match verdict {
             Ok(verdict) => assert_eq!((verdict.remaining, cost == 7), (cost, false)),
             Err(status) => assert_eq!((status.code(), cost), (Code::InvalidArgument, 7)),
         }
     }
-    assert_eq!(fake.together.lock().iter().sum::<usize>(), 6);
+    assert_eq!(*fake.together.lock(), [6]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,16 +91,17 @@ async fn silence_ends_for_all_at_their_deadline_and_holds_nobody_up_afterwards()
         let policy = policy(1_000, Outage::Open);
         let began = tokio::time::Instant::now();
         let checks = (1..=50).map(|cost| limiter.check(&policy, "ann", cost, "id"));
-        for verdict in join_all(checks).await {
+        for verdict in at_once(&fake, checks).await {
             assert_eq!(verdict.unwrap().source, Source::Process, "{says:?}");
         }
         assert!(began.elapsed().as_millis() <= 20, "{says:?}: {:?}", began.elapsed());
         fake.say(Says::Cost);
         tokio::time::advance(Duration::from_millis(20)).await;
         let checks = (1..=50).map(|cost| limiter.check(&policy, "ann", cost, "id"));
-        for verdict in join_all(checks).await {
+        for verdict in at_once(&fake, checks).await {
             assert_eq!(verdict.unwrap().source, Source::Shared, "{says:?}");
         }
+        assert!(!fake.together.lock().is_empty(), "{says:?}");
     }
 }
 

@@ -143,11 +143,11 @@ impl RateLimitService for Fake {
         request: Request<CheckEachRequest>,
     ) -> Result<Response<CheckEachResponse>, Status> {
         assert!(request.metadata().contains_key("grpc-timeout"));
+        let checks = request.into_inner().checks;
+        self.together.lock().push(checks.len());
         if self.is_old {
             return Err(Status::unimplemented("an older service"));
         }
-        let checks = request.into_inner().checks;
-        self.together.lock().push(checks.len());
         let mut results = Vec::new();
         for check in checks {
             let mut check = Request::new(check);
