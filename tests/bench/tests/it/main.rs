@@ -119,3 +119,18 @@ fn the_slots_stand_beside_a_bare_connection() {
     assert_both(&report, &["throughput", "latency, p50"]);
     assert!(value(&report, "throughput", "mingle") > 0.0);
 }
+
+#[test]
+fn strangers_come_meet_talk_and_go() {
+    let report = measure(&["main", "--rate", "20", "--seconds", "1", "--words", "3"]);
+    assert_both(
+        &report,
+        &[
+            "server CPU per conversation",
+            "arrival to welcome, p50",
+            "send to the other's message, p99",
+        ],
+    );
+    value(&report, "join to matched and in the room, both sides, p50", "mingle");
+    value(&report, "server CPU per conversation, matchmaking", "mingle");
+}
