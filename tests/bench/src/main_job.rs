@@ -147,11 +147,12 @@ where
 async fn stranger(url: String, index: u64, seen: Arc<Seen>) -> anyhow::Result<()> {
     let mut socket = Mingle::greet(&url, &format!("stranger-{index}")).await?;
     seen.welcomed.record(seen.schedule.since(index));
-    let (kind, wanted) = if index.is_multiple_of(2) { ("even", "odd") } else { ("odd", "even") };
+    let even = index.is_multiple_of(2);
+    let (gender, wanted) = if even { ("female", "male") } else { ("male", "female") };
     let joined = tokio::time::Instant::now();
-    let room = Mingle::meet(&mut socket, kind, wanted).await?;
+    let room = Mingle::meet(&mut socket, gender, wanted).await?;
     seen.met.record(joined.elapsed());
-    talk(&Mingle, (socket, &room), index.is_multiple_of(2), &seen).await
+    talk(&Mingle, (socket, &room), even, &seen).await
 }
 
 /// Comes, waits for who is known already, talks and goes.

@@ -37,18 +37,18 @@ impl Mingle {
         Ok(socket)
     }
 
-    /// Waits as one of this kind for one of the wanted kind, and enters their room
+    /// Waits as one of this gender for one of the wanted, and enters their room
     /// from its beginning. Returns the room.
     pub(crate) async fn meet(
         socket: &mut Socket,
-        kind: &str,
+        gender: &str,
         wanted: &str,
     ) -> anyhow::Result<String> {
         let wanted = Value { kind: Some(value::Kind::StringValue(wanted.to_owned())) };
         let search = MatchJoin {
             pool: POOL.to_owned(),
-            attributes: [("kind".to_owned(), kind.to_owned())].into(),
-            wants: [("kind".to_owned(), ListValue { values: vec![wanted] })].into(),
+            attributes: [("gender".to_owned(), gender.to_owned())].into(),
+            wants: [("gender".to_owned(), ListValue { values: vec![wanted] })].into(),
         };
         socket.send(frame(ENTERS, client_frame::Kind::MatchJoin(search))).await?;
         let room = loop {
