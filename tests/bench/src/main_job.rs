@@ -42,7 +42,7 @@ const TELL: Duration = Duration::from_secs(5);
 #[derive(Clone, clap::Args)]
 pub(crate) struct Args {
     /// Strangers a second, each with a new socket.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
     /// Of each run.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3_600))]
