@@ -188,8 +188,11 @@ async fn talk<T: Tongue>(
         let message = socket.next().await.context("closed in the middle of a talk")??;
         let index = match tongue.hear(message)? {
             Heard::Message(key) if key.index % 2 != own => {
-                let said = Duration::from_micros(key.due_us);
-                seen.told.record(start.elapsed().saturating_sub(said));
+                // The first word may have waited for who hears it to come in.
+                if key.index > 0 {
+                    let said = Duration::from_micros(key.due_us);
+                    seen.told.record(start.elapsed().saturating_sub(said));
+                }
                 key.index
             }
             Heard::Message(key) if key.index + 1 == words => break,

@@ -12,6 +12,7 @@ use mingle_proto::ratelimit::v1::{
     Charge, CheckRequest, CheckResponse, LimitState, OutagePolicy, RefundRequest,
     rate_limit_service_client::RateLimitServiceClient,
 };
+use tokio::time::{Instant, timeout_at};
 use tonic::{
     Code, Request, Status,
     body::Body,
@@ -76,7 +77,8 @@ impl Verdict {
 
 /// Charges limits of the service at `client`. Clones share what is counted
 /// here during an outage; one per process. Checks that are made while four others
-/// are on their way are asked together when one of those is answered.
+/// are on their way are asked together: when one of those is answered, or after a
+/// quarter of the deadline. Of limits that are closed in an outage each is asked alone.
 ///
 /// **Degraded**: when the service does not answer in time, or cannot count,
 /// the policy of the limit decides, marked in the verdict. Counting here
@@ -161,12 +163,18 @@ where
         cost: u64,
         charge_id: &str,
     ) -> Result<Verdict, Status> {
-        let check = || {
-            let limits = vec![policy.limit.clone()];
-            let charge = Charge { subject: subject.to_owned(), limits, cost };
-            CheckRequest { charge: Some(charge), request_id: charge_id.to_owned() }
+        let limits = vec![policy.limit.clone()];
+        let charge = Charge { subject: subject.to_owned(), limits, cost };
+        let check = CheckRequest { charge: Some(charge), request_id: charge_id.to_owned() };
+        let due = Instant::now() + self.deadline;
+        // Where nobody may pass uncounted, a check waits for none but its own.
+        let asked = async {
+            match policy.outage {
+                Outage::Closed => self.alone(check, due).await,
+                Outage::Local | Outage::Open => self.ask(check, due).await,
+            }
         };
-        match tokio::time::timeout(self.deadline, self.ask(check)).await {
+        match timeout_at(due, asked).await {
             Ok(Ok(response)) => {
                 let verdict = verdict(policy, &response);
                 if verdict.allowed {
@@ -180,18 +188,21 @@ where
     }
 
     /// Asks alone, or with others that are asked at the same time.
-    async fn ask(&self, check: impl Fn() -> CheckRequest) -> Result<CheckResponse, Status> {
-        let _flight = match self.gather.turn(&check, self.deadline) {
-            Turn::Now(flight) => Some(flight),
-            Turn::Shared(told) => match told.await {
-                Ok(Told::Answer(response)) => return Ok(response),
-                Ok(Told::Failed(status)) => return Err(status),
-                Ok(Told::Alone) => None,
-                Err(_) => return Err(Status::unavailable("not asked")),
+    async fn ask(&self, check: CheckRequest, due: Instant) -> Result<CheckResponse, Status> {
+        let _flight = match self.gather.turn(&check, due) {
+            Turn::Now(flight) => flight,
+            Turn::Shared(company) => match company.told().await {
+                Told::Answer(response) => return Ok(response),
+                Told::Failed(status) => return Err(status),
+                Told::Alone => None,
             },
         };
-        let mut request = Request::new(check());
-        request.set_timeout(self.deadline);
+        self.alone(check, due).await
+    }
+
+    async fn alone(&self, check: CheckRequest, due: Instant) -> Result<CheckResponse, Status> {
+        let mut request = Request::new(check);
+        request.set_timeout(due.saturating_duration_since(Instant::now()));
         Ok(self.client.clone().check(request).await?.into_inner())
     }
 

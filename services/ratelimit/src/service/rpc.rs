@@ -129,11 +129,16 @@ impl RateLimitService for Service {
         let asks: Vec<_> = each.into_iter().flatten().collect();
         let answers = self.charge(&asks).await;
         let mut answers = asks.iter().zip(answers);
-        let results = places.into_iter().map(|is_asked| {
-            let (ask, answer) = is_asked.then(|| answers.next()).flatten()?;
-            Some(wire::result(ask, &answer.ok()?))
-        });
-        let results = results.map(|response| v1::CheckEachResult { response }).collect();
+        let mut results = Vec::with_capacity(places.len());
+        for is_asked in places {
+            let response = match is_asked.then(|| answers.next()).flatten() {
+                Some((ask, Ok(answer))) => Some(wire::result(ask, &answer)),
+                Some((_, Err(Error::Reused))) | None => None,
+                // Nobody knows of the others either.
+                Some((_, Err(error))) => return Err(error.into()),
+            };
+            results.push(v1::CheckEachResult { response });
+        }
         Ok(Response::new(v1::CheckEachResponse { results }))
     }
 

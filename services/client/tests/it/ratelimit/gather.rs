@@ -47,8 +47,8 @@ async fn those_who_come_meanwhile_are_asked_together_and_each_told_its_own() {
     let mut together = fake.together.lock().clone();
     together.sort_unstable();
     assert_eq!((together.iter().sum::<usize>(), fake.asked()), (596, 600));
-    assert_eq!(together.last(), Some(&256), "{together:?}");
-    assert!(together.len() <= 5, "{together:?}");
+    assert_eq!(together.last(), Some(&64), "{together:?}");
+    assert!(together.len() <= 13, "{together:?}");
     limiter.check(&policy, "ann", 1, "id").await.unwrap();
     assert_eq!(fake.together.lock().iter().sum::<usize>(), 596, "a lone check waits for nobody");
 }
@@ -65,6 +65,48 @@ async fn an_older_service_is_asked_for_each_alone() {
     }
     assert_eq!(fake.asked(), 10);
     assert_eq!(*fake.together.lock(), [6], "asked in vain");
+    for (after, tries) in [(9, 1), (1, 2)] {
+        tokio::time::advance(Duration::from_secs(after)).await;
+        at_once(&fake, (1..=10).map(|cost| limiter.check(&policy, "ann", cost, "id"))).await;
+        assert_eq!(fake.together.lock().len(), tries, "it may be new by now");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_answers_most_in_time_answers_all_in_time() {
+    let fake = Fake { takes: Duration::from_millis(12), ..Fake::new(Says::Cost) };
+    let limiter = Limiter::new(fake.transport());
+    let policy = policy(1_000, Outage::Local);
+    for verdict in join_all((1..=300).map(|cost| limiter.check(&policy, "ann", cost, "id"))).await {
+        assert_eq!(verdict.unwrap().source, Source::Shared);
+    }
+    assert_eq!(fake.asked(), 300);
+    assert!(fake.together.lock().len() <= 6, "{:?}", fake.together.lock());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_impatience_of_some_is_not_that_of_the_others() {
+    let fake = Fake { takes: Duration::from_millis(12), ..Fake::new(Says::Cost) };
+    let limiter = Limiter::new(fake.transport()).with_deadline(PATIENT);
+    let hasty = limiter.clone().with_deadline(Duration::from_millis(1));
+    let policy = policy(1_000, Outage::Local);
+    let check = |cost| {
+        let limiter = if cost <= 6 { &hasty } else { &limiter };
+        limiter.check(&policy, "ann", cost, "id")
+    };
+    for (verdict, cost) in join_all((1..=12).map(check)).await.into_iter().zip(1..) {
+        let expected = if cost <= 6 { Source::Process } else { Source::Shared };
+        assert_eq!(verdict.unwrap().source, expected, "{cost}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_limits_are_asked_for_each_alone() {
+    let fake = Fake::new(Says::Cost);
+    let limiter = Limiter::new(fake.transport()).with_deadline(PATIENT);
+    let policy = policy(1_000, Outage::Closed);
+    at_once(&fake, (1..=10).map(|cost| limiter.check(&policy, "ann", cost, "id"))).await;
+    assert_eq!((fake.asked(), fake.together.lock().len()), (10, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,6 +45,8 @@ pub(crate) struct Fake {
     pub(crate) last: Arc<Mutex<Option<CheckRequest>>>,
     /// How many checks each call of several had.
     pub(crate) together: Arc<Mutex<Vec<usize>>>,
+    /// How long each call takes.
+    pub(crate) takes: Duration,
     /// An older service: it knows no calls of several.
     pub(crate) is_old: bool,
     /// Held by a test, checks wait.
@@ -62,6 +64,7 @@ impl Fake {
             asked: Arc::default(),
             last: Arc::default(),
             together: Arc::default(),
+            takes: Duration::ZERO,
             is_old: false,
             barrier: Arc::default(),
             refunds: Arc::default(),
@@ -91,16 +94,8 @@ impl Fake {
             says => Ok(says),
         }
     }
-}
 
-#[tonic::async_trait]
-impl RateLimitService for Fake {
-    async fn check(
-        &self,
-        request: Request<CheckRequest>,
-    ) -> Result<Response<CheckResponse>, Status> {
-        assert!(request.metadata().contains_key("grpc-timeout"));
-        let request = request.into_inner();
+    async fn one(&self, request: CheckRequest) -> Result<CheckResponse, Status> {
         *self.last.lock() = Some(request.clone());
         if request.charge.as_ref().is_some_and(|charge| charge.subject == WRONG) {
             return Err(Status::invalid_argument(WRONG));
@@ -127,7 +122,19 @@ impl RateLimitService for Fake {
         };
         let charge_id = request.request_id;
         let states = vec![state];
-        Ok(Response::new(CheckResponse { allowed, charge_id, states, retry_after_ms, degraded }))
+        Ok(CheckResponse { allowed, charge_id, states, retry_after_ms, degraded })
+    }
+}
+
+#[tonic::async_trait]
+impl RateLimitService for Fake {
+    async fn check(
+        &self,
+        request: Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
+        assert!(request.metadata().contains_key("grpc-timeout"));
+        tokio::time::sleep(self.takes).await;
+        Ok(Response::new(self.one(request.into_inner()).await?))
     }
 
     async fn refund(&self, _: Request<RefundRequest>) -> Result<Response<RefundResponse>, Status> {
@@ -148,12 +155,11 @@ impl RateLimitService for Fake {
         if self.is_old {
             return Err(Status::unimplemented("an older service"));
         }
+        tokio::time::sleep(self.takes).await;
         let mut results = Vec::new();
         for check in checks {
-            let mut check = Request::new(check);
-            check.set_timeout(Duration::from_secs(60));
-            let response = match self.check(check).await {
-                Ok(response) => Some(response.into_inner()),
+            let response = match self.one(check).await {
+                Ok(response) => Some(response),
                 Err(status) if status.message() == WRONG => None,
                 Err(status) => return Err(status),
             };
