@@ -88,7 +88,7 @@ async fn a_service_that_answers_most_in_time_answers_all_in_time() {
 async fn the_impatience_of_some_is_not_that_of_the_others() {
     let fake = Fake { takes: Duration::from_millis(12), ..Fake::new(Says::Cost) };
     let limiter = Limiter::new(fake.transport()).with_deadline(PATIENT);
-    let hasty = limiter.clone().with_deadline(Duration::from_millis(1));
+    let hasty = limiter.clone().with_deadline(Duration::from_millis(8));
     let policy = policy(1_000, Outage::Local);
     let check = |cost| {
         let limiter = if cost <= 6 { &hasty } else { &limiter };
