@@ -120,7 +120,7 @@ async fn assert_trace(collector: &Collector, trace: &str) -> String {
     assert!(scripts.iter().any(|script| script.parent == charged.id), "{scripts:#?}");
     let in_commit = all.iter().filter(|span| span.parent == commit.id);
     let in_commit: BTreeSet<_> = in_commit.map(|span| span.name.as_str()).collect();
-    for statement in ["sql begin", "sql chat.rooms", "sql chat.append", "sql commit"] {
+    for statement in ["sql begin", "sql chat.rooms", "sql chat.put", "sql commit"] {
         assert!(in_commit.contains(statement), "{statement} in {in_commit:?}");
     }
 

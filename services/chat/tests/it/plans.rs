@@ -15,7 +15,13 @@ macro_rules! sql {
 const HOT: &[((&str, &str), &[&str])] = &[
     (sql!("rooms"), &["r USING PRIMARY KEY (room_id=?)", "(external_id=?)"]),
     (sql!("memberships"), &["m USING PRIMARY KEY (room_id=? AND user_id=?)"]),
-    (sql!("keys"), &["l USING INDEX chat_log_key (room_id=? AND actor=? AND client_msg_id=?)"]),
+    (
+        sql!("speakers"),
+        &[
+            "m USING PRIMARY KEY (room_id=? AND user_id=?)",
+            "l USING INDEX chat_log_key (room_id=? AND actor=? AND client_msg_id=?)",
+        ],
+    ),
     (
         sql!("targets"),
         &[

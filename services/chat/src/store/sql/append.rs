@@ -18,7 +18,7 @@ use super::{
     rows,
 };
 use crate::{
-    domain::{Intent, Ledger, Verdict, Wish},
+    domain::{Account, Intent, Ledger, Verdict, Wish},
     store::Announce,
 };
 
@@ -91,14 +91,13 @@ impl Append {
         for row in rooms.all(&mut *tx).await? {
             ledger.open(rows::room(&row)?);
         }
-        read_members(tx, &wanted, &mut ledger).await?;
-        let sql = sql!("keys");
-        for row in fetch(tx, sql, &wanted.keys).await? {
+        let sql = sql!("speakers");
+        for row in fetch(tx, sql, &wanted.speakers).await? {
             if let Some(account) = account(&mut ledger, &row)? {
-                let (sender, key) = (row.get("actor")?, row.get("client_msg_id")?);
-                account.add_key(sender, key, rows::first(&row)?);
+                add_speaker(account, &row)?;
             }
         }
+        read_members(tx, &wanted, &mut ledger).await?;
         let sql = sql!("targets");
         for row in fetch(tx, sql, &wanted.targets).await? {
             if let Some(account) = account(&mut ledger, &row)? {
@@ -114,6 +113,17 @@ impl Append {
         }
         Ok(ledger)
     }
+}
+
+/// Adds the membership and the used key of a row, each if it is there.
+fn add_speaker(account: &mut Account, row: &Row) -> Result<()> {
+    if let Some(membership) = rows::membership_if_any(row)? {
+        account.add_member(membership);
+    }
+    if let Some(sender) = row.get("actor")? {
+        account.add_key(sender, row.get("client_msg_id")?, rows::first(row)?);
+    }
+    Ok(())
 }
 
 /// A creation that names a room by external id may find another one than
@@ -149,10 +159,7 @@ async fn fetch<T: serde::Serialize>(
     sql.bind(json(wanted)?).all(tx).await
 }
 
-fn account<'a>(
-    ledger: &'a mut Ledger,
-    row: &Row,
-) -> Result<Option<&'a mut crate::domain::Account>> {
+fn account<'a>(ledger: &'a mut Ledger, row: &Row) -> Result<Option<&'a mut Account>> {
     Ok(ledger.account(row.get("room_id")?))
 }
 
@@ -162,8 +169,8 @@ struct Wanted<'a> {
     rooms: BTreeSet<&'a str>,
     external: BTreeSet<&'a str>,
     creators: BTreeSet<(&'a str, &'a str)>,
+    speakers: BTreeSet<(&'a str, &'a str, &'a str)>,
     members: BTreeSet<(&'a str, &'a str)>,
-    keys: BTreeSet<(&'a str, &'a str, &'a str)>,
     targets: BTreeSet<(&'a str, &'a str)>,
     counts: BTreeSet<(&'a str, u64)>,
 }
@@ -187,8 +194,7 @@ impl<'a> Wanted<'a> {
                 }
             }
             Intent::Message(new) => {
-                self.members.insert((room, &new.sender));
-                self.keys.insert((room, &new.sender, &new.client_msg_id));
+                self.speakers.insert((room, &new.sender, &new.client_msg_id));
             }
             Intent::Edit { actor, message_id, .. } | Intent::Delete { actor, message_id } => {
                 self.members.insert((room, actor));
@@ -209,37 +215,38 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Writes what the batch made of its rooms, each table in one statement.
+/// Writes what the batch made of its rooms: most batches in one statement.
 async fn write(tx: &mut Tx, ledger: &Ledger) -> Result<()> {
     let accounts: Vec<_> = ledger.accounts().collect();
     let changed = accounts.iter().copied().filter(|account| account.is_changed());
     let rooms: Vec<_> = changed.clone().map(RoomRecord::from).collect();
-    put(tx, sql!("put_rooms"), &rooms).await?;
     let members: Vec<_> = accounts
         .iter()
         .flat_map(|account| account.changed_members().map(|m| MemberRecord::new(account, m)))
         .collect();
-    put(tx, sql!("put_members"), &members).await?;
-    let over = changed.clone().filter(|account| is_over(account));
-    let over: Vec<_> = over.map(|account| account.room.room_id.as_str()).collect();
-    put(tx, sql!("over"), &over).await?;
-    let entries = changed.flat_map(|account| account.entries());
+    let entries = changed.clone().flat_map(|account| account.entries());
     let entries = entries.map(LogRecord::new).collect::<Result<Vec<_>>>()?;
-    put(tx, sql!("append"), &entries).await?;
+    if !(rooms.is_empty() && members.is_empty()) {
+        let query = sql!("put").bind(json(&rooms)?).bind(json(&members)?).bind(json(&entries)?);
+        query.execute(&mut *tx).await?;
+    }
+    let over = changed.filter(|account| is_over(account));
+    let over: Vec<_> = over.map(|account| account.room.room_id.as_str()).collect();
+    update(tx, sql!("over"), &over).await?;
     let targets: Vec<_> = accounts
         .iter()
         .flat_map(|account| account.changed_targets().map(move |target| (*account, target)))
         .collect();
     let records: Vec<_> =
         targets.iter().map(|(account, target)| TargetRecord::new(account, target)).collect();
-    put(tx, sql!("rewrite"), &records).await?;
+    update(tx, sql!("rewrite"), &records).await?;
     let gone = targets.iter().filter(|(_, target)| target.deleted);
     let gone: Vec<_> =
         gone.map(|(account, target)| (&account.room.room_id, target.position.seq)).collect();
-    put(tx, sql!("erase"), &gone).await
+    update(tx, sql!("erase"), &gone).await
 }
 
-async fn put<T: serde::Serialize>(tx: &mut Tx, sql: Sql, records: &[T]) -> Result<()> {
+async fn update<T: serde::Serialize>(tx: &mut Tx, sql: Sql, records: &[T]) -> Result<()> {
     if !records.is_empty() {
         sql.bind(json(&records)?).execute(tx).await?;
     }

@@ -27,8 +27,10 @@ impl Store for SqlStore {
     }
 
     async fn is_said(&self, room_id: &str, sender: &str, client_msg_id: &str) -> Result<bool> {
-        let query = sql!("keys").query().bind(json(&[(room_id, sender, client_msg_id)])?);
-        Ok(query.optional(&self.database).await?.is_some())
+        let query = sql!("speakers").bind(json(&[(room_id, sender, client_msg_id)])?);
+        let row = query.optional(&self.database).await?;
+        let position = row.map(|row| row.get::<Option<i64>>("seq")).transpose()?;
+        Ok(position.flatten().is_some())
     }
 
     async fn view(&self, room_id: &str, user: &str) -> Result<Option<View>> {

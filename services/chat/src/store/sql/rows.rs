@@ -74,11 +74,15 @@ pub(super) fn membership(row: &Row) -> Result<Membership> {
     })
 }
 
+/// A membership that the row was joined with, if there is one.
+pub(super) fn membership_if_any(row: &Row) -> Result<Option<Membership>> {
+    let user: Option<&str> = row.get("user_id")?;
+    user.map(|_| membership(row)).transpose()
+}
+
 /// A room joined with a membership that may not be.
 pub(super) fn view(row: &Row) -> Result<View> {
-    let user: Option<&str> = row.get("user_id")?;
-    let membership = user.map(|_| membership(row)).transpose()?;
-    Ok(View { room: room(row)?, membership })
+    Ok(View { room: room(row)?, membership: membership_if_any(row)? })
 }
 
 pub(super) fn first(row: &Row) -> Result<First> {
