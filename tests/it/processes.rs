@@ -15,6 +15,7 @@ mod health;
 mod hellos;
 mod idle;
 mod limits;
+mod lost_welcome;
 mod matchmaking_killed;
 mod monitor;
 mod old_snapshot;

@@ -148,7 +148,9 @@ impl Sessions {
         }
     }
 
-    /// The generation that was granted, and whether presence did so.
+    /// The generation that was granted, and whether presence did so. Without its
+    /// answer another socket of the session may hold the same one: the later hello
+    /// stays, once presence hears of both.
     async fn claim(&self, socket: u64, mut session: pr::Session) -> Result<(u64, bool), Fault> {
         for _ in 0..ATTEMPTS {
             // Whoever has left, and is back elsewhere, does not lose to themselves.
@@ -178,8 +180,8 @@ impl Sessions {
                 held.settles = Instant::now() + LATE;
             }
         }
-        // Without presence two sockets may have the same: the later one stays.
-        let rank = |held: &Held| (held.session.generation, held.socket);
+        // Two sockets may have the same: the later hello stays, as with presence.
+        let rank = |held: &Held| (held.session.generation, held.session.connection_id.clone());
         let newest = holders.iter().map(rank).max();
         let is_beaten = |held: &Held| held.session.generation > 0 && Some(rank(held)) < newest;
         let beaten: Vec<_> = holders.extract_if(.., |held| is_beaten(held)).collect();

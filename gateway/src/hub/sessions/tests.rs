@@ -214,6 +214,21 @@ async fn who_leaves_after_a_connect_without_an_answer_is_told_of_once_it_is_sett
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_sockets_at_one_generation_the_later_hello_stays() {
+    for fails in [["Connect", ""], ["", "Connect"]] {
+        let fake = Arc::<Fake>::default();
+        let (_ctx, sessions) = over(&fake);
+        for (socket, connection, fails) in [(7, "a", fails[0]), (5, "b", fails[1])] {
+            *fake.fails.lock() = vec![fails];
+            let claim = pr::Session { connection_id: connection.to_owned(), ..session("taken-up") };
+            assert_eq!(sessions.connect(socket, claim).await.unwrap(), 1);
+        }
+        let held: Vec<_> = sessions.granted().into_iter().map(|it| it.connection_id).collect();
+        assert_eq!(held, ["b"], "{fails:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_was_replaced_without_presence_is_told_of() {
     let fake = Arc::<Fake>::default();
     let (ctx, sessions) = over(&fake);

@@ -41,7 +41,9 @@ pub(crate) async fn greet(
     (socket, address): (u64, Address),
     hello: pb::Hello,
 ) -> Result<Reply, Fault> {
-    let Ok(Some(_turn)) = tokio::time::timeout(TURN, gateway.hellos.turn()).await else {
+    // Of two sockets that ask for the same generation the later hello is to have it.
+    let connection = Uuid::now_v7();
+    let Ok(Some(turn)) = tokio::time::timeout(TURN, gateway.hellos.turn()).await else {
         metrics::counter!("mingle_gateway_hellos_refused_total").increment(1);
         let message = "the gateway greets as many as it may";
         let fault = Fault::new(Kind::Exhausted, Reason::Overloaded, message);
@@ -49,7 +51,11 @@ pub(crate) async fn greet(
     };
     let claims = match gateway.tokens.verify(&hello.token) {
         Ok(claims) => claims,
-        Err(fault) => return Err(gateway.throttle.refused(address, fault).await),
+        Err(fault) => {
+            // While attempts cannot be counted that takes a while.
+            drop(turn);
+            return Err(gateway.throttle.refused(address, fault).await);
+        }
     };
     let resume = hello.resume.unwrap_or_default();
     check_rooms(&gateway, &resume)?;
@@ -59,8 +65,10 @@ pub(crate) async fn greet(
         Some(resume) => (resume.session_id, resume.generation + 1),
         None => (Uuid::now_v7().to_string(), 1),
     };
-    let generation =
-        gateway.sessions.connect(socket, held(&session_id, &claims.sub, generation)).await?;
+    let generation = gateway
+        .sessions
+        .connect(socket, held(&session_id, &claims.sub, generation, connection))
+        .await?;
     let session = Arc::new(Session::new(socket, outbox, session_id, claims));
     let deadline = Instant::now() + ROOMS_TIMEOUT;
     let mut followed = Vec::new();
@@ -97,12 +105,12 @@ fn taken_up(
     gateway.resumes.verify(&resume.token, &claims.sub, (gateway.now)()).map(Some)
 }
 
-fn held(session_id: &str, user_id: &str, generation: u64) -> pr::Session {
+fn held(session_id: &str, user_id: &str, generation: u64, connection: Uuid) -> pr::Session {
     pr::Session {
         session_id: session_id.to_owned(),
         user_id: user_id.to_owned(),
         generation,
-        connection_id: Uuid::new_v4().to_string(),
+        connection_id: connection.to_string(),
         // As it was before a resume; else ONLINE.
         status: pr::Status::Unspecified.into(),
     }

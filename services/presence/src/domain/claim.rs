@@ -1,4 +1,8 @@
-//! Who holds a session: compare-and-swap on its generation.
+//! Who holds a session: compare-and-swap on its generation, and of two sockets that
+//! ask for the same one whichever came later, in whatever order their claims are done:
+//! the one before it may have been granted it and its welcome lost.
+
+use std::cmp::Ordering;
 
 /// The answer to a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +11,7 @@ pub enum Verdict {
     Take,
     /// The claimant holds it already: a retry, answered like the first.
     Same,
-    /// The session is at this generation or a newer one.
+    /// The session is at a newer generation, or at this one by a later socket.
     Held,
 }
 
@@ -17,7 +21,11 @@ pub fn claim(stored: Option<(u64, &str)>, generation: u64, connection: &str) -> 
     match stored {
         None => Verdict::Take,
         Some((held, _)) if generation > held => Verdict::Take,
-        Some((held, holder)) if generation == held && connection == holder => Verdict::Same,
+        Some((held, holder)) if generation == held => match connection.cmp(holder) {
+            Ordering::Greater => Verdict::Take,
+            Ordering::Equal => Verdict::Same,
+            Ordering::Less => Verdict::Held,
+        },
         Some(_) => Verdict::Held,
     }
 }
@@ -33,7 +41,8 @@ mod tests {
         assert_eq!(claim(Some((3, "a")), 4, "b"), Verdict::Take);
         assert_eq!(claim(Some((3, "a")), 9, "a"), Verdict::Take);
         assert_eq!(claim(Some((3, "a")), 3, "a"), Verdict::Same);
-        assert_eq!(claim(Some((3, "a")), 3, "b"), Verdict::Held);
+        assert_eq!(claim(Some((3, "a")), 3, "b"), Verdict::Take);
+        assert_eq!(claim(Some((3, "b")), 3, "a"), Verdict::Held);
         assert_eq!(claim(Some((3, "a")), 2, "a"), Verdict::Held);
         assert_eq!(claim(Some((3, "a")), 2, "b"), Verdict::Held);
     }

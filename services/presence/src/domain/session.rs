@@ -11,7 +11,7 @@ pub struct Claim {
     pub session_id: String,
     /// One more than the client last held.
     pub generation: u64,
-    /// Unique per socket.
+    /// Unique per socket; that of a later one is greater.
     pub connection_id: String,
     /// What it shows; `None` keeps what is stored, `Online` when nothing is.
     pub status: Option<Status>,

@@ -124,9 +124,11 @@ impl Value {
         })
     }
 
-    /// True when a newer generation holds the session.
+    /// True when a newer generation, or a later socket, holds the session.
     pub(super) fn supersedes(&self, lost: &Lost) -> bool {
-        let newer = |it: &Session| it.generation > lost.generation;
+        let newer = |it: &Session| {
+            (it.generation, &it.connection_id) > (lost.generation, &lost.connection_id)
+        };
         self.sessions.iter().any(|it| it.session_id == lost.session_id && newer(it))
     }
 
