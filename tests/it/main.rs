@@ -19,6 +19,7 @@ mod crash;
 mod damaged;
 mod deploy;
 mod devices;
+mod exemplars;
 mod grpc;
 mod half_open;
 mod http;

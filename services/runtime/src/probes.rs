@@ -1,6 +1,13 @@
 //! The listener for those who run the process: `/livez`, `/readyz`, `/metrics`.
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    http::{
+        HeaderMap, HeaderName, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
+    routing::get,
+};
 
 use crate::{health::Health, telemetry};
 
@@ -22,5 +29,11 @@ pub(crate) fn router(health: Health) -> Router {
     Router::new()
         .route("/livez", get(|| async { ALIVE }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(|| async { telemetry::render_metrics() }))
+        .route("/metrics", get(metrics))
+}
+
+async fn metrics(headers: HeaderMap) -> ([(HeaderName, &'static str); 1], String) {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let (kind, text) = telemetry::render_metrics(accept.unwrap_or_default());
+    ([(CONTENT_TYPE, kind)], text)
 }

@@ -6,6 +6,7 @@
 //! [`Export`] finds an address for them.
 
 mod context;
+mod exemplar;
 mod export;
 mod observe;
 mod recent;

@@ -14,9 +14,16 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{Export, context, observe, recent::Tap};
+use super::{
+    Export, context,
+    exemplar::{self, Illustrated},
+    observe,
+    recent::Tap,
+};
 use crate::config::Mode;
 
+/// How a latency histogram's name ends.
+const SECONDS: &str = "_seconds";
 /// Upper bounds of the latency histograms' buckets, in seconds.
 const BUCKETS: &[f64] = &[0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
 /// The same of how long people wait for each other.
@@ -25,6 +32,10 @@ const WAITS: (&str, &[f64]) =
 const TRACER: &str = "mingle";
 /// As the exporter itself does where it serves the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The text format of Prometheus.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -44,14 +55,15 @@ pub fn start(mode: Mode, filter: &str, export: Option<Export>) {
         return;
     }
     let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS)
+        .set_buckets_for_metric(Matcher::Suffix(SECONDS.to_owned()), BUCKETS)
         .and_then(|builder| {
             builder.set_buckets_for_metric(Matcher::Full(WAITS.0.to_owned()), WAITS.1)
         });
     let installed = builder.map_err(|error| error.to_string()).and_then(|builder| {
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
-        let set = metrics::set_global_recorder(Tap::before(recorder));
+        let recorder = Tap::before(Illustrated::before(recorder));
+        let set = metrics::set_global_recorder(recorder);
         set.map(|()| handle).map_err(|error| error.to_string())
     });
     match installed {
@@ -77,10 +89,26 @@ pub async fn keep_up() {
     }
 }
 
-/// The metrics in Prometheus' text format; empty before [`init`].
-pub fn render_metrics() -> String {
+/// The upper bounds of a histogram's buckets; none where it is of no time.
+pub(super) fn bounds(name: &str) -> &'static [f64] {
+    if name == WAITS.0 {
+        return WAITS.1;
+    }
+    if name.ends_with(SECONDS) { BUCKETS } else { &[] }
+}
+
+/// The metrics, none before [`init`], and their content type: `OpenMetrics` with
+/// exemplars where a header `Accept` names it, as that of Prometheus does, or else
+/// Prometheus' text format.
+pub fn render_metrics(accept: &str) -> (&'static str, String) {
     observe::look();
-    METRICS.get().map(PrometheusHandle::render).unwrap_or_default()
+    let text = METRICS.get().map(PrometheusHandle::render).unwrap_or_default();
+    let media = accept.split([',', ';']).map(str::trim);
+    if media.into_iter().any(|media| media.eq_ignore_ascii_case("application/openmetrics-text")) {
+        (OPEN, exemplar::openmetrics(&text))
+    } else {
+        (TEXT, text)
+    }
 }
 
 /// Without an export ids are made and passed on, and spans not recorded.
