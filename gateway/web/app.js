@@ -12,6 +12,7 @@ import { Waiting } from "./waiting.js";
 
 const POOL = "random-chat";
 const MATCH_AGAIN_MS = 2000;
+const SIGN_IN_TRIES = 10;
 const CANCEL_SHOWN_MS = 5000;
 const LEAVE_WITHIN_MS = 60_000;
 const AWAY_AFTER_MS = 60_000;
@@ -60,7 +61,7 @@ class App {
     if (this.#start.needsToken) usePastedToken(this.#start.token);
     this.#start.busy(true);
     try {
-      await tokenFor(chosen.userId);
+      await this.#token(chosen.userId);
       this.#dropClient();
       this.#client = this.#newClient(chosen.userId);
       this.#signedIn = name;
@@ -73,6 +74,20 @@ class App {
       return null;
     } finally {
       this.#start.busy(false);
+    }
+  }
+
+  // While nobody is let in, it is asked again when the server says.
+  async #token(userId) {
+    for (let tries = 1; ; tries++) {
+      try {
+        await tokenFor(userId);
+        return this.#start.fail("");
+      } catch (error) {
+        if (error.code !== "UNAVAILABLE" || !(error.retryAfterMs > 0) || tries === SIGN_IN_TRIES) throw error;
+        this.#start.fail(`Nobody can sign in at the moment. It is tried again ${soon(error.retryAfterMs)}.`);
+        await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs));
+      }
     }
   }
 

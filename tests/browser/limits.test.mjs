@@ -62,6 +62,21 @@ pageTest("a search that is refused for seconds is said to be, and begins then", 
   assert.equal(joins.length, 2);
 });
 
+pageTest("whoever cannot be let in at the moment is let in by itself", {}, async ({ people }) => {
+  const ann = await people.arrives("ann");
+  let refused = 0;
+  await ann.page.route("**/api/dev/token", (route) => {
+    if (++refused > 2) return route.continue();
+    const problem = { code: "UNAVAILABLE", reason: "UNAVAILABLE", field: "", message: "not now", retryAfterMs: 2000 };
+    return route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify(problem) });
+  });
+  await ann.looks();
+  await ann.page.getByText("Nobody can sign in at the moment. It is tried again in 2 seconds.").waitFor();
+  await ann.shoots("sign-in-unavailable");
+  await ann.page.getByRole("heading", { name: "Looking for someone" }).waitFor();
+  assert.equal(refused, 3);
+});
+
 pageTest("a token that is refused for now is told as that, also while the server restarts", { outage: true }, async ({ people }) => {
   const [ann, bob] = [await people.arrives("ann"), await people.arrives("bob")];
   let ends = () => {};

@@ -12,7 +12,7 @@ use mingle_proto::ratelimit::v1::{
     Charge, CheckRequest, CheckResponse, LimitState, OutagePolicy, RefundRequest,
     rate_limit_service_client::RateLimitServiceClient,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
     Code, Request, Status,
     body::Body,
@@ -28,6 +28,11 @@ use super::{
 
 /// How long the service may take by default.
 pub const DEADLINE: Duration = Duration::from_millis(20);
+/// How long a limit that is closed in an outage waits before it takes one for that:
+/// an answer that is late may be a busy machine's.
+const INSISTS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+/// After this long none is asked again, whatever the deadline of each is.
+const INSISTENT: Duration = Duration::from_millis(350);
 /// When to come again while nobody counts and everything is denied.
 const CLOSED: Duration = Duration::from_secs(1);
 /// When to come again, at most, whom a share denied: the service may answer by
@@ -78,7 +83,8 @@ impl Verdict {
 /// Charges limits of the service at `client`. Clones share what is counted
 /// here during an outage; one per process. Checks that are made while four others
 /// are on their way are asked together: when one of those is answered, or after a
-/// quarter of the deadline. Of limits that are closed in an outage each is asked alone.
+/// quarter of the deadline. Of limits that are closed in an outage each is asked alone,
+/// and within a third of a second up to three times before it is taken for an outage.
 ///
 /// **Degraded**: when the service does not answer in time, or cannot count,
 /// the policy of the limit decides, marked in the verdict. Counting here
@@ -166,24 +172,44 @@ where
         let limits = vec![policy.limit.clone()];
         let charge = Charge { subject: subject.to_owned(), limits, cost };
         let check = CheckRequest { charge: Some(charge), request_id: charge_id.to_owned() };
-        let due = Instant::now() + self.deadline;
-        // Where nobody may pass uncounted, a check waits for none but its own.
-        let asked = async {
-            match policy.outage {
-                Outage::Closed => self.alone(check, due).await,
-                Outage::Local | Outage::Open => self.ask(check, due).await,
+        let asked = match policy.outage {
+            Outage::Closed => self.insist(check).await,
+            Outage::Local | Outage::Open => {
+                let due = Instant::now() + self.deadline;
+                in_time(due, self.ask(check, due)).await
             }
         };
-        match timeout_at(due, asked).await {
-            Ok(Ok(response)) => {
+        match asked {
+            Ok(response) => {
                 let verdict = verdict(policy, &response);
                 if verdict.allowed {
                     self.note(policy, subject, cost.max(1));
                 }
                 Ok(verdict)
             }
-            Ok(Err(status)) if !is_outage(&status) => Err(status),
-            Ok(Err(_)) | Err(_) => Ok(self.decide(policy, subject, cost)),
+            Err(status) if is_outage(&status) => Ok(self.decide(policy, subject, cost)),
+            Err(status) => Err(status),
+        }
+    }
+
+    /// Where nobody may pass uncounted, one answer that is late must not turn people
+    /// away: it is asked again, which is one charge. Each is asked for alone.
+    async fn insist(&self, check: CheckRequest) -> Result<CheckResponse, Status> {
+        let mut pauses = INSISTS.iter();
+        let until = Instant::now() + INSISTENT;
+        loop {
+            let due = Instant::now() + self.deadline;
+            let asked = in_time(due, self.alone(check.clone(), due)).await;
+            let is_decided = match &asked {
+                Ok(response) => !is_closed(response),
+                Err(status) => !is_outage(status),
+            };
+            match pauses.next() {
+                Some(pause) if !is_decided && Instant::now() + *pause < until => {
+                    sleep(*pause).await;
+                }
+                _ => return asked,
+            }
         }
     }
 
@@ -325,6 +351,20 @@ fn is_outage(status: &Status) -> bool {
     )
 }
 
+/// The answer of `work`, or that there was none by `due`.
+async fn in_time(
+    due: Instant,
+    work: impl Future<Output = Result<CheckResponse, Status>>,
+) -> Result<CheckResponse, Status> {
+    let late = |_| Err(Status::deadline_exceeded("no answer in time"));
+    timeout_at(due, work).await.unwrap_or_else(late)
+}
+
+/// Denied because the service cannot count either.
+fn is_closed(response: &CheckResponse) -> bool {
+    !response.allowed && response.states.iter().any(closes)
+}
+
 fn closes(state: &LimitState) -> bool {
     !state.allowed && !state.shadow && state.decided_by() == OutagePolicy::Closed
 }
@@ -339,6 +379,6 @@ fn verdict(policy: &Policy, response: &CheckResponse) -> Verdict {
         retry_after: millis(response.retry_after_ms),
         reset_after: millis(state.map_or(0, |state| state.reset_after_ms)),
         source: if response.degraded { Source::Service } else { Source::Shared },
-        closed: !response.allowed && response.states.iter().any(closes),
+        closed: is_closed(response),
     }
 }

@@ -1,6 +1,6 @@
 //! What the limiter makes of answers, and of none.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use mingle_client::ratelimit::{Limiter, Outage, Policy, Source, Verdict};
 use tonic::Code;
@@ -84,7 +84,7 @@ async fn an_outage_is_decided_by_the_policy() {
         assert!(!local.allowed && local.is_degraded());
         assert!(local.retry_after > Duration::ZERO && local.retry_after <= MINUTE / 60, "soon");
         assert!(!local.closed, "too much is too much");
-        assert_eq!(fake.asked(), 6, "the service is asked first, each time");
+        assert_eq!(fake.asked(), 8, "the service is asked first, each time, and thrice if closed");
         assert!(limiter.refund(&policy(3, Outage::Local), "ann", 1, "id").await.is_err());
     }
 }
@@ -95,6 +95,30 @@ async fn silence_costs_the_deadline_and_no_more() {
     let began = tokio::time::Instant::now();
     limiter.check(&policy(3, Outage::Open), "ann", 1, "id").await.unwrap();
     assert_eq!(began.elapsed().as_millis(), 20);
+}
+
+/// Asked but once (no `INSISTS`), a closed limit turns people away for a moment in
+/// which the service was busy, and nothing was wrong.
+#[tokio::test(start_paused = true)]
+async fn a_closed_limit_outlasts_a_busy_moment_and_not_an_outage() {
+    for busy in [Says::Nothing, Says::Fails(Code::Unavailable), Says::Closed(1_000)] {
+        let fake = Fake::new(busy);
+        let limiter = Limiter::new(fake.transport());
+        let policy = policy(10, Outage::Closed);
+        let (asked, _) = tokio::join!(limiter.check(&policy, "ann", 1, "id"), async {
+            let busy_for = Duration::from_millis(200);
+            assert!(tokio::time::timeout(busy_for, pending::<()>()).await.is_err());
+            fake.say(Says::Left(9));
+        });
+        let verdict = asked.unwrap();
+        assert!(verdict.allowed && verdict.source == Source::Shared, "{busy:?}: {verdict:?}");
+        let charge = fake.last.lock().take().unwrap();
+        assert_eq!(charge.request_id, "id", "one charge, however often it is asked for");
+        fake.say(busy);
+        let began = tokio::time::Instant::now();
+        assert!(limiter.check(&policy, "ann", 1, "other").await.unwrap().closed);
+        assert!(began.elapsed() <= Duration::from_millis(310), "{busy:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
