@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -10,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use mingle_proto::runtime::v1::{
     DescribeRequest, DescribeResponse,
     diagnostics_service_client::DiagnosticsServiceClient,
@@ -22,15 +24,17 @@ use mingle_runtime::{
         degraded::DEGRADED,
         remote::{AFFINITY, Remote},
     },
+    status::{Described, Kind},
 };
-use mingle_testkit::{Fault, Proxy};
+use mingle_testkit::{Fault, Proxy, eventually};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
 };
-use tokio_stream::{Pending, pending};
+use tokio_stream::{Pending, StreamExt as _, pending};
 use tonic::{
     Code, Request, Response, Status,
+    service::Routes,
     transport::{Server, server::TcpIncoming},
 };
 use tonic_health::pb::{
@@ -193,6 +197,39 @@ async fn an_instance_that_is_away_costs_no_call() {
         assert_eq!(ask(&client, None).await, Ok(alive.address().to_string()));
     }
     assert_eq!(alive.calls(), 20);
+}
+
+/// As INTERNAL, which its connection says, it would be a failure for good: a reader
+/// who asks again finds what is there, a writer what became of it.
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_unavailable() {
+    const BEGUN: usize = 60_000;
+    let answer = async || {
+        let mut begun = vec![0, 0, 1, 0, 0];
+        begun.resize(BEGUN, 0);
+        let begun = Ok::<_, io::Error>(Bytes::from(begun));
+        let body = axum::body::Body::from_stream(tokio_stream::iter([begun]).chain(pending()));
+        ([("content-type", "application/grpc")], body)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::to(listener.local_addr().unwrap()).await;
+    let routes = Routes::from(axum::Router::new().fallback(answer));
+    let server = Server::builder().add_routes(routes);
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    let client = client(&[format!("http://{}", proxy.address())]);
+    let asked = client.clone();
+    let asked =
+        tokio::spawn(async move { asked.clone().describe(DescribeRequest::default()).await });
+    eventually(Duration::from_secs(60), "most of the answer to be there", async || {
+        (proxy.traffic().to_client >= BEGUN as u64).then_some(())
+    })
+    .await;
+    proxy.set(Fault::Cut);
+    let refused = asked.await.unwrap().unwrap_err();
+    assert!(refused.message().starts_with("the answer broke off"), "{refused:?}");
+    let described = Described::from(&refused);
+    assert_eq!((described.kind, &*described.reason), (Kind::Unavailable, "UNAVAILABLE"));
+    assert!(described.retry_after > Some(Duration::ZERO), "{described:?}");
 }
 
 #[tokio::test]

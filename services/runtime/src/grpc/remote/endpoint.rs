@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::{runtime::Handle, time::Instant};
 use tonic::{
+    Code, Status,
     body::Body,
     transport::{Channel, channel},
 };
@@ -114,7 +115,7 @@ impl Endpoint {
         };
         let (answer, verdict) = match answer {
             Ok(answer) if is_unavailable(Some(&answer)) => (Some(answer), Verdict::Unavailable),
-            Ok(answer) => (Some(answer), Verdict::Well),
+            Ok(answer) => (Some(answer.map(|body| Body::new(body.map_err(broken)))), Verdict::Well),
             // The deadline has passed: there is no time for another instance.
             Err(error) if is_timeout(&error) => {
                 let message = "no answer by the deadline; the outcome is unknown";
@@ -202,6 +203,18 @@ pub(super) fn channel(uri: Uri) -> Channel {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .connect_lazy()
+}
+
+/// A connection that broke under an answer is no word of whoever answered: the caller
+/// asks again, as without an answer.
+fn broken(error: Status) -> Status {
+    match error.code() {
+        Code::Internal | Code::Unknown | Code::Cancelled => {
+            let message = format!("the answer broke off: {}", error.message());
+            status::refuse(Kind::Unavailable, Reason::Unavailable, message)
+        }
+        _ => error,
+    }
 }
 
 fn is_timeout(error: &tonic::transport::Error) -> bool {
