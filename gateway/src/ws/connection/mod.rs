@@ -3,7 +3,11 @@
 mod end;
 mod write;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use axum::extract::ws::{Message, WebSocket};
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
@@ -13,7 +17,7 @@ use mingle_proto::{
     gateway::v1::{client_frame, server_frame},
 };
 use mingle_runtime::{status::Kind, telemetry};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::Instrument as _;
 
 use self::end::{End, closing};
@@ -113,8 +117,9 @@ impl Connection {
     /// What is seldom done is boxed where it begins: an idle socket's task
     /// holds none of it.
     pub(super) async fn run(&mut self) {
+        let mut timer = pin!(sleep_until(self.heard));
         let end = loop {
-            if let Err(end) = self.step().await {
+            if let Err(end) = self.step(timer.as_mut()).await {
                 break end;
             }
         };
@@ -124,7 +129,7 @@ impl Connection {
     }
 
     /// Waits for one thing and deals with it.
-    async fn step(&mut self) -> Result<(), End> {
+    async fn step(&mut self, mut timer: Pin<&mut Sleep>) -> Result<(), End> {
         if let Some(closing) = self.outbox.closing() {
             return Err(End::Close(closing));
         }
@@ -141,6 +146,11 @@ impl Connection {
         };
         let times = (self.heard, self.pinged, self.expires);
         let deadline = Self::deadline(&self.gateway, self.session.as_deref(), times);
+        // One that only moves on is looked at again when the old one has passed: most
+        // things that happen move it.
+        if deadline < timer.deadline() || timer.is_elapsed() {
+            timer.as_mut().reset(deadline);
+        }
         // A hello that is being worked on came in time.
         let is_due = is_free || self.session.is_some();
         tokio::select! {
@@ -148,7 +158,7 @@ impl Connection {
             () = self.outbox.changed() => Box::pin(self.write_waiting()).await,
             Some(()) = self.jobs.next() => Ok(()),
             message = self.socket.recv(), if reads => Box::pin(self.receive(message)).await,
-            () = tokio::time::sleep_until(deadline), if is_due => Box::pin(self.tick()).await,
+            () = timer, if is_due => Box::pin(self.tick()).await,
         }
     }
 
@@ -168,7 +178,10 @@ impl Connection {
     async fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
         let limits = &self.gateway.config.limits;
-        let Some(session) = &self.session else { return Err(closing(self.unwelcome)) };
+        let Some(session) = &self.session else {
+            let is_late = self.heard + limits.hello_timeout() <= now;
+            return if is_late { Err(closing(self.unwelcome)) } else { Ok(()) };
+        };
         if self.expires.is_some_and(|expires| expires <= now) {
             return Err(closing(Close::TokenExpired));
         }
