@@ -23,6 +23,8 @@ fn judge(path: &str) -> Option<fn(&str)> {
         "deploy/nginx/nginx.conf" => nginx_takes,
         "deploy/haproxy/haproxy.cfg" => haproxy_takes,
         "deploy/prometheus/prometheus.yml" => prometheus_takes,
+        "deploy/prometheus/rules.yml" => alerts_are_of_what_there_is,
+        "deploy/prometheus/rules.test.yml" => alerts_say_what_they_should,
         _ if path.starts_with(kubernetes::FOLDER) => kubernetes::is_used,
         _ => return None,
     })
@@ -128,4 +130,22 @@ fn haproxy_takes(_: &str) {
 
 fn prometheus_takes(path: &str) {
     tools::succeed(Command::new("promtool").args(["check", "config"]).arg(root().join(path)));
+}
+
+/// Every metric of ours that an alert asks for is one that is described somewhere.
+fn alerts_are_of_what_there_is(path: &str) {
+    tools::succeed(Command::new("promtool").args(["check", "rules"]).arg(root().join(path)));
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let rules = read(path);
+    let metrics = rules.split(|c| !is_name(c)).filter(|word| word.starts_with("mingle_"));
+    let sources: String =
+        files().iter().filter(|file| file.ends_with(".rs")).map(|file| read(file)).collect();
+    for metric in metrics {
+        let name = format!("\"{}\"", metric.trim_end_matches("_bucket"));
+        assert!(sources.contains(&name), "{name} is no metric");
+    }
+}
+
+fn alerts_say_what_they_should(path: &str) {
+    tools::succeed(Command::new("promtool").args(["test", "rules"]).arg(root().join(path)));
 }
