@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mingle_proto::ratelimit::v1::{CheckRequest, OutagePolicy, PeekRequest};
+use mingle_proto::ratelimit::v1::{CheckEachRequest, CheckRequest, OutagePolicy, PeekRequest};
 use mingle_store::clock::ManualClock;
 use mingle_testkit::{Redis as Server, eventually};
 
@@ -52,6 +52,13 @@ async fn each_limit_says_which_policy_decided() {
     let charge = request("look", &["three"]).charge;
     let looked = client.peek(PeekRequest { charge }).await.unwrap().into_inner();
     assert_eq!((looked.degraded, looked.states[0].remaining), (true, 1));
+    // Each of several is decided by itself.
+    let checks = ["three", "shut", "free"].map(|limit| request(&format!("each {limit}"), &[limit]));
+    let several = CheckEachRequest { checks: checks.into() };
+    let each = client.check_each(several).await.unwrap().into_inner().results;
+    let told = each.into_iter().map(|it| it.response.map(|it| (it.degraded, it.allowed)));
+    let told: Option<Vec<_>> = told.collect();
+    assert_eq!(told, Some(vec![(true, true), (true, false), (true, true)]));
     assert!(degraded.borrow_and_update().contains("ratelimit"));
 
     server.restart().await;
