@@ -1,12 +1,17 @@
 //! `mingle check`: where it would listen and keep data, and that it takes neither.
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::Path,
+};
 
 use mingle_testkit::{Disk, Mingle, free_port};
 
 use crate::{
     check::{check_by, check_of, state, step},
     http,
+    world::SOON,
 };
 
 const LISTENERS: [&str; 3] = ["probes", "grpc", "gateway"];
@@ -58,6 +63,22 @@ async fn beside_the_process_that_it_is_about_it_warns_and_disturbs_nothing() {
     let told = step(&steps, "data folder");
     assert!(told.found.contains("another process"), "{told:?}");
     assert!(told.remedy.contains("MINGLE_DATA__DIR"), "{told:?}");
+}
+
+/// A port of those that Linux gives to outgoing connections is held by one.
+#[tokio::test]
+async fn a_port_that_an_outgoing_connection_has_is_told_as_that() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let outgoing = TcpStream::connect(other.local_addr().unwrap()).unwrap();
+    let taken = outgoing.local_addr().unwrap().to_string();
+    let (code, steps) = check_of(&[], &[("MINGLE_GRPC__LISTEN", &taken)]).await;
+    let told = step(&steps, "listen grpc");
+    assert_eq!((code, state(&steps, "listen grpc")), (1, "fail"), "{steps:?}");
+    assert!(told.remedy.contains("outgoing") && told.remedy.contains("reserved"), "{told:?}");
+    let started = Mingle::builder().env("MINGLE_GRPC__LISTEN", &taken).run_to_end(SOON).await;
+    assert!(!started.status.success(), "{started:?}");
+    let told = started.log.contains(&format!("cannot listen on {taken}: nobody listens there"));
+    assert!(told, "{}", started.log);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ pub(super) struct Threshold {
     unit: &'static str,
     /// True where more is worse.
     is_most: bool,
-    /// What to know before one believes it.
+    /// Why a value on the wrong side says nothing by itself; empty where it does.
     caution: &'static str,
 }
 
@@ -40,7 +40,8 @@ impl Threshold {
         let is_well = |value: f64| if self.is_most { value < self.at } else { value > self.at };
         let (state, why) = match value {
             Some(value) if is_well(value) => ("ok", ""),
-            Some(_) => ("warn", self.caution),
+            Some(_) if self.caution.is_empty() => ("warn", ""),
+            Some(_) => ("unknown", self.caution),
             None => ("unknown", why),
         };
         self.told(state, value, why)
@@ -70,14 +71,14 @@ mod tests {
     #[test]
     fn the_threshold_itself_is_not_well() {
         let state = |threshold: Threshold, value| threshold.judge(value, "no calls").state;
-        for (threshold, well, ill) in [
-            (HIT_RATE, 70.1, 70.0),
-            (MEMORY, 84.9, 85.0),
-            (LATENCY, 99.9, 100.0),
-            (ERRORS, 0.99, 1.0),
+        for (threshold, well, ill, said) in [
+            (HIT_RATE, 70.1, 70.0, "unknown"),
+            (MEMORY, 84.9, 85.0, "warn"),
+            (LATENCY, 99.9, 100.0, "warn"),
+            (ERRORS, 0.99, 1.0, "warn"),
         ] {
             assert_eq!(state(threshold, Some(well)), "ok", "{threshold:?}");
-            assert_eq!(state(threshold, Some(ill)), "warn", "{threshold:?}");
+            assert_eq!(state(threshold, Some(ill)), said, "{threshold:?}");
         }
         let unknown = ERRORS.judge(None, "no calls");
         assert_eq!((&*unknown.state, &*unknown.why), ("unknown", "no calls"));

@@ -111,12 +111,15 @@ pub(super) async fn look(ctx: Context, now: Now, known: Arc<Mutex<Known>>) -> Su
         gateways(&ctx),
     );
     let mut nodes = merge(own, answers, &addresses, &mut known.lock());
-    nodes.extend(unasked(gateways.as_deref().unwrap_or_default(), &nodes));
+    let unasked = unasked(gateways.as_deref().unwrap_or_default(), &nodes);
+    // What those have is missing in every sum.
+    let knows_gateways = gateways.is_some() && unasked.is_empty();
+    nodes.extend(unasked);
     nodes.sort_by_key(|node| (rank(node), node.id.clone(), node.address.clone()));
     let unknown = [
         (online.is_none(), "online"),
         (pools.is_none(), "pools"),
-        (gateways.is_none(), "gateways"),
+        (!knows_gateways, "gateways"),
         (left_out, "nodes"),
     ];
     let states = ctx.diagnostics.by_role(&ctx.health.degraded().borrow());

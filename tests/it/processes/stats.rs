@@ -201,7 +201,7 @@ async fn assert_beside_info(deployment: &Deployment) {
     let (hits, misses) = (number(&server["keyspaceHits"]), number(&server["keyspaceMisses"]));
     let rate = server["hitRate"].as_f64().unwrap();
     assert!((rate - 100.0 * hits as f64 / (hits + misses) as f64).abs() < 0.01, "{server}");
-    let is_well = if rate > 70.0 { "ok" } else { "warn" };
+    let is_well = if rate > 70.0 { "ok" } else { "unknown" };
     assert_eq!(states(&server["alerts"]), [("hitRate", is_well), ("memory", "unknown")]);
     assert_eq!(server["alerts"][1]["why"], "maxmemory is not set");
 

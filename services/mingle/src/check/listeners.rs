@@ -47,7 +47,6 @@ pub(super) async fn check(steps: Steps, asked: Asked<'_>) -> Beside {
 
 /// What is found, and whether a Mingle has the address.
 async fn one(name: &str, address: SocketAddr) -> (Found, bool) {
-    let setting = lifecycle::setting(name);
     let error = match lifecycle::claim(address) {
         Ok(_) if address.port() == 0 => return (Found::ok("any free port"), false),
         Ok(_) => return (Found::ok(format!("{address} is free")), false),
@@ -55,20 +54,12 @@ async fn one(name: &str, address: SocketAddr) -> (Found, bool) {
     };
     if error.kind() == ErrorKind::AddrInUse && is_mingle(name, near(address)).await {
         let what = format!("{address} is in use, by a mingle that answers there");
+        let setting = lifecycle::setting(name);
         let remedy =
             format!("none where that is the process asked about; another one needs {setting}");
         return (Found::warn(what, remedy), true);
     }
-    let remedy = match error.kind() {
-        ErrorKind::AddrInUse => format!("end what listens there, or set {setting} to another"),
-        ErrorKind::AddrNotAvailable => {
-            format!("set {setting} to an address of this machine, or 0.0.0.0 for all of them")
-        }
-        ErrorKind::PermissionDenied => {
-            format!("set {setting} to a port above 1023, or give leave (CAP_NET_BIND_SERVICE)")
-        }
-        _ => format!("set {setting} to another"),
-    };
+    let remedy = lifecycle::remedy(name, address, &error).await;
     (Found::fail(format!("cannot listen on {address}: {error}"), remedy), false)
 }
 

@@ -60,11 +60,6 @@ impl Environment {
         read_file(&twin, path, problems)
     }
 
-    /// True when the variable, or its `_FILE` twin, is set.
-    pub(super) fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name) || self.0.contains_key(&format!("{name}_FILE"))
-    }
-
     /// The variable that [`Environment::get`] takes a value from: this one, or its
     /// `_FILE` twin.
     pub fn holder(&self, name: &str) -> Option<String> {

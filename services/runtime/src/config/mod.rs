@@ -14,7 +14,7 @@ use std::path::Path;
 
 use figment::{
     Figment,
-    error::Kind::{InvalidType, InvalidValue},
+    error::Kind::{self, InvalidType, InvalidValue},
     providers::{Format as _, Serialized, Toml},
 };
 use serde::de::DeserializeOwned;
@@ -76,7 +76,10 @@ impl Config {
         }
         figment = environment.merge_into(figment, &mut problems);
         for section in top_level(&figment) {
-            problems.require(known.contains(&section), &section, "unknown section");
+            if !known.contains(&section) {
+                let by = show::by(&figment, &section);
+                problems.add(&section, format_args!("unknown section{by}"));
+            }
         }
         if let Err(errors) = figment.extract::<figment::value::Dict>() {
             for error in errors {
@@ -99,15 +102,13 @@ impl Config {
             Err(errors) => {
                 for error in errors {
                     let key = key_of(S::NAME, error.path);
-                    let variable = format!("MINGLE_{}", key.replace('.', "__").to_uppercase());
                     let tells = matches!(error.kind, InvalidType(..) | InvalidValue(..));
                     if tells && show::is_secret(&key) {
                         problems.add(&key, "is not a text");
-                    } else if self.environment.contains(&variable) {
-                        problems.add(&key, format_args!("{} (set by {variable})", error.kind));
-                    } else {
-                        problems.add(&key, error.kind);
+                        continue;
                     }
+                    let (hint, by) = (hint(&error.kind), show::by(&self.figment, &key));
+                    problems.add(&key, format_args!("{}{hint}{by}", error.kind));
                 }
                 None
             }
@@ -145,6 +146,18 @@ impl Config {
     /// The environment that the configuration was read from.
     pub fn environment(&self) -> &Environment {
         &self.environment
+    }
+}
+
+/// What the library's words leave open.
+fn hint(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::MissingField(_) => "; or is the name misspelt?",
+        InvalidType(_, expected) if expected.contains("sequence") => {
+            r#", which is written ["a", "b"]"#
+        }
+        Kind::Message(said) if said.contains("socket address") => ", such as 127.0.0.1:8080",
+        _ => "",
     }
 }
 

@@ -1,7 +1,9 @@
 //! The configuration as a text that a person can read, and a start too.
 
+use std::collections::BTreeSet;
+
 use figment::{
-    Source,
+    Figment, Source,
     value::{Dict, Value},
 };
 
@@ -44,7 +46,7 @@ impl Config {
     }
 
     fn line(&self, key: &str, value: &Value) -> String {
-        let (key_written, from) = (written(key), self.origin(value));
+        let (key_written, from) = (written(key), origin(&self.figment, value));
         let named = from.as_deref().unwrap_or("this program").to_owned();
         if is_secret(key) && value.as_str() != Some("") {
             return format!("# {key_written} is set and not shown, by {named}\n");
@@ -56,15 +58,32 @@ impl Config {
             Err(_) => format!("# {key_written} has a value that TOML does not know, by {named}\n"),
         }
     }
+}
 
-    /// Which file or variable a value is from; `None` for a default.
-    fn origin(&self, value: &Value) -> Option<String> {
-        match self.figment.get_metadata(value.tag())?.source.as_ref()? {
-            Source::File(path) => Some(path.display().to_string().escape_debug().to_string()),
-            Source::Custom(variable) => Some(variable.escape_debug().to_string()),
-            _ => None,
+/// Which file or variable a value is from; `None` for a default.
+fn origin(figment: &Figment, value: &Value) -> Option<String> {
+    match figment.get_metadata(value.tag())?.source.as_ref()? {
+        Source::File(path) => Some(path.display().to_string().escape_debug().to_string()),
+        Source::Custom(variable) => Some(variable.escape_debug().to_string()),
+        _ => None,
+    }
+}
+
+/// " (set by …)": the files and variables that say something at `key` or below it;
+/// empty where none does.
+pub(super) fn by(figment: &Figment, key: &str) -> String {
+    fn add(figment: &Figment, value: &Value, all: &mut BTreeSet<String>) {
+        match value {
+            Value::Dict(_, dict) => dict.values().for_each(|value| add(figment, value, all)),
+            value => all.extend(origin(figment, value)),
         }
     }
+    let mut all = BTreeSet::new();
+    if let Ok(value) = figment.find_value(key) {
+        add(figment, &value, &mut all);
+    }
+    let all: Vec<_> = all.into_iter().collect();
+    if all.is_empty() { String::new() } else { format!(" (set by {})", all.join(", ")) }
 }
 
 /// A key as TOML has it.

@@ -5,6 +5,7 @@
 //! store, service, probes and background tasks, server). [`Process`] owns the
 //! rest: listeners, ready lines, signals, NOT_SERVING, drain, exit.
 
+mod address;
 mod process;
 mod serve;
 mod settings;
@@ -24,8 +25,8 @@ use crate::{
     peers::{self, Peers},
 };
 
+pub use address::{claim, remedy, setting};
 pub use process::Process;
-pub use serve::{claim, setting};
 pub use settings::{DataConfig, ProbesConfig, ProcessConfig};
 
 /// What a role gets to bind itself with.

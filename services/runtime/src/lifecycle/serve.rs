@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use mingle_proto::runtime::v1::diagnostics_service_server::{
     DiagnosticsServiceServer, SERVICE_NAME as DIAGNOSTICS,
 };
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tonic::{
     service::Routes,
@@ -15,7 +15,10 @@ use tonic::{
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
-use super::Process;
+use super::{
+    Process,
+    address::{claim, remedy},
+};
 use crate::{grpc, probes};
 
 /// Callers that may wait until they are accepted, where a listener says nothing
@@ -28,7 +31,7 @@ pub(super) async fn listen(
     servers: &TaskTracker,
 ) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
     let mut listening = Vec::new();
-    let (listener, address) = bind(process.probes.listen, BACKLOG, "probes")?;
+    let (listener, address) = bind(process.probes.listen, BACKLOG, "probes").await?;
     listening.push(("probes", address));
     let router = probes::router(process.health.clone());
     let closing = process.closing.clone().cancelled_owned();
@@ -36,7 +39,7 @@ pub(super) async fn listen(
         report("probes", axum::serve(listener, router).with_graceful_shutdown(closing).await);
     });
 
-    let (listener, address) = bind(process.grpc.listen, BACKLOG, "grpc")?;
+    let (listener, address) = bind(process.grpc.listen, BACKLOG, "grpc").await?;
     listening.push(("grpc", address));
     let routes = routes(process).await?;
     let closing = process.closing.clone().cancelled_owned();
@@ -54,7 +57,7 @@ pub(super) async fn listen(
             continue;
         };
         let name = bound.role.name();
-        let (listener, address) = bind(front.listen, front.backlog, name)?;
+        let (listener, address) = bind(front.listen, front.backlog, name).await?;
         listening.push((name, address));
         context.tasks.spawn((front.serve)(listener));
     }
@@ -97,33 +100,21 @@ fn reflection(names: &[&str]) -> anyhow::Result<ServerReflectionServer<impl Serv
     builder.build_v1().context("reflection")
 }
 
-fn bind(
+async fn bind(
     address: SocketAddr,
     backlog: u32,
     name: &str,
 ) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = claim(address).and_then(|socket| socket.listen(backlog));
-    let listener = listener.with_context(|| {
-        format!("cannot listen on {address}; {} sets another address", setting(name))
-    })?;
+    let listener = match claim(address).and_then(|socket| socket.listen(backlog)) {
+        Ok(listener) => listener,
+        Err(error) => {
+            let remedy = remedy(name, address, &error).await;
+            let what = format!("cannot listen on {address}: {remedy}");
+            return Err(anyhow::Error::from(error).context(what));
+        }
+    };
     let address = listener.local_addr().with_context(|| format!("no address ({name})"))?;
     Ok((listener, address))
-}
-
-/// Takes an address without listening there: whoever wants it meanwhile gets it.
-///
-/// **Errors**: as the start of a process that listens there would meet them.
-pub fn claim(address: SocketAddr) -> std::io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A successor listens where connections of its predecessor still end.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
-/// The variable that sets where the listener of this name is.
-pub fn setting(name: &str) -> String {
-    format!("MINGLE_{}__LISTEN", name.to_uppercase())
 }
 
 fn report<E: std::fmt::Display>(name: &str, result: Result<(), E>) {

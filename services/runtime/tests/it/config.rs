@@ -70,7 +70,22 @@ fn unknown_keys_and_sections_are_named() {
     assert!(problems.contains("sample.siz: "), "{problems}");
     let problems =
         load(Environment::from_iter([("MINGLE_CHATT__X", "3")])).unwrap_err().to_string();
-    assert!(problems.contains("chatt: unknown section"), "{problems}");
+    assert!(problems.contains("chatt: unknown section (set by MINGLE_CHATT__X)"), "{problems}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mingle.toml");
+    fs::write(&file, "[sample]\nsiz = 3\n").unwrap();
+    let config = Config::load(&[Sample::DEFAULTS], Some(&file), Environment::default()).unwrap();
+    let problems = config.read::<Sample>().unwrap_err().to_string();
+    assert!(problems.contains(&format!("(set by {})", file.display())), "{problems}");
+}
+
+#[test]
+fn a_refusal_says_how_it_is_written() {
+    let environment = Environment::from_iter([("MINGLE_SAMPLE__NESTED__LIST", "one")]);
+    let problems = load(environment).unwrap().read::<Sample>().unwrap_err().to_string();
+    let told = r#"which is written ["a", "b"] (set by MINGLE_SAMPLE__NESTED__LIST)"#;
+    assert!(problems.contains(told), "{problems}");
 }
 
 #[test]
