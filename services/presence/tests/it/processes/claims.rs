@@ -1,6 +1,6 @@
 //! Claims of many processes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use mingle_presence::{
     domain::Status,
@@ -9,9 +9,9 @@ use mingle_presence::{
 use tokio::sync::Barrier;
 
 use super::{Processes, ROOMY, names, socket};
-use crate::harness::world::{accepted, any, claim, lost, node};
+use crate::harness::world::{accepted, any, claim, node};
 
-/// Of many sockets on two processes one holds each generation, and whoever
+/// Of many sockets on two processes the last one holds each generation, and whoever
 /// lost is named to exactly one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_holds_each_generation() {
@@ -30,23 +30,30 @@ async fn one_holds_each_generation() {
                 let node_id = if at % 4 < 2 { "a" } else { "b" };
                 let offer = socket("ann", generation, &format!("{generation}/{at}"));
                 start.wait().await;
-                (node_id, at, store.connect(node_id, offer).await.unwrap())
+                store.connect(node_id, offer).await.unwrap()
             })
         });
-        let mut took = None;
+        let (mut losers, mut held, mut changes) = (BTreeSet::new(), 0, 0);
         for task in sockets.collect::<Vec<_>>() {
-            let (node_id, at, connected) = task.await.unwrap();
-            if let Connected::Accepted { lost: loser, changed } = connected {
-                assert_eq!(changed, generation == 1);
-                assert_eq!(loser, holder, "who held {}", generation - 1);
-                let now = lost(node_id, "s", generation, &format!("{generation}/{at}"));
-                assert!(took.replace(now).is_none(), "two hold {generation}");
-            } else {
-                assert_eq!(connected, Connected::Held(generation));
+            match task.await.unwrap() {
+                Connected::Accepted { lost: loser, changed } => {
+                    changes += usize::from(changed);
+                    let loser = loser.map(|lost| lost.connection_id);
+                    assert!(losers.insert(loser), "named to two of {generation}");
+                }
+                other => {
+                    assert_eq!(other, Connected::Held(generation));
+                    held += 1;
+                }
             }
         }
-        holder = took;
-        assert!(holder.is_some(), "nobody holds {generation}");
+        assert_eq!(losers.len() + held, SOCKETS);
+        assert_eq!(changes, usize::from(generation == 1), "ann comes once");
+        assert!(losers.contains(&holder), "who held {}: {losers:?}", generation - 1);
+        let last = format!("{generation}/{}", SOCKETS - 1);
+        let again = processes.stores[0].connect("b", socket("ann", generation, &last)).await;
+        assert_eq!(again.unwrap(), accepted(false), "the last one holds {generation}");
+        holder = Some(last);
     }
     processes.assert_counters_are_right(&["ann".to_owned()]).await;
 }
