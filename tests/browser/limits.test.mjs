@@ -62,7 +62,7 @@ pageTest("a search that is refused for seconds is said to be, and begins then", 
   assert.equal(joins.length, 2);
 });
 
-pageTest("whoever cannot be let in at the moment is let in by itself", {}, async ({ people }) => {
+pageTest("whoever cannot be let in at the moment is let in by itself", { outage: true }, async ({ people }) => {
   const ann = await people.arrives("ann");
   let refused = 0;
   await ann.page.route("**/api/dev/token", (route) => {

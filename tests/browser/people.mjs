@@ -13,7 +13,7 @@ const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run
 const WAIT_MS = 20_000;
 const DESKTOP = { viewport: { width: 1200, height: 800 } };
 /** What a browser says by itself of a server that is away, or busy. */
-const OUTAGE = /^(WebSocket connection to .* failed|Failed to load resource: (net::ERR_|.* status of 429))/;
+const OUTAGE = /^(WebSocket connection to .* failed|Failed to load resource: (net::ERR_|.* status of (429|503)))/;
 
 let browser;
 after(() => browser?.close());
@@ -157,7 +157,7 @@ export async function meet(one, other) {
 /**
  * A test of the page over a system of its own: `run({mingle, wire, people})`.
  * The browser's console has to stay silent; `outage` says that the server is
- * away for a while, of which a browser tells by itself.
+ * away or busy for a while, of which a browser tells by itself.
  */
 export function pageTest(name, { outage = false } = {}, run) {
   serverTest(name, async (mingle) => {
