@@ -31,8 +31,5 @@ END
 keep database_url <<END
 postgres://mingle:$postgres@postgres:5432/mingle
 END
-# Nobody without a password; Mingle's user sees its own keys and channels.
-keep redis_users <<END
-user default off
-user mingle on >$redis ~mingle:* &mingle:* +@all
-END
+# Nobody without a password; Mingle's user does what Mingle does, on its own keys.
+sed "s/ resetpass / >$redis /" "$(dirname "$0")/redis/users.acl" | keep redis_users

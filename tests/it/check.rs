@@ -136,10 +136,22 @@ async fn servers_that_cannot_be_used_fail_by_name() {
     let env = [("REDIS_URL", &*redis_url), ("DATABASE_URL", &*url)];
 
     assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
-    assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]), "OK");
     let (code, steps) = check(&env).await;
-    assert_eq!((code, state(&steps, "redis"), state(&steps, "redis memory")), (1, "ok", "warn"));
+    assert_eq!((code, state(&steps, "redis"), state(&steps, "redis memory")), (1, "ok", "ok"));
     assert_eq!((state(&steps, "redis writes"), state(&steps, "announcements")), ("fail", "ok"));
+
+    for (maxmemory, policy, found) in [
+        ("0", "volatile-lru", "warn"),
+        ("100mb", "volatile-lru", "fail"),
+        ("0", "noeviction", "ok"),
+    ] {
+        assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory-policy", policy]), "OK");
+        assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory", maxmemory]), "OK");
+        let (code, steps) = check(&env).await;
+        assert_eq!(state(&steps, "redis memory"), found, "{policy} {maxmemory}");
+        let writes = if found == "fail" { (1, "skip") } else { (0, "ok") };
+        assert_eq!((code, state(&steps, "redis writes")), writes, "{policy} {maxmemory}");
+    }
 
     redis.kill();
     postgres.kill();
@@ -203,14 +215,17 @@ async fn each_failure_has_its_own_remedy_and_no_words_of_a_source() {
     let (server, _) = url.rsplit_once('/').unwrap();
     assert_eq!(redis.cli(&["ACL", "SETUSER", "ann", "on", ">right", "~*", "&*", "+@all"]), "OK");
     assert_eq!(redis.cli(&["ACL", "SETUSER", "bob", "on", ">right", "~*", "&*", "-@all"]), "OK");
-    let by = |user: &str| redis_url.replace("redis://", &format!("redis://{user}@"));
+    let by = |user: &str| format!("redis://{user}@{}", redis.address());
     let (nobody, nowhere) = ("127.0.0.1:1", "no-such-host.invalid:1");
+    let of_cluster = Redis::start_with(&[("cluster-enabled", "yes")]).await;
     let cases = [
         ("redis", format!("redis://{nobody}"), "host and port"),
         ("redis", format!("redis://{nowhere}"), "resolve"),
         ("redis", by("ann:wrong"), "user and password"),
-        ("redis", by("bob:right"), "ACL SETUSER"),
+        ("redis", by("bob:right"), "users.acl"),
         ("redis", redis_url.replace("redis://", "rediss://"), "TLS"),
+        ("redis", of_cluster.url(), "alone"),
+        ("redis", format!("redis+sentinel://{nobody}/main"), "host and port"),
         ("database", format!("postgres://{nobody}/x"), "host and port"),
         ("database", format!("postgres://{nowhere}/x"), "resolve"),
         ("database", format!("{server}/nothing_there"), "create the database"),

@@ -3,6 +3,7 @@
 
 mod compose;
 mod kubernetes;
+mod redis;
 mod tools;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
@@ -22,6 +23,8 @@ fn judge(path: &str) -> Option<fn(&str)> {
         "deploy/envoy/envoy.yaml" => envoy_takes,
         "deploy/nginx/nginx.conf" => nginx_takes,
         "deploy/haproxy/haproxy.cfg" => haproxy_takes,
+        "deploy/redis/redis.conf" => redis::is_of_the_containers,
+        "deploy/redis/users.acl" => redis::users_may_do_what_mingle_does,
         "deploy/prometheus/prometheus.yml" => prometheus_takes,
         "deploy/prometheus/rules.yml" => alerts_are_of_what_there_is,
         "deploy/prometheus/rules.test.yml" => alerts_say_what_they_should,

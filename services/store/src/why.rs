@@ -32,6 +32,8 @@ pub enum Why {
     Login,
     /// There is no such database.
     NoDatabase,
+    /// No sentinel knows a primary of this name.
+    NoPrimary,
     /// The user may not do this.
     Permission,
     /// It takes no more connections.
@@ -138,6 +140,9 @@ fn of_redis(error: &RedisError) -> Why {
             "LOADING" => Why::Starting,
             "READONLY" | "MASTERDOWN" => Why::Follower,
             "ERR" if said.details().is_some_and(|text| text.starts_with("max ")) => Why::Full,
+            "ERR" if said.details().is_some_and(|text| text.starts_with("No such master")) => {
+                Why::NoPrimary
+            }
             _ => Why::Other,
         };
     }

@@ -163,7 +163,7 @@ async fn apart(report: &mut Report, plan: &Plan, args: &Args, round: u32) -> any
     report.add(&meters::of(CPU, meter.name), "µs", Side::Floor, cpu);
     let pairs = u64::from(args.pairs);
     let crowd = Crowd { sockets: 2 * pairs, speaker: Box::new(move |n| speaker(n, pairs).1) };
-    let redis = (redis::Client::open(processes.redis().url())?, &processes.redis_meter());
+    let redis = (redis::Client::open(processes.redis().root_url())?, &processes.redis_meter());
     let hops = hops::measure(plan, report, (args.rate(), crowd, BODY), redis).await?;
     hops.report(report, CPU, &[("chat", 1.0), ("ratelimit", 1.0)]);
     Ok(())

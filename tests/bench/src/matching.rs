@@ -172,7 +172,7 @@ async fn apart(report: &mut Report, plan: &Plan, args: &Args, round: u32) -> any
     let cpu = meter.read()?.saturating_sub(cpu).as_secs_f64() * 1e6 / count as f64;
     report.add(&meters::of(CPU, meter.name), "µs", Side::Floor, cpu);
     let crowd = Crowd { sockets: count, speaker: Box::new(|index| index) };
-    let redis = (redis::Client::open(processes.redis().url())?, &processes.redis_meter());
+    let redis = (redis::Client::open(processes.redis().root_url())?, &processes.redis_meter());
     let hops = hops::measure(plan, report, (args.rate(), crowd, POOL), redis).await?;
     // One room for two joins.
     let calls = [("matchmaking", 1.0), ("ratelimit", 1.0), ("chat", 0.5)];

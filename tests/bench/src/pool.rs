@@ -67,9 +67,9 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     report.set("call", format!("GET of {} bytes", VALUE.len()));
     report.set("load", format!("closed loop, {callers} callers for {millis} ms"));
     let server = kit::Redis::start().await;
-    let slots = Redis::start(Options::new(server.url()), CancellationToken::new()).await?;
+    let slots = Redis::start(Options::new(server.root_url()), CancellationToken::new()).await?;
     kit::eventually(CONNECT, "the pool is connected", async || slots.is_connected()).await;
-    let bare = slots.client().get_multiplexed_async_connection().await?;
+    let bare = redis::Client::open(server.root_url())?.get_multiplexed_async_connection().await?;
     slots.query::<()>(redis::cmd("SET").arg(KEY).arg(VALUE)).await?;
     run(args, WARM_UP, || Slots(slots.clone())).await?;
     run(args, WARM_UP, || Bare(bare.clone())).await?;

@@ -128,7 +128,7 @@ async fn nodes(
     processes: &Processes,
     folder: &Path,
 ) -> anyhow::Result<(Site<SocketIo>, Vec<Child>)> {
-    let (redis, database) = (processes.redis().url(), processes.database());
+    let (redis, database) = (processes.redis().root_url(), processes.database());
     let mut variables = vec![("REDIS_URL", redis.as_str()), ("NODE_ENV", "production")];
     if args.stored {
         let mut connection = PgConnection::connect(database).await?;

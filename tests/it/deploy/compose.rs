@@ -138,14 +138,11 @@ fn containers_are_hardened_and_tell_how_they_are() {
 async fn mingle_takes_the_redis_of_the_containers_and_nobody_else_does() {
     let (services, folder, port) = (services(), tools::secrets(), free_port());
     let users = folder.path().join("redis_users");
-    let users = users.to_str().unwrap();
     let command = names_in_order(&services["redis"]["command"]);
-    assert_eq!(command[0], "redis-server");
-    let mut arguments: Vec<OsString> = command[1..]
-        .iter()
-        .map(|word| word.replace("/run/secrets/redis_users", users).into())
-        .collect();
+    assert_eq!(command, ["redis-server", "/etc/redis/redis.conf"]);
     let server = Server::prepare("redis", "TERM");
+    let mut arguments: Vec<OsString> = vec![root().join("deploy/redis/redis.conf").into()];
+    arguments.extend(["--aclfile".into(), users.into_os_string()]);
     arguments.extend(["--port", &port.to_string(), "--bind", "127.0.0.1"].map(Into::into));
     server.start(OsStr::new("redis-server"), &arguments);
     eventually(READY, "redis to listen", async || {

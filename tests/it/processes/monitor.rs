@@ -53,7 +53,7 @@ impl Executed {
 impl Monitor {
     pub(super) async fn start(redis: &Redis) -> Self {
         let mut command = Command::new("redis-cli");
-        command.args(["-u", &redis.url(), "MONITOR"]);
+        command.args(["-u", &redis.root_url(), "MONITOR"]);
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("OK"));

@@ -23,6 +23,7 @@ mod proxy;
 mod ratelimit;
 mod redis;
 mod secret;
+mod sentinels;
 mod server;
 mod ways;
 
@@ -40,5 +41,6 @@ pub use proxy::{Fault, Proxy, Traffic};
 #[cfg(feature = "ratelimit")]
 pub use ratelimit::Ratelimit;
 pub use redis::{Redis, Snapshot};
+pub use sentinels::Sentinels;
 pub use server::{Server, free_port};
 pub use ways::To;

@@ -1,12 +1,24 @@
 //! A Redis server of one's own, with its faults.
 
-use std::{ffi::OsString, fs, path::Path, process::Command, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
 use crate::{Server, eventually, server::must};
 
+/// What adopters give Mingle's user.
+const USERS: &str = include_str!("../../../deploy/redis/users.acl");
+/// Of that user, here.
+const PASSWORD: &str = "of-mingle";
 /// The folder of the append-only files.
 const DATA: &str = "appendonlydir";
 const READY: Duration = Duration::from_secs(20);
@@ -14,7 +26,8 @@ const READY: Duration = Duration::from_secs(20);
 /// A running `redis-server` on a free port of 127.0.0.1, ended with this value
 /// or with the test process.
 ///
-/// It keeps what it acknowledged over [`Redis::restart`] (append-only file).
+/// It keeps what it acknowledged over [`Redis::restart`] (append-only file). Mingle's
+/// user may do there what `deploy/redis/users.acl` lets it do, the default one everything.
 #[derive(Debug)]
 pub struct Redis {
     server: Server,
@@ -55,24 +68,46 @@ impl Redis {
             ("appendfsync", "no"),
         ];
         all.extend_from_slice(settings);
+        let password = settings.iter().find(|(name, _)| *name == "requirepass");
+        let password = password.map(|(_, value)| (*value).to_owned());
+        if password.is_none() {
+            must(fs::write(server.folder().join("users.acl"), users()), "users.acl");
+            all.push(("aclfile", "users.acl"));
+        }
         let arguments = all
             .iter()
             .flat_map(|(name, value)| [format!("--{name}").into(), (*value).into()])
             .collect();
-        let password = settings.iter().find(|(name, _)| *name == "requirepass");
-        let password = password.map(|(_, value)| (*value).to_owned());
         let redis = Self { server, port, _reserved: reserved, arguments, password };
         redis.run().await;
         redis
     }
 
-    /// `redis://` with the password, if there is one.
+    /// `redis://` as Mingle's user; as the default one where that has a password.
     #[must_use]
     pub fn url(&self) -> String {
+        self.url_by(self.address())
+    }
+
+    /// The same by the way of a proxy.
+    #[must_use]
+    pub fn url_by(&self, address: SocketAddr) -> String {
         match &self.password {
-            Some(password) => format!("redis://:{password}@127.0.0.1:{}", self.port),
-            None => format!("redis://127.0.0.1:{}", self.port),
+            Some(password) => format!("redis://:{password}@{address}"),
+            None => format!("redis://mingle:{PASSWORD}@{address}"),
         }
+    }
+
+    /// `redis://` as the default user, for what Mingle never asks for.
+    #[must_use]
+    pub fn root_url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// The port of 127.0.0.1, the same after every restart.
@@ -166,7 +201,7 @@ impl Redis {
     /// Starts the process after [`Redis::kill`] and waits for nothing: it may
     /// still read its data.
     pub fn begin(&self) {
-        self.server.start("redis-server".as_ref(), &self.arguments);
+        self.server.start(&program(), &self.arguments);
     }
 
     /// The same without any data.
@@ -203,18 +238,23 @@ impl Redis {
     /// When `redis-cli` is not installed.
     #[must_use]
     pub fn try_cli(&self, command: &[&str]) -> Option<String> {
-        let mut cli = Command::new("redis-cli");
-        cli.args(["-h", "127.0.0.1", "-p"]).arg(self.port.to_string()).args(command);
-        if let Some(password) = &self.password {
-            cli.env("REDISCLI_AUTH", password);
-        }
-        let answer = match cli.output() {
-            Ok(answer) => answer,
-            Err(error) => panic!("redis-cli could not be started: {error}"),
-        };
-        let text = String::from_utf8_lossy(&answer.stdout).trim_end_matches('\n').to_owned();
-        answer.status.success().then_some(text)
+        ask(self.port, self.password.as_deref(), command)
     }
+}
+
+/// What `redis-cli` prints; `None` when nobody is there.
+pub(crate) fn ask(port: u16, password: Option<&str>, command: &[&str]) -> Option<String> {
+    let mut cli = Command::new("redis-cli");
+    cli.args(["-h", "127.0.0.1", "-p"]).arg(port.to_string()).args(command);
+    if let Some(password) = password {
+        cli.env("REDISCLI_AUTH", password);
+    }
+    let answer = match cli.output() {
+        Ok(answer) => answer,
+        Err(error) => panic!("redis-cli could not be started: {error}"),
+    };
+    let text = String::from_utf8_lossy(&answer.stdout).trim_end_matches('\n').to_owned();
+    answer.status.success().then_some(text)
 }
 
 /// The data of a [`Redis`] at a time.
@@ -242,6 +282,17 @@ fn copy(from: &Path, to: &Path) {
         let entry = must(entry, "the data");
         must(fs::copy(entry.path(), to.join(entry.file_name())), "a file of the data");
     }
+}
+
+/// The Redis of the machine, or what stands for it in this run of the tests.
+pub(crate) fn program() -> OsString {
+    env::var_os("MINGLE_TEST_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
+}
+
+fn users() -> String {
+    USERS
+        .replace("user default off", "user default on nopass ~* &* +@all")
+        .replace(" resetpass ", &format!(" >{PASSWORD} "))
 }
 
 fn reserve() -> (TcpSocket, u16) {

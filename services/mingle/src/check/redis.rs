@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mingle_runtime::config::{Problems, sources};
-use mingle_store::redis::{Inspected, Keeps, Redis, Unwilling};
+use mingle_store::redis::{Inspected, Keeps, Redis, Unfit, Unwilling};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,7 @@ pub(super) async fn check(steps: Steps, asked: Asked<'_>) -> Option<Redis> {
         let inspecting = async { started.as_ref().map_err(Clone::clone)?.inspect().await };
         match inspecting.await {
             Ok(said) => {
-                let found = version(&said, &place(source.url.expose()));
+                let found = server(&said, &place(source.url.expose()));
                 inspected = Some(said);
                 found
             }
@@ -49,31 +49,47 @@ pub(super) async fn check(steps: Steps, asked: Asked<'_>) -> Option<Redis> {
         steps.skip(&STEPS[1..], "redis cannot be used").await;
         return None;
     };
-    steps.run(STEPS[1], async { eviction(inspected.eviction.as_deref()) }).await;
+    let memory = async { eviction(inspected.eviction.as_deref(), inspected.unfit) };
+    if !steps.run(STEPS[1], memory).await {
+        steps.skip(&STEPS[2..], "redis cannot be used").await;
+        return None;
+    }
     steps.run(STEPS[2], async { persistence(inspected.keeps) }).await;
     let writes = steps.run(STEPS[3], writes(&redis, inspected.unwilling)).await;
     Some(redis).filter(|_| writes)
 }
 
-fn version(said: &Inspected, place: &str) -> Found {
-    let what = format!("version {} at {place}", said.version);
+fn server(said: &Inspected, place: &str) -> Found {
+    let what = format!("{} {} at {place}", said.product, said.version);
     let major = said.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    match major {
-        Some(major) if major < OLDEST => {
+    match (said.unfit, major) {
+        (Some(Unfit::OfCluster), _) => Found::fail(
+            format!("{what}: a node of a cluster"),
+            "name a server that is alone, or sentinels: redis+sentinel://HOST:PORT/NAME",
+        ),
+        (Some(Unfit::Sentinel), _) => Found::fail(
+            format!("{what}: a sentinel"),
+            "write redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME",
+        ),
+        (_, Some(major)) if major < OLDEST => {
             Found::fail(what, "Redis 7.0 or newer, or Valkey, is needed")
         }
         _ => Found::ok(what),
     }
 }
 
-fn eviction(policy: Option<&str>) -> Found {
+fn eviction(policy: Option<&str>, unfit: Option<Unfit>) -> Found {
+    let remedy = "set maxmemory-policy to noeviction: without memory Mingle does without Redis";
     match policy {
         None => Found::ok("maxmemory-policy is not told"),
         Some("noeviction") => Found::ok("maxmemory-policy noeviction"),
-        Some(other) => Found::warn(
-            format!("maxmemory-policy {other}: limits and presence may be evicted"),
-            "set maxmemory-policy to noeviction; without memory Mingle does without Redis",
+        Some(other) if unfit == Some(Unfit::Evicts) => Found::fail(
+            format!("maxmemory-policy {other}: limits and presence may be evicted, it is not used"),
+            remedy,
         ),
+        Some(other) => {
+            Found::warn(format!("maxmemory-policy {other}, as yet without maxmemory"), remedy)
+        }
     }
 }
 
@@ -103,7 +119,7 @@ async fn writes(redis: &Redis, unwilling: Option<Unwilling>) -> Found {
         }
         None => (
             "it does not tell why",
-            "give the user leave for ~mingle:* &mingle:* +@all; INFO errorstats tells what it refused",
+            "give the user what deploy/redis/users.acl gives it; ACL LOG tells what was refused",
         ),
     };
     Found::fail(format!("answers, and takes no writes within 5 s: {why}"), remedy)

@@ -30,7 +30,7 @@ pub(crate) fn of_database(why: Why) -> &'static str {
         Why::Follower => "point DATABASE_URL at the primary: this server is a standby",
         Why::Old => "upgrade the server: PostgreSQL 15 or newer is needed",
         Why::Lax => "set synchronous_commit to on for the server, the database and the user",
-        Why::Other => "see the words of the server, and its log",
+        Why::NoPrimary | Why::Other => "see the words of the server, and its log",
     }
 }
 
@@ -55,12 +55,15 @@ pub(crate) fn of_redis(why: Why) -> &'static str {
         }
         Why::Login => "see user and password of REDIS_URL: redis://USER:PASSWORD@HOST:PORT",
         Why::Permission => {
-            "give the user leave for ~mingle:* &mingle:* +@all (ACL SETUSER), or end protected-mode"
+            "give the user what deploy/redis/users.acl gives it, or end protected-mode"
         }
         Why::Full => "raise maxclients of the server",
         Why::Starting => "wait until the server has read its data; its log tells how far it is",
         Why::Follower => "point REDIS_URL at the primary: this server is a replica",
         Why::Old => "upgrade the server: Redis 7.0 or newer, or Valkey, is needed",
+        Why::NoPrimary => {
+            "see the name after the hosts of REDIS_URL: the sentinels know none of it"
+        }
         Why::NoDatabase | Why::Lax | Why::Other => "see the words of the server, and its log",
     }
 }

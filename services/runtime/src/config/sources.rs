@@ -15,7 +15,8 @@ use super::{Environment, Mode, Problems, Secret};
 pub struct Redis {
     /// The first variable that names it.
     pub variable: &'static str,
-    /// `redis://` or `rediss://`, with user and password.
+    /// `redis://` or `rediss://`, with user and password; or `redis+sentinel://` or
+    /// `rediss+sentinel://`.
     pub url: Secret,
     /// Every key begins with it, before `mingle:`; empty by default.
     pub key_prefix: String,
@@ -48,9 +49,9 @@ pub fn redis(env: &Environment, mode: Mode, problems: &mut Problems) -> Option<R
         .into_iter()
         .filter_map(|(name, url)| Some((name, parse(name, &url, problems)?)))
         .collect();
-    let (first, url) = found.first()?;
+    let (first, named) = found.first()?;
     for (other, rival) in &found[1..] {
-        let same = server(url) == server(rival);
+        let same = named.server == rival.server;
         problems.require(same, other, &format!("names another server than {first}"));
     }
     let verify = env.get("REDIS_TLS_REJECT_UNAUTHORIZED", problems).is_none_or(|v| truthy(&v));
@@ -62,7 +63,7 @@ pub fn redis(env: &Environment, mode: Mode, problems: &mut Problems) -> Option<R
     let timeout = env.get("REDIS_REQUESTS_TIMEOUT", problems);
     Some(Redis {
         variable: first,
-        url: Secret::new(url.as_str()),
+        url: Secret::new(&named.url),
         key_prefix: env.get("REDIS_ADAPTER_KEY", problems).unwrap_or_default(),
         request_timeout_ms: timeout
             .and_then(|text| number("REDIS_REQUESTS_TIMEOUT", &text, problems)),
@@ -164,21 +165,32 @@ fn parts(env: &Environment, problems: &mut Problems) -> Option<String> {
     Some(url.into())
 }
 
-fn parse(name: &str, text: &str, problems: &mut Problems) -> Option<Url> {
+/// A URL, and what of it tells one server from another.
+struct Named {
+    url: String,
+    server: String,
+}
+
+fn parse(name: &str, text: &str, problems: &mut Problems) -> Option<Named> {
+    if let Some((scheme, rest)) = text.split_once("+sentinel://") {
+        // Several hosts: no URL to the crate. The store reads it in full.
+        let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server).to_owned();
+        let right = matches!(scheme, "redis" | "rediss") && server.contains('/');
+        problems.require(right, name, "is not redis+sentinel://HOST:PORT,HOST:PORT/NAME");
+        return right.then(|| Named { url: text.to_owned(), server });
+    }
     let url = Url::parse(text).ok().filter(|url| url.host_str().is_some());
     let Some(mut url) = url.filter(|url| matches!(url.scheme(), "redis" | "rediss")) else {
-        problems.add(name, "is not a redis:// or rediss:// URL");
+        problems.add(name, "is not a redis://, rediss:// or redis+sentinel:// URL");
         return None;
     };
     let upstash = url.host_str().is_some_and(|host| host.ends_with("upstash.io"));
     if upstash && url.scheme() == "redis" && url.set_scheme("rediss").is_ok() {
         tracing::warn!(variable = name, "redis:// raised to rediss://: this host wants TLS");
     }
-    Some(url)
-}
-
-fn server(url: &Url) -> (Option<&str>, u16, &str) {
-    (url.host_str(), url.port().unwrap_or(6379), url.path().trim_matches('/'))
+    let (host, port) = (url.host_str().unwrap_or_default(), url.port().unwrap_or(6379));
+    let server = format!("{host}:{port}/{}", url.path().trim_matches('/'));
+    Some(Named { url: url.into(), server })
 }
 
 fn truthy(value: &str) -> bool {

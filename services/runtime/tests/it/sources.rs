@@ -48,6 +48,11 @@ fn every_name_of_the_source_systems_is_understood() {
             Mode::Development,
             Some("rediss://default:x@eu1.upstash.io:6379"),
         ),
+        (
+            &[("REDIS_URL", "rediss+sentinel://u:p@a:1,b:2/main/0")],
+            Mode::Production,
+            Some("rediss+sentinel://u:p@a:1,b:2/main/0"),
+        ),
         (&[("REDIS_ENABLED", "false"), ("REDIS_URL", "redis://h:1")], Mode::Development, None),
     ];
     for (pairs, mode, expected) in cases {
@@ -61,6 +66,9 @@ fn what_contradicts_itself_is_refused_by_name() {
         (&[("REDIS_URL", "redis://a:1"), ("REDIS_HOST", "b")], "REDIS_HOST"),
         (&[("REDIS_REST_URL", "https://h")], "REDIS_REST_TOKEN"),
         (&[("REDIS_URL", "http://h")], "REDIS_URL"),
+        (&[("REDIS_URL", "redis+sentinel://a:1,b:2")], "REDIS_URL"),
+        (&[("REDIS_URL", "http+sentinel://a:1/main")], "REDIS_URL"),
+        (&[("REDIS_URL", "redis+sentinel://a:1/main"), ("REDIS_HOST", "a")], "REDIS_HOST"),
         (
             &[("REDIS_URL", "rediss://h"), ("REDIS_TLS_REJECT_UNAUTHORIZED", "0")],
             "REDIS_TLS_REJECT_UNAUTHORIZED",

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, aio::PubSub};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
@@ -13,6 +13,7 @@ use super::{
     link::Link,
     manager::Manager,
     options::Options,
+    place::Place,
     script::{Arg, Call, Script, Stamp},
     slot::{FIRST, Slot},
 };
@@ -37,7 +38,7 @@ pub struct Redis {
 }
 
 struct Shared {
-    client: Client,
+    place: Arc<Place>,
     prefix: String,
     commands: Arc<Slot>,
     values: Arc<Slot>,
@@ -58,14 +59,13 @@ impl Redis {
         // Whoever came first has installed one, and there is but one to install.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let unusable = |error| Error::with_source(ErrorKind::Unsupported, "redis options", error);
-        let client = options.client().map_err(unusable)?;
         let stop = stop.child_token();
+        let place = Arc::new(options.place(&stop).map_err(unusable)?);
         let commands = Arc::new(Slot::new("commands", options.timeout));
         let values = Arc::new(Slot::new("values", options.timeout));
         let slots = vec![commands.clone(), values.clone()];
         let Options { prefix, timeout, .. } = options;
-        let manager = Manager::new(&client, &prefix, timeout, slots.clone(), stop.clone())
-            .map_err(fault::error)?;
+        let manager = Manager::new(place.clone(), &prefix, timeout, slots.clone(), stop.clone());
         let fence = manager.fence();
         let pool = manager.pool();
         for slot in slots {
@@ -75,7 +75,7 @@ impl Redis {
         // Without one the process begins all the same.
         let _ = tokio::join!(commands.link(first), values.link(first));
         let _keepers = stop.drop_guard();
-        let shared = Shared { client, prefix, commands, values, fence, _keepers };
+        let shared = Shared { place, prefix, commands, values, fence, _keepers };
         Ok(Self { shared: Arc::new(shared), timeout, clock: None })
     }
 
@@ -199,9 +199,10 @@ impl Redis {
         self.shared.commands.live().await;
     }
 
-    /// For connections of one's own: subscriptions and blocking commands.
-    pub fn client(&self) -> Client {
-        self.shared.client.clone()
+    /// A connection of its own, for subscriptions.
+    pub(crate) async fn subscriber(&self) -> RedisResult<PubSub> {
+        let (client, _) = self.shared.place.find().await?;
+        client.get_async_pubsub().await
     }
 
     /// The same server; scripts take their time from `clock` instead of the
@@ -215,6 +216,10 @@ impl Redis {
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.shared.place
     }
 
     pub(super) fn patience(&self) -> Duration {

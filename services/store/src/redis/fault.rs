@@ -72,6 +72,10 @@ fn refusal(said: &ServerError) -> (ErrorKind, &'static str) {
         | "NOREPLICAS" | "CLUSTERDOWN" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "UNBLOCKED" => {
             (ErrorKind::Unavailable, "redis server refuses")
         }
+        // NOPERM, of a command in a script.
+        "ERR" if said.details().is_some_and(|detail| detail.starts_with("The user executing")) => {
+            (ErrorKind::Unavailable, "redis server refuses")
+        }
         // "max number of clients reached", and what hosted servers say of the
         // requests of a day.
         "ERR" if said.details().is_some_and(|detail| detail.starts_with("max ")) => {

@@ -105,9 +105,3 @@ impl Fence {
         });
     }
 }
-
-/// What INFO told. A server that does not tell its run id can only be told by
-/// the key's absence: then all are the same.
-pub(super) fn run_id(info: &str) -> &str {
-    info.lines().find_map(|line| line.strip_prefix("run_id:")).map_or("unknown", str::trim)
-}

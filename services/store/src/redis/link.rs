@@ -14,7 +14,7 @@ use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::fence::Fence;
+use super::{fence::Fence, place::Moved};
 
 /// Silences in a row after which a server is taken for frozen.
 const SILENCES: u32 = 3;
@@ -31,9 +31,16 @@ pub(super) struct Link {
     served: AtomicBool,
     clock: Mutex<Clock>,
     begin: Instant,
-    fence: Arc<Fence>,
+    server: Server,
+}
+
+/// Where a connection leads.
+pub(super) struct Server {
+    /// Tells that it leads to the wrong one by now.
+    pub(super) moved: Moved,
+    pub(super) fence: Arc<Fence>,
     /// Of the server's process.
-    run_id: String,
+    pub(super) run_id: String,
 }
 
 /// How far the server's clock is ahead of the time since the link's begin: at
@@ -88,13 +95,12 @@ impl Clock {
 }
 
 impl Link {
-    /// A connection to the server of this run id, whose clock showed `time`
-    /// between `sent` and now.
+    /// A connection to this server, whose clock showed `time` between `sent` and
+    /// now.
     pub(super) fn new(
         connection: MultiplexedConnection,
         (sent, time): (Instant, (i64, i64)),
-        fence: Arc<Fence>,
-        run_id: &str,
+        server: Server,
     ) -> Self {
         let received = us(sent.elapsed());
         Self {
@@ -104,8 +110,7 @@ impl Link {
             served: AtomicBool::new(false),
             clock: Mutex::new(Clock::new(Offset::measured(microseconds(time), 0, received))),
             begin: sent,
-            fence,
-            run_id: run_id.to_owned(),
+            server,
         }
     }
 
@@ -125,7 +130,7 @@ impl Link {
 
     /// Compares the server with what its data was written by, see the fence.
     pub(super) async fn compare(&self, timeout: Duration) -> RedisResult<()> {
-        self.fence.compare(&mut self.patient(timeout), &self.run_id).await
+        self.server.fence.compare(&mut self.patient(timeout), &self.server.run_id).await
     }
 
     /// Asks the server for its time, writes, and looks whether its data is
@@ -135,18 +140,23 @@ impl Link {
         let mut connection = self.patient(timeout);
         let mut pipe = redis::pipe();
         pipe.cmd("TIME");
-        self.fence.pulse(&mut pipe);
+        self.server.fence.pulse(&mut pipe);
         let (time, generation): (_, Option<String>) = pipe.query_async(&mut connection).await?;
         let server = microseconds(time);
         let sent = us(sent.saturating_duration_since(self.begin));
         let measured = Offset::measured(server, sent, us(self.begin.elapsed()));
         self.clock.lock().measured(measured);
         match generation {
-            Some(generation) if self.fence.confirms(&generation) => Ok(()),
+            Some(generation) if self.server.fence.confirms(&generation) => Ok(()),
             // Whoever connects anew is led to the other server.
             Some(_) => Err(io::Error::other("another server holds the data by now").into()),
             None => self.compare(timeout).await,
         }
+    }
+
+    /// Waits until it leads to the wrong server. Cancel safe.
+    pub(super) async fn moved(&self) {
+        self.server.moved.moved().await;
     }
 
     /// It answered.

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bb8_redis::{
-    RedisConnectionManager,
-    bb8::{ManageConnection, Pool},
-};
+use bb8_redis::bb8::{ManageConnection, Pool};
 use parking_lot::Mutex;
 use redis::{Client, ErrorKind, RedisError, RedisResult};
 use tokio::{
@@ -13,11 +10,13 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
-    fence::{Fence, Generation, run_id},
-    link::Link,
+    fence::{Fence, Generation},
+    link::{Link, Server},
+    place::{self, Moved, Place},
+    said::Inspected,
     slot::Slot,
 };
 use crate::backoff::Backoff;
@@ -27,36 +26,39 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// Makes connections that have passed the fence.
 pub(super) struct Manager {
-    connections: RedisConnectionManager,
-    /// `host:port`, for the log.
+    place: Arc<Place>,
+    /// `host:port`, or what the sentinels call it, for the log.
     server: String,
     timeout: Duration,
     slots: Vec<Arc<Slot>>,
     fence: Arc<Fence>,
     /// What the log was told last, so that each trouble is told once.
     told: Mutex<Option<String>>,
+    /// The run id of the server that the log was told of.
+    known: Mutex<String>,
     stop: CancellationToken,
 }
 
 impl Manager {
     pub(super) fn new(
-        client: &Client,
+        place: Arc<Place>,
         prefix: &str,
         timeout: Duration,
         slots: Vec<Arc<Slot>>,
         stop: CancellationToken,
-    ) -> RedisResult<Self> {
-        let info = client.get_connection_info().clone();
-        let server = info.addr().to_string();
-        Ok(Self {
-            fence: Arc::new(Fence::new(prefix, server.clone())),
+    ) -> Self {
+        let server = place.name();
+        let fence = Arc::new(Fence::new(prefix, server.clone()));
+        Self {
+            place,
             server,
-            connections: RedisConnectionManager::new(info)?,
             timeout,
             slots,
-            told: Mutex::new(None),
+            fence,
+            told: Mutex::default(),
+            known: Mutex::default(),
             stop,
-        })
+        }
     }
 
     pub(super) fn fence(&self) -> watch::Receiver<Option<Generation>> {
@@ -80,15 +82,40 @@ impl Manager {
     }
 
     async fn attempt(&self) -> RedisResult<Link> {
-        let mut connection = self.connections.connect().await?;
+        let (client, moved) = self.place.find().await?;
+        tokio::select! {
+            link = self.open(&client, moved.clone()) => link,
+            // One that is frozen need not be waited for.
+            () = moved.moved() => Err(place::elsewhere()),
+        }
+    }
+
+    async fn open(&self, client: &Client, moved: Moved) -> RedisResult<Link> {
+        let mut connection = client.get_multiplexed_async_connection().await?;
         connection.set_response_timeout(CONNECT);
+        let info: String = redis::cmd("INFO").query_async(&mut connection).await?;
+        let said = Inspected::read(&info);
+        if let Some(unfit) = said.unfit {
+            return Err(unfit.into());
+        }
         let sent = Instant::now();
-        let mut hello = redis::pipe();
-        hello.cmd("TIME").cmd("INFO").arg("server");
-        let (time, info): ((i64, i64), String) = hello.query_async(&mut connection).await?;
-        let link = Link::new(connection, (sent, time), self.fence.clone(), run_id(&info));
+        let time: (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await?;
+        self.tell(client, &said);
+        let server = Server { moved, fence: self.fence.clone(), run_id: said.run_id };
+        let link = Link::new(connection, (sent, time), server);
         link.compare(CONNECT).await?;
         Ok(link)
+    }
+
+    /// One line for each server, not for each connection to it.
+    fn tell(&self, client: &Client, said: &Inspected) {
+        let mut known = self.known.lock();
+        if *known != said.run_id {
+            let server = client.get_connection_info().addr().to_string();
+            let Inspected { product, version, eviction, keeps, .. } = said;
+            info!(server, product, version, ?eviction, ?keeps, "redis is this server");
+            known.clone_from(&said.run_id);
+        }
     }
 
     fn failed(&self, error: &RedisError) {

@@ -16,6 +16,10 @@
 //! at another, until half the timeout after the loss: a killed connection
 //! costs the calls in flight, or the next one, and none after.
 //!
+//! Behind Sentinel the server is the one that the sentinels name, see there: when
+//! they name another, connections to the one before are given up for new ones,
+//! however well it still answers.
+//!
 //! # What a failure means
 //!
 //! | what happened | the call's error | was it executed? |
@@ -40,6 +44,9 @@
 //! trip of the best measurement. When one of the two clocks is set, deadlines are
 //! off by as much until the next beat.
 //!
+//! A server that is unfit is as one that is away: one that may evict what is
+//! kept, a node of a cluster, a sentinel. INFO tells, on every new connection.
+//!
 //! # Fence
 //!
 //! A server that restarted, was restored, or was promoted must not be believed
@@ -56,12 +63,16 @@ mod inspect;
 mod link;
 mod manager;
 mod options;
+mod place;
+mod said;
 mod script;
+mod sentinel;
 mod slot;
+mod url;
 mod vitals;
 
 pub use client::Redis;
 pub use fence::Generation;
-pub use inspect::{Inspected, Keeps, Unwilling};
 pub use options::{Options, OptionsError, Tls};
+pub use said::{Inspected, Keeps, Unfit, Unwilling};
 pub use script::{Arg, Call, Script};

@@ -7,16 +7,26 @@ use std::{
 };
 
 use redis::{
-    Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo as _, TlsCertificates,
-    io::tcp::TcpSettings,
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates, io::tcp::TcpSettings,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    place::Place,
+    sentinel::Sentinels,
+    url::{self, Named},
 };
 
 /// How to reach a server. Printed without the URL, which may hold a password.
 #[derive(Clone)]
 pub struct Options {
-    /// `redis://` or `rediss://`, with user, password, port and database.
+    /// `redis://` or `rediss://`, with user, password, port and database; or
+    /// `redis+sentinel://` or `rediss+sentinel://` with user and password of the
+    /// servers, the sentinels, the primary's name and a database:
+    /// `redis+sentinel://user:password@host:port,host:port/name/0`, behind it
+    /// `?sentinel_username=…&sentinel_password=…` where the sentinels want it.
     pub url: String,
-    /// Only for `rediss://`.
+    /// Only for `rediss://` and `rediss+sentinel://`.
     pub tls: Tls,
     /// Stands before every key, in front of `mingle:`. Empty by default.
     pub prefix: String,
@@ -50,7 +60,10 @@ impl Default for Tls {
 pub enum OptionsError {
     /// The URL is none of a Redis server. Its text is not told: it may hold a
     /// password.
-    #[error("redis url: expected redis://[user:password@]host[:port][/database] or rediss://…")]
+    #[error(
+        "redis url: expected redis://[user:password@]host[:port][/database], or \
+         redis+sentinel://[user:password@]host[:port],…/name[/database], or the same with rediss"
+    )]
     Url,
     /// TLS files for a connection without TLS.
     #[error("redis {0}: needs a rediss:// url")]
@@ -95,11 +108,27 @@ impl Options {
         }
     }
 
-    /// A client that has checked and read everything but connected nowhere.
-    pub(super) fn client(&self) -> Result<Client, OptionsError> {
-        let mut info = self.url.as_str().into_connection_info().map_err(|_| OptionsError::Url)?;
+    /// Where the server is, with everything checked and read; sentinels are asked
+    /// until `stop`.
+    pub(super) fn place(&self, stop: &CancellationToken) -> Result<Place, OptionsError> {
+        match url::read(&self.url).ok_or(OptionsError::Url)? {
+            Named::Server(info) => self.client(info).map(Place::Fixed),
+            Named::Sentinels { ask, primary, server } => {
+                let clients = ask.into_iter().map(|info| self.client(info));
+                let clients = clients.collect::<Result<_, _>>()?;
+                let server = self.client(server)?.get_connection_info().clone();
+                Ok(Place::Told { sentinels: Sentinels::ask(clients, primary, stop), server })
+            }
+        }
+    }
+
+    /// A client that has connected nowhere.
+    fn client(&self, mut info: ConnectionInfo) -> Result<Client, OptionsError> {
         // A request is one write: waiting for more to fill a packet only delays.
         info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        // A command less that a user needs leave for.
+        let settings = info.redis_settings().clone().set_skip_set_lib_name();
+        info = info.set_redis_settings(settings);
         match info.addr().clone() {
             ConnectionAddr::TcpTls { host, port, tls_params, insecure } => {
                 let insecure = insecure || !self.tls.verify;

@@ -59,10 +59,21 @@ impl Script {
 }
 
 fn call(verb: &str, script: &str, of: (&[String], &[Arg]), stamp: &Stamp) -> Cmd {
+    let one_slot = of.0.windows(2).all(|pair| tag(&pair[0]) == tag(&pair[1]));
+    // All tests run with this.
+    debug_assert!(one_slot, "a script touches one slot: {:?}", of.0);
     let mut cmd = redis::cmd(verb);
     cmd.arg(script).arg(of.0.len()).arg(of.0).arg(of.1);
     cmd.arg(stamp.not_after_ms).arg(stamp.now_us.as_deref().unwrap_or_default());
     cmd
+}
+
+/// What decides about a key's slot in a cluster.
+///
+/// **Source**: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags>
+fn tag(key: &str) -> &str {
+    let tagged = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    tagged.map(|(tag, _)| tag).filter(|tag| !tag.is_empty()).unwrap_or(key)
 }
 
 /// What the prelude takes.

@@ -17,6 +17,7 @@ use super::{
     fault::{self, Verdict},
     link::Link,
     manager::Manager,
+    place,
 };
 use crate::{Result, backoff::Backoff};
 
@@ -200,13 +201,18 @@ impl Slot {
         }
     }
 
-    /// Beats until the link breaks; ends never by itself.
+    /// Beats until the link breaks, or leads to the wrong server.
     async fn beat(&self, link: &Arc<Link>) {
         let mut silent = false;
         loop {
             // After a silence at once, to know soon.
-            if !silent {
-                sleep(BEAT).await;
+            let wait = if silent { Duration::ZERO } else { BEAT };
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = link.moved() => {
+                    let mending = Some(Instant::now() + self.timeout / 2);
+                    return self.empty(link, &place::elsewhere(), mending);
+                }
             }
             let outcome = link.beat(self.timeout).await;
             silent = outcome.as_ref().is_err_and(RedisError::is_timeout);

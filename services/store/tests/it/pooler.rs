@@ -165,9 +165,9 @@ async fn what_redis_refuses_where_nobody_may_listen_is_a_gap_on_redis() {
     here.publish(&[announcement("a", 1)]).await.unwrap();
     // What the first beats of both were a gap of is behind it.
     reader.until(1).await;
-    assert_eq!(redis.cli(&["ACL", "SETUSER", "default", "-publish"]), "OK");
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "mingle", "-publish"]), "OK");
     here.publish(&[announcement("a", 2)]).await.expect("the database takes it");
-    assert_eq!(redis.cli(&["ACL", "SETUSER", "default", "+publish"]), "OK");
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "mingle", "+publish"]), "OK");
     assert_eq!(reader.next().await, News::Gap);
     here.publish(&[announcement("a", 3)]).await.unwrap();
     assert_eq!(reader.until(3).await, 0, "told once");

@@ -16,7 +16,7 @@ use crate::world::{Follower, PATIENCE};
 const INDEX: &str = "matchmaking-index";
 
 async fn way_to(site: &Site) -> (Proxy, String) {
-    let proxy = Proxy::to(site.redis.url().trim_start_matches("redis://").parse().unwrap()).await;
+    let proxy = Proxy::to(site.redis.address()).await;
     let way = format!("redis://{}", proxy.address());
     (proxy, way)
 }

@@ -82,15 +82,18 @@ async fn bytes_of_a_user() {
     assert_eq!(store.count().await.unwrap().users, USERS as u64);
     let buckets = processes.keys("*:u:*");
     assert_eq!(processes.keys("*:w:*"), Vec::<String>::new());
-    let (mut usage, mut encoding) = (redis::pipe(), redis::pipe());
-    for key in &buckets {
-        usage.cmd("MEMORY").arg("USAGE").arg(key);
-        encoding.cmd("OBJECT").arg("ENCODING").arg(key);
-    }
-    let server = &processes.connections[0];
-    let in_buckets: u64 = server.pipeline::<Vec<u64>>(&usage).await.unwrap().iter().sum();
-    let encodings: Vec<String> = server.pipeline(&encoding).await.unwrap();
-    let packed = encodings.iter().filter(|encoding| *encoding == "listpack").count();
+    let of_keys = "local all, packed = 0, 0
+        for _, key in ipairs(ARGV) do
+          all = all + redis.call('MEMORY', 'USAGE', key)
+          if redis.call('OBJECT', 'ENCODING', key) == 'listpack' then packed = packed + 1 end
+        end
+        return {all, packed}";
+    let mut command = vec!["EVAL", of_keys, "0"];
+    command.extend(buckets.iter().map(String::as_str));
+    let said = processes.server.cli(&command);
+    let (in_buckets, packed) = said.split_once('\n').unwrap();
+    let in_buckets: u64 = in_buckets.parse().unwrap();
+    let packed: usize = packed.parse().unwrap();
     let buckets = buckets.len();
     println!(
         "a user with one session and 36-byte ids: {each} bytes of used_memory, \

@@ -21,10 +21,9 @@ const WRITES: &str = ":due\r\n";
 
 /// Another process of `processes`, on a way that loses answers.
 async fn behind(processes: &Processes) -> (RedisStore, Lossy, Redis) {
-    let address = processes.server.url().replace("redis://", "");
-    let address = address.split('/').next().unwrap_or_default().to_owned();
-    let lossy = Lossy::start(address, WRITES).await;
-    let url = format!("redis://127.0.0.1:{}", lossy.port);
+    let server = &processes.server;
+    let lossy = Lossy::start(server.address().to_string(), WRITES).await;
+    let url = server.url_by(([127, 0, 0, 1], lossy.port).into());
     let options = Options { timeout: Duration::from_secs(10), ..Options::new(url) };
     let redis = Redis::start(options, CancellationToken::new()).await.unwrap();
     connected(&redis).await;

@@ -185,7 +185,7 @@ async fn a_frozen_server_is_not_asked_again_and_again() {
 async fn a_refusal_that_lasts_is_an_outage_that_lasts() {
     let stage = Stage::of(1).await;
     stage.acquainted().await;
-    assert_eq!(stage.server.cli(&["ACL", "SETUSER", "default", "-evalsha", "-eval"]), "OK");
+    assert_eq!(stage.server.cli(&["ACL", "SETUSER", "mingle", "-evalsha", "-eval"]), "OK");
     stage.flipped(true).await;
     let mut changes = stage.instances[0].breaker().changes();
     changes.borrow_and_update();
@@ -194,7 +194,7 @@ async fn a_refusal_that_lasts_is_an_outage_that_lasts() {
     }
     let flip = timeout(Duration::from_secs(4), changes.changed()).await;
     assert!(flip.is_err(), "several probes were refused as well");
-    assert_eq!(stage.server.cli(&["ACL", "SETUSER", "default", "+evalsha", "+eval"]), "OK");
+    assert_eq!(stage.server.cli(&["ACL", "SETUSER", "mingle", "+evalsha", "+eval"]), "OK");
     stage.flipped(false).await;
     assert_eq!(stage.take(0, "well", "ten").await.alone_of, None);
 }

@@ -1,6 +1,6 @@
 //! A caller that leaves between two steps.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use mingle_proto::ratelimit::v1::{CheckManyRequest, CheckRequest};
 use mingle_store::{
@@ -21,9 +21,8 @@ const LATE: Duration = Duration::from_millis(500);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_between_charge_and_undo_is_charged_nothing() {
     let server = Server::start().await;
-    let port = server.url().rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap();
-    let proxy = Proxy::to(SocketAddr::from(([127, 0, 0, 1], port))).await;
-    let url = format!("redis://{}", proxy.address());
+    let proxy = Proxy::to(server.address()).await;
+    let url = server.url_by(proxy.address());
     let options = Options { timeout: SOON, ..Options::new(url) };
     let redis = Redis::start(options, CancellationToken::new()).await.unwrap();
     connected(&redis).await;

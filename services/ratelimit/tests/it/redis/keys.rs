@@ -1,27 +1,27 @@
 //! What is in the server.
 
 use mingle_ratelimit::store::{Store as _, redis::RedisStore};
-use mingle_store::redis::Redis;
 use mingle_testkit::Redis as Server;
 
 use crate::world::{ask, config, connect};
 
 const REMEMBER_US: u64 = 900_000_000;
 
-async fn keys(redis: &Redis) -> Vec<String> {
-    let mut keys: Vec<String> = redis.query(redis::cmd("KEYS").arg("mingle:{rl:*")).await.unwrap();
+fn keys(server: &Server) -> Vec<String> {
+    let keys = server.cli(&["KEYS", "mingle:{rl:*"]);
+    let mut keys: Vec<_> = keys.lines().filter(|key| !key.is_empty()).map(str::to_owned).collect();
     keys.sort();
     keys
 }
 
-/// Each key as the server would write it to disk.
-async fn dump(redis: &Redis) -> Vec<(String, Vec<u8>)> {
-    let mut all = Vec::new();
-    for key in keys(redis).await {
-        let value = redis.query(redis::cmd("DUMP").arg(&key)).await.unwrap();
-        all.push((key, value));
-    }
-    all
+/// Each key, and the hash of what the server would write of it to disk.
+fn dump(server: &Server) -> Vec<(String, String)> {
+    const DUMP: &str = "return redis.sha1hex(redis.call('DUMP', ARGV[1]))";
+    let dumped = |key: String| {
+        let hash = server.cli(&["EVAL", DUMP, "0", &key]);
+        (key, hash)
+    };
+    keys(server).into_iter().map(dumped).collect()
 }
 
 #[tokio::test]
@@ -29,12 +29,12 @@ async fn a_denied_call_leaves_every_key_as_it_was() {
     let server = Server::start().await;
     let redis = connect(&server).await;
     let limits = config().limits();
-    let store = RedisStore::new(redis.clone(), limits.clone(), REMEMBER_US);
+    let store = RedisStore::new(redis, limits.clone(), REMEMBER_US);
     for id in ["a", "b", "c"] {
         let all = ["three", "ten", "paced", "thousand", "watched"];
         store.check(&[ask(&limits, "ann", id, 1, &all)]).await.remove(0).unwrap();
     }
-    let before = dump(&redis).await;
+    let before = dump(&server);
     assert_eq!(before.len(), 5 + 3, "{before:?}");
     for n in 0..50 {
         let of = [&["three"][..], &["ten", "three", "paced"], &["watched", "three"]][n % 3];
@@ -44,7 +44,7 @@ async fn a_denied_call_leaves_every_key_as_it_was() {
         store.peek(&ask).await.unwrap();
         assert!(!store.refund("ann", &ask.charge_id, false).await.unwrap());
     }
-    assert_eq!(dump(&redis).await, before);
+    assert_eq!(dump(&server), before);
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn every_key_ends_and_is_of_the_slot_of_its_subject() {
     let server = Server::start().await;
     let redis = connect(&server).await;
     let limits = config().limits();
-    let store = RedisStore::new(redis.clone(), limits.clone(), REMEMBER_US);
+    let store = RedisStore::new(redis, limits.clone(), REMEMBER_US);
     let long = "}{".repeat(512);
     for subject in ["ann", &long] {
         for id in ["a", &long] {
@@ -61,20 +61,19 @@ async fn every_key_ends_and_is_of_the_slot_of_its_subject() {
             assert!(answer.unwrap().verdict.is_allowed());
         }
     }
-    let keys = keys(&redis).await;
+    let keys = keys(&server);
     assert_eq!(keys.len(), 2 * (3 + 2), "{keys:?}");
     let mut tags: Vec<_> = keys.iter().map(|key| key.split(['{', '}']).nth(1).unwrap()).collect();
     tags.dedup();
     assert_eq!(tags.len(), 2, "{keys:?}");
     for key in &keys {
         assert!(key.len() < 70, "{key}");
-        let ttl: i64 = redis.query(redis::cmd("PTTL").arg(key)).await.unwrap();
+        let ttl: i64 = server.cli(&["PTTL", key]).parse().unwrap();
         assert!((1..=900_000).contains(&ttl), "{key} ends in {ttl} ms");
-        let bytes: i64 = redis.query(redis::cmd("MEMORY").arg("USAGE").arg(key)).await.unwrap();
-        println!("{key}: {bytes} bytes");
+        println!("{key}: {} bytes", server.cli(&["MEMORY", "USAGE", key]));
     }
     store.refund("ann", "a", false).await.unwrap();
     store.refund("ann", &long, false).await.unwrap();
-    let left: Vec<_> = self::keys(&redis).await;
+    let left = self::keys(&server);
     assert_eq!(left.len(), 3 + 2, "what counts nothing is gone: {left:?}");
 }

@@ -62,8 +62,7 @@ impl Listener {
     /// Listens on one connection, until it is lost.
     async fn listen(&self) -> Result<Infallible> {
         self.ear.begin();
-        let client = self.redis.client();
-        let connecting = timeout_at(self.ear.silent_at(), client.get_async_pubsub());
+        let connecting = timeout_at(self.ear.silent_at(), self.redis.subscriber());
         let pubsub = connecting.await.map_err(|_| silent())?.map_err(lost)?;
         self.ear.begin();
         self.attend(pubsub).await

@@ -71,7 +71,7 @@ async fn a_process_that_loses_redis_alone_is_told_everything() {
     let deaf_redis = {
         let set = ["ACL", "SETUSER", "deaf", "on", ">deaf", "~*", "&*", "+@all", "-subscribe"];
         assert_eq!(stage.redis.cli(&set), "OK");
-        stage.redis.url().replace("redis://", "redis://deaf:deaf@")
+        format!("redis://deaf:deaf@{}", stage.redis.address())
     };
     let there = stage.bus_with_redis(&deaf_redis).await;
     eventually(PATIENCE, "the others to know", async || here.sources().doubled).await;
@@ -89,11 +89,10 @@ async fn the_gap_of_a_lost_redis_waits_until_the_others_are_told() {
     let stage = Stage::open().await;
     let postgres = mingle_testkit::Postgres::shared().await;
     let (_, database) = stage.database().rsplit_once('/').unwrap();
-    let place = stage.redis.url().trim_start_matches("redis://").trim_end_matches('/').parse();
-    let proxy = Proxy::to(place.unwrap()).await;
+    let proxy = Proxy::to(stage.redis.address()).await;
     let here = start(stage.on_both().await, QUICK).await;
     postgres.sql(database, "create role hoarse superuser login");
-    let servers = stage.on_both_by(&format!("redis://{}", proxy.address()), "hoarse").await;
+    let servers = stage.on_both_by(&stage.redis.url_by(proxy.address()), "hoarse").await;
     let there = start(servers, QUICK).await;
     settled(&here).await;
     settled(&there).await;

@@ -106,9 +106,9 @@ async fn what_the_server_refused_is_a_gap_with_the_next_heartbeat() {
     let here: Arc<dyn Bus> = start(stage.on_redis().await, Options::default()).await;
     let there: Arc<dyn Bus> = start(stage.on_redis().await, Options::default()).await;
     let (mut own, mut foreign) = (Reader::of(&here, "a").await, Reader::of(&there, "a").await);
-    assert_eq!(stage.redis.cli(&["ACL", "SETUSER", "default", "-publish"]), "OK");
+    assert_eq!(stage.redis.cli(&["ACL", "SETUSER", "mingle", "-publish"]), "OK");
     here.publish(&[announcement("a", 1)]).await.expect_err("no permission");
-    assert_eq!(stage.redis.cli(&["ACL", "SETUSER", "default", "+publish"]), "OK");
+    assert_eq!(stage.redis.cli(&["ACL", "SETUSER", "mingle", "+publish"]), "OK");
     assert_eq!(own.next().await, News::Gap);
     assert_eq!(foreign.next().await, News::Gap);
     publish(&here, "a", 2..3).await;

@@ -50,15 +50,12 @@ async fn a_restart_starts_a_generation_and_a_reconnect_does_not() {
 /// Where the first connection leads to one server and all others to another, as
 /// when a name was given to a promoted server and the old one lives on.
 async fn renamed(old: &Server, new: &Server) -> String {
-    let place = |server: &Server| {
-        server.url().trim_start_matches("redis://").trim_end_matches('/').to_owned()
-    };
-    let (mut servers, new) = (vec![place(old)], place(new));
+    let (mut servers, new) = (vec![old.address()], new.address());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            let place = servers.pop().unwrap_or_else(|| new.clone());
+            let place = servers.pop().unwrap_or(new);
             tokio::spawn(async move {
                 let mut server = TcpStream::connect(place).await.unwrap();
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
@@ -86,7 +83,8 @@ async fn two_servers_that_live_are_not_gone_by_in_turn() {
 #[tokio::test]
 async fn processes_agree_on_the_generation_unless_their_prefixes_differ() {
     let server = Server::start().await;
-    let options = |prefix: &str| Options { prefix: prefix.into(), ..Options::new(server.url()) };
+    let options =
+        |prefix: &str| Options { prefix: prefix.into(), ..Options::new(server.root_url()) };
     let (one, two, apart) = tokio::join!(
         connect_with(options("a:")),
         connect_with(options("a:")),

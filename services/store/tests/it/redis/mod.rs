@@ -5,7 +5,9 @@ mod faults;
 mod fence;
 mod log;
 mod refusals;
+mod sentinel;
 mod tls;
+mod unfit;
 mod unwilling;
 mod vitals;
 
@@ -21,7 +23,7 @@ const SOON: Duration = Duration::from_secs(20);
 const PATIENT: Duration = Duration::from_secs(10);
 
 async fn connect(server: &Server) -> Redis {
-    connect_with(Options { timeout: PATIENT, ..Options::new(server.url()) }).await
+    connect_with(Options { timeout: PATIENT, ..Options::new(server.root_url()) }).await
 }
 
 async fn connect_with(options: Options) -> Redis {

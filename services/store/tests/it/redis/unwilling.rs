@@ -180,6 +180,10 @@ async fn one_that_takes_away_a_leave_is_told_of_and_no_defect() {
     // What it may it does: the beat is another command.
     connected(&redis).await;
     assert!(log.text().contains("redis refuses"), "{}", log.text());
+    assert_eq!(server.cli(&["ACL", "SETUSER", "default", "-rpush"]), "OK");
+    let key = redis.key("leave", "n");
+    let error = redis.run::<i64>(&PUSH, std::slice::from_ref(&key), &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert_eq!(server.cli(&["ACL", "SETUSER", "default", "-hset"]), "OK");
     away(&redis).await;
     assert_eq!(server.cli(&["ACL", "SETUSER", "default", "+@all"]), "OK");

@@ -1,0 +1,150 @@
+//! A primary, its replicas, and the sentinels that elect another one.
+
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
+
+use crate::{Redis, Server, eventually, free_port, server::must};
+
+/// How the sentinels call the primary.
+const NAME: &str = "main";
+const REPLICAS: usize = 2;
+const SENTINELS: usize = 3;
+/// A server that says nothing for so long is down.
+const DOWN_MS: u32 = 2_000;
+const READY: Duration = Duration::from_secs(60);
+/// The users that keep the servers together; Mingle's is another.
+const REPLICA: &str = "replica";
+const SENTINEL: &str = "sentinel";
+
+/// One primary with two replicas, and three sentinels.
+#[derive(Debug)]
+pub struct Sentinels {
+    servers: Vec<Redis>,
+    sentinels: Vec<(Server, u16)>,
+}
+
+impl Sentinels {
+    /// Starts them and waits until each sentinel knows all.
+    pub async fn start() -> Self {
+        let mut servers = Vec::new();
+        for _ in 0..=REPLICAS {
+            let settings = [
+                ("masteruser", REPLICA),
+                ("masterauth", REPLICA),
+                ("repl-diskless-sync-delay", "0"),
+            ];
+            let server = Redis::start_with(&settings).await;
+            for user in [REPLICA, SENTINEL] {
+                let may = ["ACL", "SETUSER", user, "on", &format!(">{user}"), "~*", "&*", "+@all"];
+                assert_eq!(server.cli(&may), "OK");
+            }
+            // They are there after a restart, too.
+            assert_eq!(server.cli(&["ACL", "SAVE"]), "OK");
+            servers.push(server);
+        }
+        for replica in &servers[1..] {
+            follow(replica, &servers[0]);
+        }
+        let sentinels = (0..SENTINELS).map(|_| watch(&servers[0])).collect();
+        let all = Self { servers, sentinels };
+        eventually(READY, "each sentinel to know all", async || all.are_complete()).await;
+        all
+    }
+
+    /// `redis+sentinel://` as Mingle's user.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let login = self.servers[0].url();
+        let login =
+            login.trim_start_matches("redis://").split('@').next().unwrap_or_default().to_owned();
+        let mut url = format!("redis+sentinel://{login}@");
+        for (at, (_, port)) in self.sentinels.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            let _ = write!(url, "{comma}127.0.0.1:{port}");
+        }
+        format!("{url}/{NAME}")
+    }
+
+    /// Which server the sentinels name: the one that most of them do.
+    #[must_use]
+    pub fn primary(&self) -> Option<&Redis> {
+        let named = |server: &&Redis| {
+            let port = server.port().to_string();
+            let names = |at: &usize| {
+                self.ask(*at, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME])
+                    .is_some_and(|said| said.lines().nth(1) == Some(&port))
+            };
+            (0..SENTINELS).filter(names).count() > SENTINELS / 2
+        };
+        self.servers.iter().find(named)
+    }
+
+    /// The servers, the first primary first.
+    #[must_use]
+    pub fn servers(&self) -> &[Redis] {
+        &self.servers
+    }
+
+    /// The sentinels' processes.
+    pub fn sentinels(&self) -> impl Iterator<Item = &Server> {
+        self.sentinels.iter().map(|(server, _)| server)
+    }
+
+    /// Cuts a server off from its replicas and from the sentinels, but not from
+    /// Mingle: it serves on, and another is elected.
+    pub fn cut_off(&self, server: &Redis) {
+        // Who cannot log in is the default user, and as such hears and orders nothing.
+        let deaf = ["ACL", "SETUSER", "default", "-ping", "-replicaof", "-slaveof"];
+        assert_eq!(server.cli(&deaf), "OK");
+        for user in [REPLICA, SENTINEL] {
+            assert_eq!(server.cli(&["ACL", "SETUSER", user, "off"]), "OK");
+            let _ = server.cli(&["CLIENT", "KILL", "USER", user]);
+        }
+    }
+
+    /// Ends what [`Sentinels::cut_off`] began.
+    pub fn join_again(&self, server: &Redis) {
+        assert_eq!(server.cli(&["ACL", "SETUSER", "default", "+@all"]), "OK");
+        for user in [REPLICA, SENTINEL] {
+            assert_eq!(server.cli(&["ACL", "SETUSER", user, "on"]), "OK");
+        }
+    }
+
+    fn are_complete(&self) -> bool {
+        let others = format!("num-other-sentinels\n{}", SENTINELS - 1);
+        let replicas = format!("num-slaves\n{REPLICAS}");
+        (0..SENTINELS).all(|at| {
+            let said = self.ask(at, &["SENTINEL", "MASTER", NAME]);
+            said.is_some_and(|said| said.contains(&others) && said.contains(&replicas))
+        })
+    }
+
+    fn ask(&self, at: usize, command: &[&str]) -> Option<String> {
+        let (sentinel, port) = &self.sentinels[at];
+        sentinel.is_running().then(|| crate::redis::ask(*port, None, command)).flatten()
+    }
+}
+
+fn follow(replica: &Redis, primary: &Redis) {
+    let port = primary.port().to_string();
+    assert_eq!(replica.cli(&["REPLICAOF", "127.0.0.1", &port]), "OK");
+}
+
+fn watch(primary: &Redis) -> (Server, u16) {
+    let (server, port) = (Server::prepare("sentinel", "TERM"), free_port());
+    let file = server.folder().join("sentinel.conf");
+    write(&file, port, primary.port());
+    server.start(&crate::redis::program(), &[file.into(), "--sentinel".into()]);
+    (server, port)
+}
+
+fn write(file: &Path, port: u16, primary: u16) {
+    let text = format!(
+        "port {port}\nbind 127.0.0.1\n\
+         sentinel monitor {NAME} 127.0.0.1 {primary} {quorum}\n\
+         sentinel auth-user {NAME} {SENTINEL}\nsentinel auth-pass {NAME} {SENTINEL}\n\
+         sentinel down-after-milliseconds {NAME} {DOWN_MS}\n\
+         sentinel failover-timeout {NAME} 5000\n",
+        quorum = SENTINELS / 2 + 1,
+    );
+    must(fs::write(file, text), "sentinel.conf");
+}
