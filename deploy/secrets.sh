@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the secrets of docker-compose.yml, each in a file of its own, in deploy/secrets
-# or the folder given. It changes none that is there.
+# or the folder given. It changes none that is there, but for redis_users, which follows
+# from redis_password and redis/users.acl.
 #
 # The folder is for its owner alone. The files in it may be read by everybody, since
 # each container reads those that it is given as a user of its own.
@@ -11,14 +12,15 @@ chmod 700 "$folder"
 
 random() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 
-# keep NAME: what comes, unless there is such a file.
-keep() {
-  if [ ! -s "$folder/$1" ]; then
-    cat >"$folder/$1.new"
-    chmod 444 "$folder/$1.new"
-    mv "$folder/$1.new" "$folder/$1"
-  fi
+# put NAME: what comes. A reader sees all of it, or what was there.
+put() {
+  cat >"$folder/$1.new"
+  chmod 444 "$folder/$1.new"
+  mv "$folder/$1.new" "$folder/$1"
 }
+
+# keep NAME: what comes, unless there is such a file.
+keep() { if [ ! -s "$folder/$1" ]; then put "$1"; fi; }
 
 for name in jwt_secret session_secret internal_token redis_password postgres_password; do
   random | keep "$name"
@@ -32,4 +34,7 @@ keep database_url <<END
 postgres://mingle:$postgres@postgres:5432/mingle
 END
 # Nobody without a password; Mingle's user does what Mingle does, on its own keys.
-sed "s/ resetpass / >$redis /" "$(dirname "$0")/redis/users.acl" | keep redis_users
+users=$(sed "s/ resetpass / >$redis /" "$(dirname "$0")/redis/users.acl")
+put redis_users <<END
+$users
+END

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mingle_testkit::{Builder, Finished, Mingle, Postgres, Redis, free_port};
+use mingle_testkit::{Builder, Certificates, Finished, Mingle, Postgres, Redis, free_port};
 use serde_json::Value;
 
 use crate::world::SECRET;
@@ -205,6 +205,21 @@ async fn what_mingle_refuses_to_start_on_the_check_refuses_too() {
 async fn a_variable_that_nobody_reads_is_a_warning() {
     let (code, steps) = check(&[("MINGLE_JWT_SECRT", SECRET)]).await;
     assert_eq!((code, state(&steps, "configuration")), (0, "warn"));
+}
+
+#[tokio::test]
+async fn an_authority_that_did_not_sign_is_told_with_the_variable_that_names_it() {
+    let (own, another) = (Certificates::make(), Certificates::make());
+    let (redis, server) = (Redis::start_tls(&own, false).await, Postgres::shared().await);
+    let (redis_url, url) = (redis.url(), server.database().await.url);
+    for (of, found) in [(own, (0, "ok")), (another, (1, "fail"))] {
+        let ca = of.ca();
+        let ca = ("REDIS_TLS_CA", ca.to_str().unwrap());
+        let (code, steps) = check(&[("REDIS_URL", &redis_url), ("DATABASE_URL", &url), ca]).await;
+        assert_eq!((code, state(&steps, "redis")), found);
+        let told = &step(&steps, "redis").remedy;
+        assert!(found.0 == 0 || told.contains(ca.0), "{told}");
+    }
 }
 
 #[tokio::test]

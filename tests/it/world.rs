@@ -45,7 +45,9 @@ fn plan() -> Option<Plan> {
     match named.to_str() {
         Some("processes") => Some(Deployment::plan()),
         Some("envoy") => Some(Deployment::plan().envoy()),
-        _ => panic!("MINGLE_TEST_DEPLOYMENT={named:?} is neither processes nor envoy"),
+        Some("sentinels") => Some(Deployment::plan().sentinels()),
+        Some("tls") => Some(Deployment::plan().tls()),
+        _ => panic!("MINGLE_TEST_DEPLOYMENT={named:?}: processes, envoy, sentinels or tls"),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::architecture::files;
 /// What every user may do, so that it can become another.
 const ANYBODY: [&str; 4] = ["auth", "hello", "quit", "reset"];
 /// What the client library asks for by itself.
-const BY_ITSELF: [&str; 2] = ["subscribe", "unsubscribe"];
+const BY_ITSELF: [&str; 3] = ["select", "subscribe", "unsubscribe"];
 const KEY: &str = "mingle:{x}:y";
 
 /// The commands that the file lets it give.

@@ -27,7 +27,7 @@ use crate::world::SOON;
 pub(super) type Client = ChatServiceClient<Channel>;
 
 pub(super) const QUOTA: usize = 30;
-const WINDOW: Duration = Duration::from_secs(6);
+pub(super) const WINDOW: Duration = Duration::from_secs(6);
 /// The log tells when a charge was written, in seconds: by so much later than
 /// the time that it is counted at, on a machine that is busy.
 const WRITTEN_LATE: f64 = 0.1;
@@ -117,7 +117,7 @@ pub(super) fn message(user: &str, room: &str, key: &str) -> SendRequest {
 }
 
 /// Beyond the quota, or not counted in time.
-fn is_denied(status: &Status) -> bool {
+pub(super) fn is_denied(status: &Status) -> bool {
     matches!(status.code(), Code::ResourceExhausted | Code::Unavailable)
 }
 

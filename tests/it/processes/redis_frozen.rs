@@ -113,7 +113,7 @@ fn assert_late_is_idle(executed: &[Executed]) -> usize {
 /// which has an end.
 fn may_be_late(command: &Executed) -> bool {
     match command.name().as_str() {
-        "EVALSHA" | "EVAL" | "SCRIPT" | "PUBLISH" | "SUBSCRIBE" | "UNSUBSCRIBE" | "PING" => true,
+        "AUTH" | "EVALSHA" | "EVAL" | "SCRIPT" | "PUBLISH" | "SUBSCRIBE" | "UNSUBSCRIBE" => true,
         "TIME" | "INFO" | "EXISTS" | "HGET" | "HGETALL" | "ZRANGE" | "ZSCORE" => true,
         // The fence's own pulse, and the times at which sessions are looked at.
         "HSET" => command.text.ends_with(r#""pulse" "1""#),

@@ -5,8 +5,8 @@ mod plan;
 use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
 
 use crate::{
-    Balancer, Builder, Envoy, Finished, Mingle, Pooler, Postgres, Proxy, Redis, TestDatabase, To,
-    adopted, clock, free_port, ways::Ways,
+    Balancer, Builder, Certificates, Envoy, Finished, Mingle, Pooler, Postgres, Proxy, Redis,
+    Sentinels, TestDatabase, To, adopted, clock, free_port, ways::Ways,
 };
 
 pub use plan::Plan;
@@ -34,6 +34,13 @@ impl Place {
     }
 }
 
+/// The Redis of all.
+#[derive(Debug)]
+enum Shared {
+    One(Redis),
+    Elected(Sentinels),
+}
+
 /// See the module. The processes and servers end with this value, or with the
 /// test process.
 ///
@@ -43,7 +50,9 @@ impl Place {
 /// panicked meanwhile: where a role has two, nobody else would see it.
 #[derive(Debug)]
 pub struct Deployment {
-    redis: Redis,
+    redis: Shared,
+    /// Of that, where it speaks TLS.
+    certificates: Option<Certificates>,
     pooler: Option<(Pooler, bool)>,
     postgres: Option<Postgres>,
     database: TestDatabase,
@@ -178,7 +187,7 @@ impl Deployment {
 
     /// Everything that processes call.
     fn called(&self) -> Vec<(To, SocketAddr)> {
-        let redis = ([127, 0, 0, 1], self.redis.port()).into();
+        let redis = self.redis().address();
         let postgres = ([127, 0, 0, 1], self.database.port).into();
         let mut called = vec![(To::Redis, redis), (To::Postgres, postgres)];
         for role in services() {
@@ -295,10 +304,22 @@ impl Deployment {
         self.places(role).map(|place| ([127, 0, 0, 1], place.grpc).into()).collect()
     }
 
-    /// The Redis of all.
+    /// The Redis of all; behind sentinels the one that was the primary at first.
     #[must_use]
     pub fn redis(&self) -> &Redis {
-        &self.redis
+        match &self.redis {
+            Shared::One(redis) => redis,
+            Shared::Elected(all) => &all.servers()[0],
+        }
+    }
+
+    /// Who names it, when anybody does.
+    #[must_use]
+    pub fn sentinels(&self) -> Option<&Sentinels> {
+        match &self.redis {
+            Shared::One(_) => None,
+            Shared::Elected(all) => Some(all),
+        }
     }
 
     /// The database server, when it is this deployment's own.
@@ -340,6 +361,12 @@ impl Deployment {
                 .env("DATABASE_URL", self.pooler().map_or(&postgres, |it| &it.url))
                 .env("MINGLE_DATABASE__MAX_CONNECTIONS", "8");
         }
+        if let Some(certificates) = &self.certificates {
+            builder = builder
+                .env("REDIS_TLS_CA", certificates.ca())
+                .env("REDIS_TLS_CERT", certificates.cert())
+                .env("REDIS_TLS_KEY", certificates.key());
+        }
         if matches!(self.pooler, Some((_, true))) {
             builder = builder.env("DATABASE_DIRECT_URL", &self.database.url);
         }
@@ -371,11 +398,9 @@ impl Deployment {
             Some(way) => url.replace(&format!(":{port}"), &format!(":{}", way.address().port())),
             None => url,
         };
-        let (redis, database) = (&self.redis, &self.database);
-        (
-            by(To::Redis, redis.url(), redis.port()),
-            by(To::Postgres, database.url.clone(), database.port),
-        )
+        let (redis, database) = (self.redis(), &self.database);
+        let url = self.sentinels().map_or_else(|| redis.url(), Sentinels::url);
+        (by(To::Redis, url, redis.port()), by(To::Postgres, database.url.clone(), database.port))
     }
 
     /// Where a process finds those of a role.

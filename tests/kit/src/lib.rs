@@ -8,6 +8,7 @@
 mod adopted;
 mod balancer;
 mod binary;
+mod certificates;
 mod clock;
 mod deployment;
 mod disk;
@@ -29,6 +30,7 @@ mod ways;
 
 pub use balancer::{Balancer, Kind};
 pub use binary::binary;
+pub use certificates::Certificates;
 pub use deployment::{Deployment, Plan};
 pub use disk::Disk;
 pub use envoy::Envoy;

@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     fs,
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
-use crate::{Server, eventually, server::must};
+use crate::{Certificates, Server, eventually, server::must};
 
 /// What adopters give Mingle's user.
 const USERS: &str = include_str!("../../../deploy/redis/users.acl");
@@ -35,6 +35,8 @@ pub struct Redis {
     /// Bound to the port and never listening, which keeps it from others while
     /// the server is down and does not keep the server from it.
     _reserved: TcpSocket,
+    /// The same for TLS, where it speaks that, too.
+    tls: Option<(u16, TcpSocket)>,
     arguments: Vec<OsString>,
     password: Option<String>,
 }
@@ -56,6 +58,31 @@ impl Redis {
     ///
     /// When `redis-server` is not installed or does not answer in time.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_at(settings, None).await
+    }
+
+    /// One that speaks TLS at another port, which [`Redis::url`] names, and may ask
+    /// clients for a certificate of the same authority.
+    ///
+    /// # Panics
+    ///
+    /// When `redis-server` is not installed or does not answer in time.
+    pub async fn start_tls(certificates: &Certificates, asks: bool) -> Self {
+        let tls = reserve();
+        let port = tls.1.to_string();
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let files = [certificates.cert(), certificates.key(), certificates.ca()].map(text);
+        let settings = [
+            ("tls-port", &*port),
+            ("tls-cert-file", &files[0]),
+            ("tls-key-file", &files[1]),
+            ("tls-ca-cert-file", &files[2]),
+            ("tls-auth-clients", if asks { "yes" } else { "no" }),
+        ];
+        Self::start_at(&settings, Some((tls.1, tls.0))).await
+    }
+
+    async fn start_at(settings: &[(&str, &str)], tls: Option<(u16, TcpSocket)>) -> Self {
         let server = Server::prepare("redis", "TERM");
         let (reserved, port) = reserve();
         let own = port.to_string();
@@ -78,15 +105,19 @@ impl Redis {
             .iter()
             .flat_map(|(name, value)| [format!("--{name}").into(), (*value).into()])
             .collect();
-        let redis = Self { server, port, _reserved: reserved, arguments, password };
+        let redis = Self { server, port, _reserved: reserved, tls, arguments, password };
         redis.run().await;
         redis
     }
 
-    /// `redis://` as Mingle's user; as the default one where that has a password.
+    /// `redis://` or `rediss://` as Mingle's user; as the default one where that has a
+    /// password.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_by(self.address())
+        match &self.tls {
+            Some((port, _)) => format!("rediss://mingle:{PASSWORD}@127.0.0.1:{port}"),
+            None => self.url_by(self.address()),
+        }
     }
 
     /// The same by the way of a proxy.

@@ -46,8 +46,20 @@ impl Sentinels {
         }
         let sentinels = (0..SENTINELS).map(|_| watch(&servers[0])).collect();
         let all = Self { servers, sentinels };
-        eventually(READY, "each sentinel to know all", async || all.are_complete()).await;
+        all.complete().await;
         all
+    }
+
+    /// Waits until each sentinel knows all, and which server the others follow.
+    ///
+    /// # Panics
+    ///
+    /// When that does not happen within a minute.
+    pub async fn complete(&self) {
+        eventually(READY, "each sentinel to know all", async || {
+            self.are_complete() && self.are_in_step()
+        })
+        .await;
     }
 
     /// `redis+sentinel://` as Mingle's user.
@@ -116,6 +128,17 @@ impl Sentinels {
             let said = self.ask(at, &["SENTINEL", "MASTER", NAME]);
             said.is_some_and(|said| said.contains(&others) && said.contains(&replicas))
         })
+    }
+
+    /// One primary, and as many who follow it.
+    fn are_in_step(&self) -> bool {
+        let Some(primary) = self.primary() else { return false };
+        let followed = format!("master\n127.0.0.1\n{}\nconnected", primary.port());
+        let others = self.servers.iter().filter(|server| server.port() != primary.port());
+        primary.cli(&["ROLE"]).starts_with("master")
+            && others
+                .into_iter()
+                .all(|it| it.cli(&["ROLE"]).replacen("slave", "master", 1).starts_with(&followed))
     }
 
     fn ask(&self, at: usize, command: &[&str]) -> Option<String> {

@@ -174,7 +174,8 @@ struct Named {
 fn parse(name: &str, text: &str, problems: &mut Problems) -> Option<Named> {
     if let Some((scheme, rest)) = text.split_once("+sentinel://") {
         // Several hosts: no URL to the crate. The store reads it in full.
-        let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server).to_owned();
+        let hosts = rest.split('?').next().unwrap_or_default();
+        let server = hosts.rsplit_once('@').map_or(hosts, |(_, server)| server).to_owned();
         let right = matches!(scheme, "redis" | "rediss") && server.contains('/');
         problems.require(right, name, "is not redis+sentinel://HOST:PORT,HOST:PORT/NAME");
         return right.then(|| Named { url: text.to_owned(), server });

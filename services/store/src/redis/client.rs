@@ -13,7 +13,7 @@ use super::{
     link::Link,
     manager::Manager,
     options::Options,
-    place::Place,
+    place::{self, Place},
     script::{Arg, Call, Script, Stamp},
     slot::{FIRST, Slot},
 };
@@ -60,6 +60,7 @@ impl Redis {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let unusable = |error| Error::with_source(ErrorKind::Unsupported, "redis options", error);
         let stop = stop.child_token();
+        let _keepers = stop.clone().drop_guard();
         let place = Arc::new(options.place(&stop).map_err(unusable)?);
         let commands = Arc::new(Slot::new("commands", options.timeout));
         let values = Arc::new(Slot::new("values", options.timeout));
@@ -74,7 +75,6 @@ impl Redis {
         let first = Instant::now() + FIRST;
         // Without one the process begins all the same.
         let _ = tokio::join!(commands.link(first), values.link(first));
-        let _keepers = stop.drop_guard();
         let shared = Shared { place, prefix, commands, values, fence, _keepers };
         Ok(Self { shared: Arc::new(shared), timeout, clock: None })
     }
@@ -199,10 +199,17 @@ impl Redis {
         self.shared.commands.live().await;
     }
 
-    /// A connection of its own, for subscriptions.
-    pub(crate) async fn subscriber(&self) -> RedisResult<PubSub> {
-        let (client, _) = self.shared.place.find().await?;
-        client.get_async_pubsub().await
+    /// A connection of its own, for subscriptions, and what ends when it leads to
+    /// the wrong server.
+    pub(crate) async fn subscriber(
+        &self,
+    ) -> RedisResult<(PubSub, impl Future<Output = RedisError> + Send + use<>)> {
+        let (client, moved) = self.shared.place.find().await?;
+        let ends = async move {
+            moved.moved().await;
+            place::elsewhere()
+        };
+        Ok((client.get_async_pubsub().await?, ends))
     }
 
     /// The same server; scripts take their time from `clock` instead of the

@@ -31,7 +31,7 @@
 //! | a script came too late | `Unavailable` | no |
 //! | the server refuses: LOADING, READONLY, OOM, BUSY, … | `Unavailable` | no; of a pipeline, some may be |
 //! | a value of another type than expected | `Corrupt` | a script until there |
-//! | other errors of the server: a script's fault, no permission | `Unsupported` | a script until there |
+//! | other errors of the server: a script's fault | `Unsupported` | a script until there |
 //!
 //! An unknown outcome is retried by whoever holds the request key or the
 //! generation that makes the second run harmless: a call may have run twice.

@@ -130,8 +130,9 @@ impl Options {
         let settings = info.redis_settings().clone().set_skip_set_lib_name();
         info = info.set_redis_settings(settings);
         match info.addr().clone() {
-            ConnectionAddr::TcpTls { host, port, tls_params, insecure } => {
-                let insecure = insecure || !self.tls.verify;
+            ConnectionAddr::TcpTls { host, port, tls_params, .. } => {
+                // What a URL says behind a # is not asked: production verifies.
+                let insecure = !self.tls.verify;
                 let addr = ConnectionAddr::TcpTls { host, port, insecure, tls_params };
                 let certificates = self.tls.read()?;
                 Client::build_with_tls(info.set_addr(addr), certificates)

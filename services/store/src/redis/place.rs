@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::timeout};
 use super::sentinel::{Address, Sentinels};
 
 /// How long the first answer of a sentinel is waited for, by an attempt of many.
-const FIRST: Duration = Duration::from_millis(400);
+const TOLD: Duration = Duration::from_millis(400);
 
 /// See the module.
 pub(super) enum Place {
@@ -44,7 +44,7 @@ impl Place {
             Self::Told { sentinels, server } => (sentinels, server),
         };
         let mut primary = sentinels.primary();
-        let known = timeout(FIRST, primary.wait_for(Option::is_some)).await;
+        let known = timeout(TOLD, primary.wait_for(Option::is_some)).await;
         let address = known.ok().and_then(|known| known.ok()?.clone());
         let address = address.ok_or_else(|| sentinels.trouble())?;
         let info = server.clone().set_addr(at(server.addr(), &address));

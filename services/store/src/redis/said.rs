@@ -19,8 +19,9 @@ pub struct Inspected {
     pub unwilling: Option<Unwilling>,
     /// Why it is of no use, whatever it takes.
     pub unfit: Option<Unfit>,
-    /// Of its process. One that does not tell can only be told by the fence's
-    /// absence: then all are the same.
+    /// Of its process, and of its promotion if it had one: a primary that followed
+    /// another meanwhile has lost what that one had not. A server that does not tell
+    /// can only be told by the fence's absence: then all are the same.
     pub(super) run_id: String,
 }
 
@@ -113,7 +114,10 @@ impl Inspected {
             }),
             unwilling,
             unfit,
-            run_id: says("run_id").unwrap_or("unknown").to_owned(),
+            run_id: match says("master_replid2").filter(|of| of.bytes().any(|it| it != b'0')) {
+                Some(promoted) => format!("{}:{promoted}", says("run_id").unwrap_or("unknown")),
+                None => says("run_id").unwrap_or("unknown").to_owned(),
+            },
         }
     }
 }
@@ -128,6 +132,10 @@ mod tests {
         let said = Inspected::read(redis);
         assert_eq!((said.product, &*said.version, &*said.run_id), ("Redis", "7.0.15", "abc"));
         assert_eq!((said.eviction, said.keeps, said.unfit), (None, None, None));
+        let first = format!("{redis}master_replid2:{}\r\n", "0".repeat(40));
+        assert_eq!(Inspected::read(&first).run_id, "abc", "never promoted");
+        let promoted = format!("{redis}master_replid2:0f\r\n");
+        assert_eq!(Inspected::read(&promoted).run_id, "abc:0f");
         let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n";
         let said = Inspected::read(valkey);
         assert_eq!((said.product, &*said.version, &*said.run_id), ("Valkey", "9.1.2", "unknown"));

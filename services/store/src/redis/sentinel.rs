@@ -4,8 +4,9 @@
 //! answers the one of the latest election (`config-epoch`) holds: a sentinel
 //! that was cut off goes on naming the server of before. An earlier election
 //! than the one that is followed counts only when most of all sentinels tell
-//! of it: they were set up anew. While none answers the last answer holds, and
-//! what is connected serves on.
+//! the same and none told of the later one for ten seconds: they were set up
+//! anew. While none answers the last answer holds, and what is connected
+//! serves on.
 //!
 //! **Source**: <https://redis.io/docs/latest/develop/reference/sentinel-clients/>
 
@@ -25,6 +26,10 @@ use crate::backoff::Backoff;
 /// Between two questions, and what one may take.
 const EACH: Duration = Duration::from_secs(1);
 
+/// An election of which no sentinel tells for so long is forgotten: each hears of
+/// one within two seconds.
+const FORGOTTEN: Duration = Duration::from_secs(10);
+
 /// Host and port.
 pub(super) type Address = (String, u16);
 
@@ -40,18 +45,20 @@ struct View {
 #[derive(Debug)]
 struct Views {
     each: Vec<Option<View>>,
-    /// What is followed.
-    held: Option<View>,
+    /// What is followed, and when a sentinel told of it last.
+    held: Option<(View, Instant)>,
 }
 
 impl Views {
-    fn elected(&self) -> Option<&View> {
-        let held = self.held.as_ref();
+    /// What is to be followed, after one of them told something.
+    fn elected(&self, now: Instant) -> Option<&View> {
+        let held = self.held.as_ref().map(|(view, _)| view);
         let key = |view: &&View| (view.epoch, Some(*view) == held);
         let latest = self.each.iter().flatten().max_by_key(key)?;
-        let most = self.each.iter().flatten().count() * 2 > self.each.len();
-        let is_later = held.is_none_or(|held| latest.epoch >= held.epoch);
-        (is_later || most).then_some(latest)
+        let Some((held, told)) = &self.held else { return Some(latest) };
+        let same = self.each.iter().flatten().filter(|view| *view == latest).count();
+        let anew = same * 2 > self.each.len() && now.duration_since(*told) >= FORGOTTEN;
+        (latest.epoch >= held.epoch || anew).then_some(latest)
     }
 }
 
@@ -117,11 +124,17 @@ impl Sentinels {
         let connecting = timeout(EACH, client.get_multiplexed_async_connection());
         let mut connection = connecting.await.map_err(|_| silent())??;
         connection.set_response_timeout(EACH);
-        let mut question = redis::cmd("SENTINEL");
-        question.arg("MASTER").arg(&self.name);
+        // In this order: while a failover ends, only the second names the new server,
+        // and the epoch of before beside it is outdone by the next answer.
+        let mut both = redis::pipe();
+        both.cmd("SENTINEL").arg("MASTER").arg(&self.name);
+        both.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
         loop {
-            let said: HashMap<String, String> = question.query_async(&mut connection).await?;
-            self.told(at, Some(view(&said)?));
+            let (said, address): (HashMap<String, String>, Address) =
+                both.query_async(&mut connection).await?;
+            let epoch = said.get("config-epoch").and_then(|epoch| epoch.parse().ok());
+            let unread = || (ErrorKind::Parse, "what a sentinel says cannot be read");
+            self.told(at, Some(View { epoch: epoch.ok_or_else(unread)?, address }));
             sleep(EACH).await;
         }
     }
@@ -129,7 +142,8 @@ impl Sentinels {
     fn told(&self, at: usize, view: Option<View>) {
         let mut views = self.views.lock();
         views.each[at] = view;
-        let Some(view) = views.elected().cloned() else { return };
+        let now = Instant::now();
+        let Some(view) = views.elected(now).cloned() else { return };
         self.primary.send_if_modified(|primary| {
             let moved = primary.as_ref() != Some(&view.address);
             if moved {
@@ -139,16 +153,8 @@ impl Sentinels {
             }
             moved
         });
-        views.held = Some(view);
+        views.held = Some((view, now));
     }
-}
-
-fn view(said: &HashMap<String, String>) -> RedisResult<View> {
-    let read = || {
-        let address = (said.get("ip")?.clone(), said.get("port")?.parse().ok()?);
-        Some(View { epoch: said.get("config-epoch")?.parse().ok()?, address })
-    };
-    read().ok_or_else(|| (ErrorKind::Parse, "what a sentinel says cannot be read").into())
 }
 
 fn silent() -> RedisError {
@@ -163,27 +169,35 @@ mod tests {
         Some(View { epoch, address: (host.to_owned(), 1) })
     }
 
-    fn host(each: &[Option<View>], held: Option<View>) -> Option<String> {
-        let views = Views { each: each.to_vec(), held };
-        views.elected().map(|view| view.address.0.clone())
+    /// Whom to follow when `held` was told of so long ago.
+    fn host(each: &[Option<View>], held: Option<View>, ago: Duration) -> Option<String> {
+        let now = Instant::now();
+        let views = Views { each: each.to_vec(), held: held.map(|held| (held, now)) };
+        views.elected(now + ago).map(|view| view.address.0.clone())
     }
 
     #[test]
     fn the_latest_election_holds_and_a_tie_changes_nothing() {
-        assert_eq!(host(&[None, None], view(1, "a")), None);
+        let just_now = |each: &[Option<View>], held| host(each, held, Duration::ZERO);
+        assert_eq!(just_now(&[None, None], view(1, "a")), None);
         let cut_off = [view(1, "old"), None, view(2, "new")];
-        assert_eq!(host(&cut_off, view(1, "old")).as_deref(), Some("new"));
+        assert_eq!(just_now(&cut_off, view(1, "old")).as_deref(), Some("new"));
         let tie = [view(2, "a"), view(2, "b"), view(1, "c")];
         for held in ["a", "b"] {
-            assert_eq!(host(&tie, view(2, held)).as_deref(), Some(held));
+            assert_eq!(just_now(&tie, view(2, held)).as_deref(), Some(held));
         }
     }
 
     #[test]
-    fn an_earlier_election_counts_only_when_most_tell_of_it() {
-        let alone = [view(1, "old"), None, None];
-        assert_eq!(host(&alone, view(2, "new")), None);
-        let anew = [view(0, "a"), view(0, "a"), None];
-        assert_eq!(host(&anew, view(2, "new")).as_deref(), Some("a"));
+    fn an_earlier_election_counts_only_when_the_later_one_is_forgotten() {
+        let (alone, most) = ([view(1, "old"), None, None], [view(1, "old"), view(1, "old"), None]);
+        for (each, ago, follows) in [
+            (&alone, FORGOTTEN, None),
+            (&most, FORGOTTEN / 2, None),
+            (&[view(0, "a"), view(1, "b"), None], FORGOTTEN, None),
+            (&most, FORGOTTEN, Some("old")),
+        ] {
+            assert_eq!(host(each, view(2, "new"), ago).as_deref(), follows, "{each:?} {ago:?}");
+        }
     }
 }

@@ -201,6 +201,11 @@ impl Slot {
         }
     }
 
+    /// It leads to the wrong server, however well that serves.
+    fn leave(&self, link: &Arc<Link>) {
+        self.empty(link, &place::elsewhere(), Some(Instant::now() + self.timeout / 2));
+    }
+
     /// Beats until the link breaks, or leads to the wrong server.
     async fn beat(&self, link: &Arc<Link>) {
         let mut silent = false;
@@ -209,12 +214,12 @@ impl Slot {
             let wait = if silent { Duration::ZERO } else { BEAT };
             tokio::select! {
                 () = sleep(wait) => {}
-                () = link.moved() => {
-                    let mending = Some(Instant::now() + self.timeout / 2);
-                    return self.empty(link, &place::elsewhere(), mending);
-                }
+                () = link.moved() => return self.leave(link),
             }
-            let outcome = link.beat(self.timeout).await;
+            let outcome = tokio::select! {
+                outcome = link.beat(self.timeout) => outcome,
+                () = link.moved() => return self.leave(link),
+            };
             silent = outcome.as_ref().is_err_and(RedisError::is_timeout);
             self.judge_beat(link, &outcome);
             if link.broken.is_cancelled() {

@@ -60,7 +60,10 @@ fn login_of_sentinels(query: &str) -> Option<String> {
             _ => return None,
         }
     }
-    Some(password.map(|password| format!("{user}:{password}@")).unwrap_or_default())
+    match password {
+        Some(password) => Some(format!("{user}:{password}@")),
+        None => user.is_empty().then(String::new),
+    }
 }
 
 fn with_port(host: &str) -> String {
@@ -117,6 +120,7 @@ mod tests {
             "redis+sentinel:///main",
             "redis+sentinel://a:1/main/x",
             "redis+sentinel://a:1/main?timeout=1",
+            "redis+sentinel://a:1/main?sentinel_username=ann",
             "http+sentinel://a:1/main",
             "redis+other://a:1/main",
         ] {

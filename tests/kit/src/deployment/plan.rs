@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{Deployment, Place, SHAPE, services};
-use crate::{Balancer, Envoy, Kind, Postgres, Redis, TestDatabase, ways::Ways};
+use super::{Deployment, Place, SHAPE, Shared, services};
+use crate::{
+    Balancer, Certificates, Envoy, Kind, Postgres, Redis, Sentinels, TestDatabase, ways::Ways,
+};
 
 /// How to start a [`Deployment`].
 #[derive(Debug, Default)]
@@ -14,6 +16,8 @@ pub struct Plan {
     postgres: Option<Postgres>,
     /// Behind a pooler; true: with a way past it.
     pooler: Option<bool>,
+    sentinels: bool,
+    tls: bool,
     envoy: bool,
     balancer: Option<Kind>,
     ways: bool,
@@ -55,6 +59,20 @@ impl Plan {
     pub fn pooler(mut self, past: bool) -> Self {
         self.pooler = Some(past);
         self.own_postgres()
+    }
+
+    /// With a Redis that speaks TLS and asks for certificates.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// With [`Sentinels`] in place of one Redis, and no ways to it.
+    #[must_use]
+    pub fn sentinels(mut self) -> Self {
+        self.sentinels = true;
+        self
     }
 
     /// With an [`Envoy`] between the callers and two instances of every
@@ -108,7 +126,13 @@ impl Plan {
             }
             None => server.database().await,
         };
-        let redis = Redis::start().await;
+        assert!(!(self.tls && self.sentinels), "one or the other");
+        let certificates = self.tls.then(Certificates::make);
+        let redis = match &certificates {
+            Some(certificates) => Shared::One(Redis::start_tls(certificates, true).await),
+            None if self.sentinels => Shared::Elected(Sentinels::start().await),
+            None => Shared::One(Redis::start().await),
+        };
         let least = if self.envoy { 2 } else { 1 };
         let count = |role: &str, usual: usize| {
             let own = self.counts.iter().rev().find(|(of, _)| *of == role);
@@ -119,6 +143,7 @@ impl Plan {
             .flat_map(|(role, usual)| (0..count(role, *usual)).map(|_| (Place::new(role), None)));
         let mut deployment = Deployment {
             redis,
+            certificates,
             postgres: own,
             pooler,
             database,

@@ -63,9 +63,12 @@ impl Listener {
     async fn listen(&self) -> Result<Infallible> {
         self.ear.begin();
         let connecting = timeout_at(self.ear.silent_at(), self.redis.subscriber());
-        let pubsub = connecting.await.map_err(|_| silent())?.map_err(lost)?;
+        let (pubsub, ends) = connecting.await.map_err(|_| silent())?.map_err(lost)?;
         self.ear.begin();
-        self.attend(pubsub).await
+        tokio::select! {
+            ended = self.attend(pubsub) => ended,
+            why = ends => Err(lost(why)),
+        }
     }
 
     async fn attend(&self, pubsub: PubSub) -> Result<Infallible> {

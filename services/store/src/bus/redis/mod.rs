@@ -7,6 +7,7 @@
 //! | what happens | what follows |
 //! | --- | --- |
 //! | the listening connection is lost | reconnect, subscribe again, then one gap for every topic |
+//! | the sentinels name another server | the same, there |
 //! | the server is frozen, the connection half open | nothing is heard for the bound, then the same |
 //! | a SUBSCRIBE is not confirmed in time | the subscriber goes on, and gets a gap with the confirmation |
 //! | the server refuses a publish, or no answer comes | the publish fails; whether it was heard is unknown |

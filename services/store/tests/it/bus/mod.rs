@@ -9,5 +9,6 @@ mod follower;
 mod loss;
 mod memory;
 pub(crate) mod reader;
+mod sentinel;
 pub(crate) mod stage;
 mod subscribe;

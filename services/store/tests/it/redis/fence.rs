@@ -104,3 +104,22 @@ async fn processes_agree_on_the_generation_unless_their_prefixes_differ() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_primary_that_followed_another_meanwhile_is_not_believed_as_before() {
+    let (one, other) = (Server::start().await, Server::start().await);
+    let first = generation(&connect(&one).await);
+    let follow = |server: &Server, of: &Server| {
+        let port = of.port().to_string();
+        assert_eq!(server.cli(&["REPLICAOF", "127.0.0.1", &port]), "OK");
+    };
+    follow(&other, &one);
+    eventually(SOON, "a replica", async || other.cli(&["EXISTS", "mingle:{fence}"]) == "1").await;
+    assert_eq!(other.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    assert_eq!(one.cli(&["SET", "tail", "lost"]), "OK");
+    follow(&one, &other);
+    eventually(SOON, "the tail is gone", async || one.cli(&["EXISTS", "tail"]) == "0").await;
+    assert_eq!(one.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    assert_eq!(one.cli(&["HGET", "mingle:{fence}", "generation"]), first.as_str());
+    assert_ne!(generation(&connect(&one).await), first);
+}

@@ -43,15 +43,16 @@ async fn connected(redis: &Redis) {
 }
 
 fn small() -> redis::Cmd {
-    let mut cmd = redis::cmd("ECHO");
-    cmd.arg("small");
-    cmd
+    echo("small".to_owned())
 }
 
 fn large() -> redis::Cmd {
-    let mut cmd = redis::cmd("ECHO");
-    cmd.arg("x".repeat(20_000));
-    cmd
+    echo("x".repeat(20_000))
+}
+
+/// As any user may.
+fn echo(text: String) -> redis::Cmd {
+    redis::cmd("EVAL").arg("return ARGV[1]").arg(0).arg(text).to_owned()
 }
 
 /// Commands of this name that the server has executed.

@@ -10,14 +10,20 @@ use mingle_testkit::{Redis as Server, Sentinels, eventually};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::SOON;
+use super::{PATIENT, SOON};
 
 static COUNT: Script = Script::new("count", "return redis.call('HINCRBY', KEYS[1], 'n', 1)");
 /// An election and what follows it, on however slow a machine.
 const ELECTED: Duration = Duration::from_secs(90);
 
 async fn connect(url: String) -> Redis {
-    let redis = Redis::start(Options::new(url), CancellationToken::new()).await.unwrap();
+    connect_within(url, PATIENT).await
+}
+
+/// The same; calls may take `timeout`.
+async fn connect_within(url: String, timeout: Duration) -> Redis {
+    let options = Options { timeout, ..Options::new(url) };
+    let redis = Redis::start(options, CancellationToken::new()).await.unwrap();
     eventually(SOON, "the primary", async || redis.is_connected()).await;
     redis
 }
@@ -50,7 +56,7 @@ async fn healed<'a>(all: &'a Sentinels, redis: &Redis, old: u16) -> (&'a Server,
     })
     .await;
     println!("healed after {} ms, {failed} calls failed", began.elapsed().as_millis());
-    let new = all.primary().expect("the sentinels agree");
+    let new = eventually(SOON, "the sentinels agree", async || all.primary()).await;
     assert_ne!(new.port(), old);
     let counted = count(redis).await.unwrap();
     assert_eq!(new.cli(&["HGET", &key(redis), "n"]), counted.to_string());
@@ -83,7 +89,7 @@ async fn a_killed_primary_is_followed_by_the_elected_one() {
 #[tokio::test]
 async fn a_frozen_primary_is_left_and_what_it_runs_late_is_lost_with_it() {
     let all = Sentinels::start().await;
-    let redis = connect(all.url()).await;
+    let redis = connect_within(all.url(), Duration::from_millis(250)).await;
     let old = &all.servers()[0];
     old.freeze();
     assert_eq!(count(&redis).await.unwrap_err().kind(), ErrorKind::Timeout);
@@ -125,7 +131,11 @@ async fn sentinels_that_are_away_delay_nobody() {
     for sentinel in all.sentinels().take(2) {
         sentinel.freeze();
     }
-    let redis = connect(all.url()).await;
+    // Who asks one after the other needs a second for each, and more than there is.
+    let url = all.url();
+    let (before, hosts) = url.split_once('@').unwrap();
+    let frozen = format!("{},", hosts.split(',').next().unwrap());
+    let redis = connect(format!("{before}@{}{hosts}", frozen.repeat(60))).await;
     assert_eq!(count(&redis).await.unwrap(), 1);
     for sentinel in all.sentinels() {
         sentinel.kill();
