@@ -29,4 +29,8 @@ pub fn describe() {
         "time to the answer of Redis, by script; of plain commands: command, pipeline"
     );
     describe_counter!("mingle_redis_failures_total", "calls that Redis did not answer, by why");
+    describe_counter!(
+        "mingle_redis_redirects_total",
+        "questions that a server of a cluster sent elsewhere, by how: moved, ask, tryagain"
+    );
 }

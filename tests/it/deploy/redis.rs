@@ -22,6 +22,12 @@ fn leaves() -> BTreeSet<String> {
     commands.map(str::to_owned).collect()
 }
 
+/// Of a group the command that stands behind it.
+fn cluster(rest: &str) -> String {
+    let of_group = rest.split(".arg(\"").nth(1).unwrap().split('"').next().unwrap();
+    format!("cluster|{}", of_group.to_lowercase())
+}
+
 /// The commands in the sources: of scripts, and of those that are sent.
 fn used() -> BTreeSet<String> {
     let mut used: BTreeSet<String> = BY_ITSELF.map(str::to_owned).into();
@@ -29,17 +35,18 @@ fn used() -> BTreeSet<String> {
         let begins: &[&str] = if path.ends_with(".lua") {
             &["redis.call('"]
         } else if path.contains("/src/") && path.ends_with(".rs") {
-            &["cmd(\"", "call(\"EVAL"]
+            &["cmd(\"", "ask(\"", "tell(\"", "call(\"EVAL"]
         } else {
             continue;
         };
         let text = read(&path);
         for begin in begins {
             let found = text.split(begin).skip(1);
-            let words = found.map(|rest| rest.split(['"', '\'']).next().unwrap().to_lowercase());
-            used.extend(words.map(|word| match (*begin, &*word) {
-                ("call(\"EVAL", rest) => format!("eval{rest}"),
+            let word = |rest: &str| rest.split(['"', '\'']).next().unwrap().to_lowercase();
+            used.extend(found.map(|rest| match (*begin, &*word(rest)) {
+                ("call(\"EVAL", word) => format!("eval{word}"),
                 (_, "script") => "script|load".to_owned(),
+                (_, "cluster") => cluster(rest),
                 (_, word) => word.to_owned(),
             }));
         }

@@ -134,6 +134,13 @@ impl Server {
         self.kept().pid.is_some_and(|pid| !is_gone(pid))
     }
 
+    /// True between [`Server::freeze`] and [`Server::thaw`].
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let state = self.kept().pid.and_then(stat).map(|process| process.state);
+        state == Some(b'T')
+    }
+
     /// Stops the process and its children (SIGSTOP): connections stay open and
     /// nothing answers. Returns when all stand still.
     ///

@@ -1,5 +1,7 @@
 //! What a server's refusals mean for a caller.
 
+use std::io;
+
 use redis::{ErrorKind as Kind, RedisError, ServerError, ServerErrorKind as Server};
 
 use crate::{Error, ErrorKind};
@@ -69,9 +71,8 @@ fn refusal(said: &ServerError) -> (ErrorKind, &'static str) {
         "LATE" => (ErrorKind::Unavailable, "redis script: late, it did nothing"),
         "WRONGTYPE" => (ErrorKind::Corrupt, "redis value"),
         "LOADING" | "READONLY" | "OOM" | "MASTERDOWN" | "TRYAGAIN" | "BUSY" | "MISCONF"
-        | "NOREPLICAS" | "CLUSTERDOWN" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "UNBLOCKED" => {
-            (ErrorKind::Unavailable, "redis server refuses")
-        }
+        | "NOREPLICAS" | "CLUSTERDOWN" | "MOVED" | "ASK" | "NOAUTH" | "WRONGPASS" | "NOPERM"
+        | "UNBLOCKED" => (ErrorKind::Unavailable, "redis server refuses"),
         // NOPERM, of a command in a script.
         "ERR" if said.details().is_some_and(|detail| detail.starts_with("The user executing")) => {
             (ErrorKind::Unavailable, "redis server refuses")
@@ -87,4 +88,14 @@ fn refusal(said: &ServerError) -> (ErrorKind, &'static str) {
 
 pub(super) fn away() -> Error {
     Error::new(ErrorKind::Unavailable, "redis is away")
+}
+
+/// Nothing was said in time.
+pub(super) fn silent() -> RedisError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
+}
+
+/// That the fence cannot be asked, to whoever is about to connect.
+pub(super) fn of_fence(error: Error) -> RedisError {
+    io::Error::other(error).into()
 }

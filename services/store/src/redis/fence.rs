@@ -1,13 +1,17 @@
 //! Which life of the server's data this is.
 
-use std::{collections::VecDeque, fmt};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::Mutex;
-use redis::{Pipeline, RedisResult, aio::MultiplexedConnection};
+use redis::{Cmd, Pipeline, RedisResult, aio::MultiplexedConnection};
 use tokio::sync::watch;
 use tracing::info;
 
-use super::client::key;
+use super::{client::key, cluster::hash};
 
 /// Generations that are known to be replaced.
 const REPLACED: usize = 8;
@@ -25,7 +29,7 @@ impl Generation {
         &self.0
     }
 
-    fn random() -> String {
+    pub(super) fn random() -> String {
         format!("{:032x}", rand::random::<u128>())
     }
 }
@@ -36,12 +40,24 @@ impl fmt::Display for Generation {
     }
 }
 
+/// What the fence is to know of a server.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) field: String,
+    /// What stays the same as long as its data.
+    pub(super) is: String,
+    /// One that is not known yet has lost nothing.
+    pub(super) joins: bool,
+}
+
 /// The generation that this process goes by.
 pub(super) struct Fence {
     key: String,
     /// `host:port`, for the log.
     server: String,
     held: watch::Sender<Option<Generation>>,
+    /// How often another one was begun to go by.
+    changes: AtomicU64,
     /// Those that were held before, the last ones.
     replaced: Mutex<VecDeque<Generation>>,
 }
@@ -49,31 +65,51 @@ pub(super) struct Fence {
 impl Fence {
     pub(super) fn new(prefix: &str, server: String) -> Self {
         let (held, replaced) = (watch::Sender::new(None), Mutex::default());
-        Self { key: key(prefix, "fence", None), server, held, replaced }
+        let key = key(prefix, "fence", None);
+        Self { key, server, held, changes: AtomicU64::new(0), replaced }
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Option<Generation>> {
         self.held.subscribe()
     }
 
-    /// Compares on a connection to the server of this run id. It writes: a
-    /// server that refuses writes refuses this.
-    pub(super) async fn compare(
+    /// Where the fence is, in a cluster.
+    pub(super) fn slot(&self) -> u16 {
+        hash::slot(self.key.as_bytes())
+    }
+
+    /// Compares on a connection to the one server. It writes: a server that refuses
+    /// writes refuses this.
+    pub(super) async fn pass(
         &self,
         connection: &mut MultiplexedConnection,
         run_id: &str,
     ) -> RedisResult<()> {
-        let mut cmd = redis::cmd("EVAL");
-        cmd.arg(COMPARE).arg(1).arg(&self.key).arg(run_id).arg(Generation::random());
-        let generation = cmd.query_async(connection).await?;
-        self.hold(Generation(generation));
+        let (field, is) = ("run_id".to_owned(), run_id.to_owned());
+        let compare = self.compare(&[Identity { field, is, joins: false }]);
+        self.hold(compare.query_async(connection).await?);
         Ok(())
+    }
+
+    /// What compares some servers, and answers the generation.
+    pub(super) fn compare(&self, servers: &[Identity]) -> Cmd {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(COMPARE).arg(1).arg(&self.key).arg(Generation::random());
+        for Identity { field, is, joins } in servers {
+            cmd.arg(field).arg(is).arg(joins);
+        }
+        cmd
     }
 
     /// A write, and the generation that is there: `None` when the data was
     /// taken away.
     pub(super) fn pulse(&self, pipe: &mut Pipeline) {
         pipe.cmd("HSET").arg(&self.key).arg("pulse").arg(1).ignore();
+        self.read(pipe);
+    }
+
+    /// The generation that is there.
+    pub(super) fn read(&self, pipe: &mut Pipeline) {
         pipe.cmd("HGET").arg(&self.key).arg("generation");
     }
 
@@ -81,19 +117,27 @@ impl Fence {
     /// something else since: then the old one leads to a server that was replaced
     /// and lives on, and going by both in turn would never end.
     pub(super) fn confirms(&self, generation: &str) -> bool {
-        let generation = Generation(generation.to_owned());
-        if self.replaced.lock().contains(&generation) {
+        let replaced = |of: &Generation| of.as_str() == generation;
+        if self.replaced.lock().iter().any(replaced) {
             return false;
         }
-        self.hold(generation);
+        self.hold(generation.to_owned());
         true
     }
 
+    /// Grows with each generation that this process goes by: what was asked before it
+    /// grew says nothing any more.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// Goes by what is there.
-    fn hold(&self, generation: Generation) {
+    pub(super) fn hold(&self, generation: String) {
+        let generation = Generation(generation);
         self.held.send_if_modified(|held| {
             let new = held.as_ref() != Some(&generation);
             if new {
+                self.changes.fetch_add(1, Ordering::Release);
                 info!(server = self.server, %generation, "redis data of this generation");
                 let mut replaced = self.replaced.lock();
                 replaced.retain(|replaced| *replaced != generation);

@@ -16,14 +16,14 @@ impl Redis {
     /// `Timeout` after twice the time of a call.
     pub async fn inspect(&self) -> Result<Inspected> {
         let asking = async {
-            let (client, _) = self.place().find().await?;
+            let (client, _) = self.find().await?;
             let mut connection = client.get_multiplexed_async_connection().await?;
             let info: String = redis::cmd("INFO").query_async(&mut connection).await?;
             Ok::<_, RedisError>(info)
         };
         let late = |_| Error::new(ErrorKind::Timeout, "redis connection");
         let info = timeout(self.patience() * 2, asking).await.map_err(late)?;
-        Ok(Inspected::read(&info.map_err(fault::error)?))
+        Ok(Inspected::read(&info.map_err(fault::error)?, self.is_cluster()))
     }
 
     /// How far the server's clock is from `clock`.

@@ -10,11 +10,15 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis::{RedisResult, aio::MultiplexedConnection};
+use redis::{RedisResult, Value, aio::MultiplexedConnection};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{fence::Fence, place::Moved};
+use super::{
+    cluster::{Member, Redirect},
+    fence::Fence,
+    place::Moved,
+};
 
 /// Silences in a row after which a server is taken for frozen.
 const SILENCES: u32 = 3;
@@ -38,9 +42,15 @@ pub(super) struct Link {
 pub(super) struct Server {
     /// Tells that it leads to the wrong one by now.
     pub(super) moved: Moved,
-    pub(super) fence: Arc<Fence>,
-    /// Of the server's process.
-    pub(super) run_id: String,
+    pub(super) life: Life,
+}
+
+/// How to see that the server's data is what it was.
+pub(super) enum Life {
+    /// It has all, and this run id.
+    Alone(Arc<Fence>, String),
+    /// It has some of a cluster's.
+    Member(Member),
 }
 
 /// How far the server's clock is ahead of the time since the link's begin: at
@@ -130,7 +140,11 @@ impl Link {
 
     /// Compares the server with what its data was written by, see the fence.
     pub(super) async fn compare(&self, timeout: Duration) -> RedisResult<()> {
-        self.server.fence.compare(&mut self.patient(timeout), &self.server.run_id).await
+        let mut connection = self.patient(timeout);
+        match &self.server.life {
+            Life::Alone(fence, run_id) => fence.pass(&mut connection, run_id).await,
+            Life::Member(member) => member.compare(&mut connection).await,
+        }
     }
 
     /// Asks the server for its time, writes, and looks whether its data is
@@ -140,14 +154,33 @@ impl Link {
         let mut connection = self.patient(timeout);
         let mut pipe = redis::pipe();
         pipe.cmd("TIME");
-        self.server.fence.pulse(&mut pipe);
-        let (time, generation): (_, Option<String>) = pipe.query_async(&mut connection).await?;
-        let server = microseconds(time);
+        match &self.server.life {
+            Life::Alone(fence, _) => fence.pulse(&mut pipe),
+            Life::Member(member) => member.pulse(&mut pipe),
+        }
+        let answer: RedisResult<Vec<Value>> = pipe.query_async(&mut connection).await;
+        let said = match (&self.server.life, answer) {
+            (Life::Member(member), Err(error)) if Redirect::read(&error).is_some() => {
+                member.moved();
+                return Ok(());
+            }
+            (_, answer) => answer?,
+        };
+        let Some((time, said)) = said.split_first() else { return Ok(()) };
+        let server = microseconds(redis::from_redis_value_ref(time)?);
         let sent = us(sent.saturating_duration_since(self.begin));
         let measured = Offset::measured(server, sent, us(self.begin.elapsed()));
         self.clock.lock().measured(measured);
-        match generation {
-            Some(generation) if self.server.fence.confirms(&generation) => Ok(()),
+        match &self.server.life {
+            Life::Alone(fence, _) => self.heed(fence, said, timeout).await,
+            Life::Member(member) => member.heed(said, &mut connection).await,
+        }
+    }
+
+    async fn heed(&self, fence: &Fence, said: &[Value], timeout: Duration) -> RedisResult<()> {
+        let generation = said.first().map(redis::from_redis_value_ref::<Option<String>>);
+        match generation.transpose()?.flatten() {
+            Some(generation) if fence.confirms(&generation) => Ok(()),
             // Whoever connects anew is led to the other server.
             Some(_) => Err(io::Error::other("another server holds the data by now").into()),
             None => self.compare(timeout).await,

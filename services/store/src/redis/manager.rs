@@ -1,21 +1,22 @@
 //! How bb8 makes connections and tells the broken ones.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bb8_redis::bb8::{ManageConnection, Pool};
 use parking_lot::Mutex;
-use redis::{Client, ErrorKind, RedisError, RedisResult};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout},
-};
+use redis::{Client, ErrorKind, RedisError, RedisResult, aio::MultiplexedConnection};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    fence::{Fence, Generation},
-    link::{Link, Server},
-    place::{self, Moved, Place},
+    cluster::{Cluster, Member},
+    fence::{Fence, Identity},
+    link::{Life, Link, Server},
+    place::{self, Address, Moved, Place},
     said::Inspected,
     slot::Slot,
 };
@@ -24,6 +25,14 @@ use crate::backoff::Backoff;
 /// What connecting may take: name, TCP, TLS, AUTH, fence.
 const CONNECT: Duration = Duration::from_secs(2);
 
+/// What the server is of.
+pub(super) enum Of {
+    /// It has all the keys.
+    Itself(Arc<Fence>),
+    /// It has some, at this address.
+    Cluster(Weak<Cluster>, Address),
+}
+
 /// Makes connections that have passed the fence.
 pub(super) struct Manager {
     place: Arc<Place>,
@@ -31,7 +40,7 @@ pub(super) struct Manager {
     server: String,
     timeout: Duration,
     slots: Vec<Arc<Slot>>,
-    fence: Arc<Fence>,
+    of: Of,
     /// What the log was told last, so that each trouble is told once.
     told: Mutex<Option<String>>,
     /// The run id of the server that the log was told of.
@@ -42,27 +51,14 @@ pub(super) struct Manager {
 impl Manager {
     pub(super) fn new(
         place: Arc<Place>,
-        prefix: &str,
+        of: Of,
         timeout: Duration,
         slots: Vec<Arc<Slot>>,
         stop: CancellationToken,
     ) -> Self {
         let server = place.name();
-        let fence = Arc::new(Fence::new(prefix, server.clone()));
-        Self {
-            place,
-            server,
-            timeout,
-            slots,
-            fence,
-            told: Mutex::default(),
-            known: Mutex::default(),
-            stop,
-        }
-    }
-
-    pub(super) fn fence(&self) -> watch::Receiver<Option<Generation>> {
-        self.fence.watch()
+        let (told, known) = (Mutex::default(), Mutex::default());
+        Self { place, server, timeout, slots, of, told, known, stop }
     }
 
     /// A pool that holds one connection for each slot, and no more.
@@ -94,17 +90,32 @@ impl Manager {
         let mut connection = client.get_multiplexed_async_connection().await?;
         connection.set_response_timeout(CONNECT);
         let info: String = redis::cmd("INFO").query_async(&mut connection).await?;
-        let said = Inspected::read(&info);
+        let said = Inspected::read(&info, matches!(self.of, Of::Cluster(..)));
         if let Some(unfit) = said.unfit {
             return Err(unfit.into());
         }
         let sent = Instant::now();
         let time: (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await?;
         self.tell(client, &said);
-        let server = Server { moved, fence: self.fence.clone(), run_id: said.run_id };
+        let server = Server { moved, life: self.life(said, &mut connection).await? };
         let link = Link::new(connection, (sent, time), server);
         link.compare(CONNECT).await?;
         Ok(link)
+    }
+
+    async fn life(
+        &self,
+        said: Inspected,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<Life> {
+        let (cluster, address) = match &self.of {
+            Of::Itself(fence) => return Ok(Life::Alone(fence.clone(), said.run_id)),
+            Of::Cluster(cluster, address) => (cluster.clone(), address.clone()),
+        };
+        let id: String = redis::cmd("CLUSTER").arg("MYID").query_async(connection).await?;
+        let (field, joins) = (format!("run:{id}"), !said.was_promoted);
+        let identity = Identity { field, is: said.run_id, joins };
+        Ok(Life::Member(Member::new(cluster, address, identity)))
     }
 
     /// One line for each server, not for each connection to it.

@@ -56,21 +56,27 @@
 //! server that lives on is noticed by the next beat. The key has no TTL: it
 //! lives exactly as long as the data beside it.
 
+mod ask;
+mod batch;
 mod client;
+pub(crate) mod cluster;
 mod fault;
 mod fence;
 mod inspect;
 mod link;
 mod manager;
+mod node;
 mod options;
 mod place;
 mod said;
 mod script;
 mod sentinel;
+mod servers;
 mod slot;
 mod url;
 mod vitals;
 
+pub use batch::Batch;
 pub use client::Redis;
 pub use fence::Generation;
 pub use options::{Options, OptionsError, Tls};

@@ -12,7 +12,7 @@ use redis::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    place::Place,
+    place::{Address, Place},
     sentinel::Sentinels,
     url::{self, Named},
 };
@@ -24,7 +24,9 @@ pub struct Options {
     /// `redis+sentinel://` or `rediss+sentinel://` with user and password of the
     /// servers, the sentinels, the primary's name and a database:
     /// `redis+sentinel://user:password@host:port,host:port/name/0`, behind it
-    /// `?sentinel_username=…&sentinel_password=…` where the sentinels want it.
+    /// `?sentinel_username=…&sentinel_password=…` where the sentinels want it; or
+    /// `redis+cluster://` or `rediss+cluster://` with user and password, and some of
+    /// its servers, as several hosts mean without `+cluster`, too.
     pub url: String,
     /// Only for `rediss://` and `rediss+sentinel://`.
     pub tls: Tls,
@@ -32,6 +34,19 @@ pub struct Options {
     pub prefix: String,
     /// What one call may take, connecting not included. 250 ms by default.
     pub timeout: Duration,
+}
+
+/// What a URL leads to.
+pub(super) enum Located {
+    /// One server.
+    Server(Place),
+    /// Several, each of which has a part.
+    Cluster {
+        /// Whom to ask for the others.
+        seeds: Vec<Address>,
+        /// How to speak to one, with the address of another.
+        server: ConnectionInfo,
+    },
 }
 
 /// How a server proves who it is, and how we do.
@@ -61,7 +76,8 @@ pub enum OptionsError {
     /// The URL is none of a Redis server. Its text is not told: it may hold a
     /// password.
     #[error(
-        "redis url: expected redis://[user:password@]host[:port][/database], or \
+        "redis url: expected redis://[user:password@]host[:port][/database], \
+         redis+cluster://[user:password@]host[:port],…, or \
          redis+sentinel://[user:password@]host[:port],…/name[/database], or the same with rediss"
     )]
     Url,
@@ -108,16 +124,21 @@ impl Options {
         }
     }
 
-    /// Where the server is, with everything checked and read; sentinels are asked
-    /// until `stop`.
-    pub(super) fn place(&self, stop: &CancellationToken) -> Result<Place, OptionsError> {
+    /// Where the server is, or the servers are, with everything checked and read;
+    /// sentinels are asked until `stop`.
+    pub(super) fn place(&self, stop: &CancellationToken) -> Result<Located, OptionsError> {
         match url::read(&self.url).ok_or(OptionsError::Url)? {
-            Named::Server(info) => self.client(info).map(Place::Fixed),
+            Named::Server(info) => self.client(info).map(Place::Fixed).map(Located::Server),
             Named::Sentinels { ask, primary, server } => {
                 let clients = ask.into_iter().map(|info| self.client(info));
                 let clients = clients.collect::<Result<_, _>>()?;
                 let server = self.client(server)?.get_connection_info().clone();
-                Ok(Place::Told { sentinels: Sentinels::ask(clients, primary, stop), server })
+                let sentinels = Sentinels::ask(clients, primary, stop);
+                Ok(Located::Server(Place::Told { sentinels, server }))
+            }
+            Named::Cluster { seeds, server } => {
+                let server = self.client(server)?.get_connection_info().clone();
+                Ok(Located::Cluster { seeds, server })
             }
         }
     }

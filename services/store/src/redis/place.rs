@@ -5,15 +5,20 @@ use std::{future::pending, io, sync::Arc, time::Duration};
 use redis::{Client, ConnectionAddr, ConnectionInfo, RedisError, RedisResult};
 use tokio::{sync::watch, time::timeout};
 
-use super::sentinel::{Address, Sentinels};
+use super::sentinel::Sentinels;
 
 /// How long the first answer of a sentinel is waited for, by an attempt of many.
 const TOLD: Duration = Duration::from_millis(400);
+
+/// Host and port.
+pub(super) type Address = (String, u16);
 
 /// See the module.
 pub(super) enum Place {
     /// Always the same.
     Fixed(Client),
+    /// The same, a server of a cluster.
+    Member(ConnectionInfo),
     /// Where the sentinels say.
     Told {
         sentinels: Arc<Sentinels>,
@@ -31,6 +36,7 @@ impl Place {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Fixed(client) => client.get_connection_info().addr().to_string(),
+            Self::Member(info) => info.addr().to_string(),
             Self::Told { sentinels, .. } => sentinels.name().to_owned(),
         }
     }
@@ -41,6 +47,7 @@ impl Place {
     pub(super) async fn find(&self) -> RedisResult<(Client, Moved)> {
         let (sentinels, server) = match self {
             Self::Fixed(client) => return Ok((client.clone(), Moved(None))),
+            Self::Member(info) => return Ok((Client::open(info.clone())?, Moved(None))),
             Self::Told { sentinels, server } => (sentinels, server),
         };
         let mut primary = sentinels.primary();
@@ -67,11 +74,11 @@ impl Moved {
 
 /// Why a connection to the server of before is given up.
 pub(super) fn elsewhere() -> RedisError {
-    io::Error::other("the sentinels name another server by now").into()
+    io::Error::other("another server is in its place by now").into()
 }
 
 /// The same way to another address.
-fn at(addr: &ConnectionAddr, (host, port): &Address) -> ConnectionAddr {
+pub(super) fn at(addr: &ConnectionAddr, (host, port): &Address) -> ConnectionAddr {
     let (host, port) = (host.clone(), *port);
     match addr {
         ConnectionAddr::TcpTls { insecure, tls_params, .. } => {

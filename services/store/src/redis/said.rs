@@ -19,10 +19,14 @@ pub struct Inspected {
     pub unwilling: Option<Unwilling>,
     /// Why it is of no use, whatever it takes.
     pub unfit: Option<Unfit>,
+    /// It has a part of the keys.
+    pub of_cluster: bool,
     /// Of its process, and of its promotion if it had one: a primary that followed
     /// another meanwhile has lost what that one had not. A server that does not tell
     /// can only be told by the fence's absence: then all are the same.
     pub(super) run_id: String,
+    /// It followed another one before.
+    pub(super) was_promoted: bool,
 }
 
 /// What a server keeps over its own restart.
@@ -52,8 +56,10 @@ pub enum Unwilling {
 pub enum Unfit {
     /// With its memory used up it would forget limits, sessions and leases.
     Evicts,
-    /// It has a part of the keys.
+    /// It has a part of the keys, and was not called a cluster.
     OfCluster,
+    /// It was called a cluster.
+    NoCluster,
     /// It has none: it knows who has.
     Sentinel,
 }
@@ -62,7 +68,8 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Evicts => "its maxmemory-policy evicts what must stay: set noeviction",
-            Self::OfCluster => "it is a node of a cluster, which this version cannot use",
+            Self::OfCluster => "it is a node of a cluster: write redis+cluster://HOST:PORT",
+            Self::NoCluster => "it is no node of a cluster: write redis://HOST:PORT",
             Self::Sentinel => "it is a sentinel: write redis+sentinel://HOST:PORT/NAME",
         })
     }
@@ -75,8 +82,8 @@ impl From<Unfit> for RedisError {
 }
 
 impl Inspected {
-    /// Reads INFO.
-    pub(super) fn read(info: &str) -> Self {
+    /// Reads INFO, of what should be a node of a cluster or should not.
+    pub(super) fn read(info: &str, wants_cluster: bool) -> Self {
         let says = |name: &str| {
             let of_name = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             of_name.map(str::trim)
@@ -97,11 +104,15 @@ impl Inspected {
         let eviction = says("maxmemory_policy");
         // Without a bound nothing is evicted, whatever the policy.
         let evicts = most > 0 && eviction.is_some_and(|policy| policy != "noeviction");
-        let unfit = match says("redis_mode").or_else(|| says("server_mode")) {
-            Some("sentinel") => Some(Unfit::Sentinel),
-            Some("cluster") => Some(Unfit::OfCluster),
+        let mode = says("redis_mode").or_else(|| says("server_mode"));
+        let of_cluster = mode == Some("cluster");
+        let unfit = match (mode, of_cluster, wants_cluster) {
+            (Some("sentinel"), ..) => Some(Unfit::Sentinel),
+            (_, true, false) => Some(Unfit::OfCluster),
+            (Some(_), false, true) => Some(Unfit::NoCluster),
             _ => evicts.then_some(Unfit::Evicts),
         };
+        let promoted = says("master_replid2").filter(|of| of.bytes().any(|it| it != b'0'));
         let valkey = says("valkey_version");
         Self {
             product: if valkey.is_some() { "Valkey" } else { "Redis" },
@@ -114,10 +125,12 @@ impl Inspected {
             }),
             unwilling,
             unfit,
-            run_id: match says("master_replid2").filter(|of| of.bytes().any(|it| it != b'0')) {
+            of_cluster,
+            run_id: match promoted {
                 Some(promoted) => format!("{}:{promoted}", says("run_id").unwrap_or("unknown")),
                 None => says("run_id").unwrap_or("unknown").to_owned(),
             },
+            was_promoted: promoted.is_some(),
         }
     }
 }
@@ -129,15 +142,15 @@ mod tests {
     #[test]
     fn products_and_what_makes_them_unfit_are_told_apart() {
         let redis = "redis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:abc\r\n";
-        let said = Inspected::read(redis);
+        let said = Inspected::read(redis, false);
         assert_eq!((said.product, &*said.version, &*said.run_id), ("Redis", "7.0.15", "abc"));
         assert_eq!((said.eviction, said.keeps, said.unfit), (None, None, None));
         let first = format!("{redis}master_replid2:{}\r\n", "0".repeat(40));
-        assert_eq!(Inspected::read(&first).run_id, "abc", "never promoted");
+        assert_eq!(Inspected::read(&first, false).run_id, "abc", "never promoted");
         let promoted = format!("{redis}master_replid2:0f\r\n");
-        assert_eq!(Inspected::read(&promoted).run_id, "abc:0f");
+        assert_eq!(Inspected::read(&promoted, false).run_id, "abc:0f");
         let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n";
-        let said = Inspected::read(valkey);
+        let said = Inspected::read(valkey, false);
         assert_eq!((said.product, &*said.version, &*said.run_id), ("Valkey", "9.1.2", "unknown"));
 
         let lru = "maxmemory_policy:allkeys-lru\r\n";
@@ -150,7 +163,7 @@ mod tests {
             // Valkey's name for it.
             ("server_mode:cluster\r\n".to_owned(), Some(Unfit::OfCluster)),
         ] {
-            assert_eq!(Inspected::read(&info).unfit, unfit, "{info}");
+            assert_eq!(Inspected::read(&info, false).unfit, unfit, "{info}");
         }
     }
 }

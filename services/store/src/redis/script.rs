@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use redis::{Cmd, RedisWrite, ToRedisArgs};
 
+use super::cluster::hash;
+
 const PRELUDE: &str = include_str!("lua/prelude.lua");
 
 /// A script behind the prelude, which gives it `now_us()`, `now_ms()` and the
@@ -59,21 +61,14 @@ impl Script {
 }
 
 fn call(verb: &str, script: &str, of: (&[String], &[Arg]), stamp: &Stamp) -> Cmd {
-    let one_slot = of.0.windows(2).all(|pair| tag(&pair[0]) == tag(&pair[1]));
+    let slot = |key: &String| hash::slot(key.as_bytes());
+    let one_slot = of.0.windows(2).all(|pair| slot(&pair[0]) == slot(&pair[1]));
     // All tests run with this.
     debug_assert!(one_slot, "a script touches one slot: {:?}", of.0);
     let mut cmd = redis::cmd(verb);
     cmd.arg(script).arg(of.0.len()).arg(of.0).arg(of.1);
     cmd.arg(stamp.not_after_ms).arg(stamp.now_us.as_deref().unwrap_or_default());
     cmd
-}
-
-/// What decides about a key's slot in a cluster.
-///
-/// **Source**: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags>
-fn tag(key: &str) -> &str {
-    let tagged = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
-    tagged.map(|(tag, _)| tag).filter(|tag| !tag.is_empty()).unwrap_or(key)
 }
 
 /// What the prelude takes.
@@ -94,13 +89,6 @@ pub struct Call {
     pub args: Vec<Arg>,
 }
 
-impl Call {
-    /// Bytes that it is going to be on the wire, about.
-    pub(super) fn size(keys: &[String], args: &[Arg]) -> usize {
-        keys.iter().map(String::len).chain(args.iter().map(Arg::size)).sum()
-    }
-}
-
 /// One of a script's `ARGV`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arg {
@@ -113,7 +101,7 @@ pub enum Arg {
 }
 
 impl Arg {
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         match self {
             Self::Int(_) => size_of::<i64>(),
             Self::Text(text) => text.len(),

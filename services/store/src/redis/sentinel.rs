@@ -21,6 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::{fault::silent, place::Address};
 use crate::backoff::Backoff;
 
 /// Between two questions, and what one may take.
@@ -29,9 +30,6 @@ const EACH: Duration = Duration::from_secs(1);
 /// An election of which no sentinel tells for so long is forgotten: each hears of
 /// one within two seconds.
 const FORGOTTEN: Duration = Duration::from_secs(10);
-
-/// Host and port.
-pub(super) type Address = (String, u16);
 
 /// What one sentinel says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +96,7 @@ impl Sentinels {
     /// Why no primary is known.
     pub(super) fn trouble(&self) -> RedisError {
         let trouble = self.trouble.lock().clone();
-        trouble.unwrap_or_else(|| std::io::Error::from(std::io::ErrorKind::TimedOut).into())
+        trouble.unwrap_or_else(silent)
     }
 
     async fn follow(self: Arc<Self>, at: usize, client: Client) {
@@ -155,10 +153,6 @@ impl Sentinels {
         });
         views.held = Some((view, now));
     }
-}
-
-fn silent() -> RedisError {
-    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 
 #[cfg(test)]

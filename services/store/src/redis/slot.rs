@@ -41,7 +41,8 @@ enum State {
 
 /// See the module.
 pub(super) struct Slot {
-    name: &'static str,
+    /// For the log.
+    name: String,
     state: watch::Sender<State>,
     /// What a call and a beat wait for an answer.
     timeout: Duration,
@@ -52,7 +53,7 @@ pub(super) struct Slot {
 impl Slot {
     /// Empty. Until the first attempt at a connection has failed, or a second
     /// has passed, callers wait for it.
-    pub(super) fn new(name: &'static str, timeout: Duration) -> Self {
+    pub(super) fn new(name: String, timeout: Duration) -> Self {
         let mending = Some(Instant::now() + FIRST);
         let state = watch::Sender::new(State::Away { mending });
         Self { name, state, timeout, told: Mutex::default() }
@@ -69,17 +70,12 @@ impl Slot {
         let _ = changes.wait_for(|state| matches!(state, State::Live(_))).await;
     }
 
-    /// The connection, and what is left of `patience`: all of it when nothing
-    /// was waited for, which takes no look at the clock.
-    ///
-    /// **Errors**: as [`Slot::link`].
-    pub(super) async fn lend(&self, patience: Duration) -> Result<(Arc<Link>, Duration)> {
-        if let State::Live(link) = &*self.state.borrow() {
-            return Ok((link.clone(), patience));
+    /// The connection, if there is one now.
+    pub(super) fn held(&self) -> Option<Arc<Link>> {
+        match &*self.state.borrow() {
+            State::Live(link) => Some(link.clone()),
+            State::Away { .. } => None,
         }
-        let deadline = Instant::now() + patience;
-        let link = self.link(deadline).await?;
-        Ok((link, deadline.saturating_duration_since(Instant::now())))
     }
 
     /// The connection. Waits only for a mending, see [`State::Away`].

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::InfoDict;
 use tokio::time::Instant;
 
-use super::client::Redis;
+use super::{batch::Batch, client::Redis};
 use crate::{Error, ErrorKind, Result};
 
 /// What is written to find out lives so long.
@@ -18,9 +18,9 @@ impl Redis {
     /// **Errors**: those of a call; `Corrupt` when another value is read.
     pub async fn round_trip(&self, who: &str) -> Result<Duration> {
         let (key, value) = (self.key("vitals", who), rand::random::<u64>().to_string());
-        let mut both = redis::pipe();
-        both.cmd("SET").arg(&key).arg(&value).arg("PX").arg(TTL_MS).ignore();
-        both.cmd("GET").arg(&key);
+        let mut both = Batch::new();
+        both.tell("SET").arg(&key).arg(&value).arg("PX").arg(TTL_MS);
+        both.ask("GET").arg(&key);
         let begun = Instant::now();
         let (read,): (Option<String>,) = self.pipeline(&both).await?;
         let took = begun.elapsed();

@@ -5,7 +5,10 @@ use std::{
     sync::atomic::{AtomicI64, Ordering},
 };
 
-use mingle_store::{Result, redis::Redis};
+use mingle_store::{
+    Result,
+    redis::{Batch, Redis},
+};
 
 use super::{
     keys::Era,
@@ -43,11 +46,11 @@ impl Counts {
         let read_at = self.read_at.load(Ordering::Relaxed);
         if read_at.abs_diff(now) >= STALE_MS.unsigned_abs() {
             self.read_at.store(now, Ordering::Relaxed);
-            let mut pipe = redis::pipe();
+            let mut batch = Batch::new();
             for partition in 0..PARTITIONS {
-                pipe.cmd("HGET").arg(era.counts(partition)).arg(SESSIONS);
+                batch.ask("HGET").arg(era.counts(partition)).arg(SESSIONS);
             }
-            let stored: Vec<Option<i64>> = self.redis.pipeline(&pipe).await?;
+            let stored: Vec<Option<i64>> = self.redis.pipeline(&batch).await?;
             self.stored.store(stored.into_iter().flatten().sum(), Ordering::Relaxed);
         }
         Ok(self.stored.load(Ordering::Relaxed) >= self.max_sessions)
@@ -55,11 +58,11 @@ impl Counts {
 
     /// Users announced, and open sockets of `holding`.
     pub(super) async fn totals(&self, era: &Era, holding: &[Start]) -> Result<Totals> {
-        let mut pipe = redis::pipe();
+        let mut batch = Batch::new();
         for partition in 0..PARTITIONS {
-            pipe.cmd("HGETALL").arg(era.counts(partition));
+            batch.ask("HGETALL").arg(era.counts(partition));
         }
-        let partitions: Vec<HashMap<String, i64>> = self.redis.pipeline(&pipe).await?;
+        let partitions: Vec<HashMap<String, i64>> = self.redis.pipeline(&batch).await?;
         let holding: Vec<_> = holding.iter().map(|start| open_of(start.id())).collect();
         let mut totals = Totals::default();
         for counts in partitions {

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use mingle_store::{
     Result,
-    redis::{Arg, Redis, Script},
+    redis::{Arg, Batch, Redis, Script},
 };
 use parking_lot::Mutex;
 
@@ -117,20 +117,19 @@ impl Hints {
         if looks.0.is_empty() {
             return Ok(());
         }
-        let mut pipe = redis::pipe();
-        self.add(&mut pipe, era, looks);
+        let mut batch = Batch::new();
+        self.add(&mut batch, era, looks);
         // Late or twice: who is looked at in vain is not harmed.
-        self.redis.pipeline::<()>(&pipe).await
+        self.redis.pipeline::<()>(&batch).await
     }
 
-    /// Adds to `pipe` what hints `looks`.
-    pub(super) fn add(&self, pipe: &mut redis::Pipeline, era: &Era, looks: &Looks) {
-        let hint = pipe.cmd("ZADD").arg(era.hints()).arg("LT");
+    /// Adds to `batch` what hints `looks`.
+    pub(super) fn add(&self, batch: &mut Batch, era: &Era, looks: &Looks) {
+        let hint = batch.tell("ZADD").arg(era.hints()).arg("LT");
         for (partition, at) in &looks.0 {
             hint.arg(at).arg(partition);
         }
-        hint.ignore();
-        pipe.cmd("PEXPIRE").arg(era.hints()).arg(LIVES_MS).ignore();
+        batch.tell("PEXPIRE").arg(era.hints()).arg(LIVES_MS);
     }
 
     /// True when a look is planned, whenever.
@@ -177,11 +176,11 @@ impl Hints {
         if partitions.is_empty() {
             return Ok(looks);
         }
-        let mut pipe = redis::pipe();
+        let mut batch = Batch::new();
         for partition in partitions {
-            pipe.cmd("ZRANGE").arg(era.due(*partition)).arg(0).arg(0).arg("WITHSCORES");
+            batch.ask("ZRANGE").arg(era.due(*partition)).arg(0).arg(0).arg("WITHSCORES");
         }
-        let first: Vec<Vec<(Vec<u8>, f64)>> = self.redis.pipeline(&pipe).await?;
+        let first: Vec<Vec<(Vec<u8>, f64)>> = self.redis.pipeline(&batch).await?;
         for (partition, first) in partitions.iter().zip(first) {
             // Milliseconds are whole far beyond the years a double can count.
             first.into_iter().for_each(|(_, at)| looks.note(*partition, at as i64));

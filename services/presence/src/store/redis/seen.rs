@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use mingle_store::{
     Result,
-    redis::{Arg, Call, Redis, Script},
+    redis::{Arg, Batch, Call, Redis, Script},
 };
 
 use super::{codec::pack, keys::Era};
@@ -53,11 +53,11 @@ impl Seen {
         if user_ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut pipe = redis::pipe();
+        let mut batch = Batch::new();
         for user_id in user_ids {
-            pipe.cmd("ZSCORE").arg(era.seen(user_id, self.shards)).arg(pack(user_id));
+            batch.ask("ZSCORE").arg(era.seen(user_id, self.shards)).arg(pack(user_id));
         }
-        let scores: Vec<Option<f64>> = self.redis.pipeline(&pipe).await?;
+        let scores: Vec<Option<f64>> = self.redis.pipeline(&batch).await?;
         // Milliseconds are whole far beyond the years a double can count.
         Ok(scores.into_iter().map(|score| score.map(|at| at as i64)).collect())
     }

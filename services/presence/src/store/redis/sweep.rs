@@ -12,7 +12,7 @@ use std::{
 
 use mingle_store::{
     ErrorKind, Result,
-    redis::{Redis, Script},
+    redis::{Batch, Redis, Script},
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -192,12 +192,12 @@ impl Sweep {
         }
         self.busy.store(true, Ordering::Relaxed);
         let each = (2 * self.max_users / PARTITIONS).max(16);
-        let mut pipe = redis::pipe();
+        let mut batch = Batch::new();
         for partition in &partitions {
-            let range = pipe.cmd("ZRANGEBYSCORE").arg(era.due(*partition)).arg("-inf").arg(now);
+            let range = batch.ask("ZRANGEBYSCORE").arg(era.due(*partition)).arg("-inf").arg(now);
             range.arg("WITHSCORES").arg("LIMIT").arg(0).arg(each);
         }
-        let due: Vec<Vec<(Vec<u8>, f64)>> = self.redis.pipeline(&pipe).await?;
+        let due: Vec<Vec<(Vec<u8>, f64)>> = self.redis.pipeline(&batch).await?;
         let mut due: Vec<_> = due.into_iter().flatten().collect();
         due.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
         due.truncate(self.max_users);
@@ -261,18 +261,18 @@ impl Sweep {
     /// Begins the time of keys anew, each once in six hours.
     async fn keep(&self, era: &Era, now: i64) -> Result<()> {
         let due = places(self.rounds.lock().1, now, KEEP_MS);
-        let mut pipe = redis::pipe();
+        let mut batch = Batch::new();
         for place in due.clone() {
             let partition = usize::try_from(place).unwrap_or(0) % PARTITIONS;
             let others = [era.counts(partition), era.due(partition), era.hints()];
             for key in era.users(partition).into_iter().chain(others) {
-                pipe.cmd("PEXPIRE").arg(key).arg(LIVES_MS).ignore();
+                batch.tell("PEXPIRE").arg(key).arg(LIVES_MS);
             }
         }
-        if pipe.is_empty() {
+        if batch.is_empty() {
             return Ok(());
         }
-        self.redis.pipeline::<()>(&pipe).await?;
+        self.redis.pipeline::<()>(&batch).await?;
         self.rounds.lock().1 = due.end;
         Ok(())
     }

@@ -7,7 +7,10 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use mingle_store::{Result, redis::Redis};
+use mingle_store::{
+    Result,
+    redis::{Batch, Redis},
+};
 use parking_lot::Mutex;
 
 use super::{
@@ -128,23 +131,23 @@ impl Walk {
     /// The users of some partitions and their values.
     async fn read(&self, era: &Era, partitions: Range<usize>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         // One command for each partition that nobody is in.
-        let mut exist = redis::pipe();
+        let mut exist = Batch::new();
         for partition in partitions.clone() {
-            exist.cmd("EXISTS").arg(era.users(partition));
+            exist.ask("EXISTS").arg(era.users(partition));
         }
         let buckets: Vec<usize> = self.redis.pipeline(&exist).await?;
-        let mut pipe = redis::pipe();
+        let mut batch = Batch::new();
         for (partition, _) in partitions.zip(buckets).filter(|(_, buckets)| *buckets > 0) {
             for key in era.users(partition) {
                 // Whole: a bucket is small by its number, and SCAN would come
                 // back for each of them.
-                pipe.cmd("HGETALL").arg(key);
+                batch.ask("HGETALL").arg(key);
             }
         }
-        if pipe.is_empty() {
+        if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let buckets: Vec<Vec<(Vec<u8>, Vec<u8>)>> = self.redis.pipeline(&pipe).await?;
+        let buckets: Vec<Vec<(Vec<u8>, Vec<u8>)>> = self.redis.pipeline(&batch).await?;
         Ok(buckets.into_iter().flatten().collect())
     }
 
@@ -155,7 +158,7 @@ impl Walk {
         found: Vec<(Vec<u8>, Vec<u8>)>,
         (table, now): (&Table, i64),
     ) -> Result<()> {
-        let mut plan = redis::pipe();
+        let mut plan = Batch::new();
         let mut looks = Looks::default();
         for (packed, bytes) in found {
             // Who cannot be read is told of where somebody asks for them.
@@ -163,8 +166,8 @@ impl Walk {
             if let Some(at) = value.person(table).due_at(now, &self.terms) {
                 let partition = usize::from(partition(&unpack(&packed)?));
                 let due = era.due(partition);
-                plan.cmd("ZADD").arg(&due).arg("LT").arg(at).arg(packed).ignore();
-                plan.cmd("PEXPIRE").arg(&due).arg(LIVES_MS).ignore();
+                plan.tell("ZADD").arg(&due).arg("LT").arg(at).arg(packed);
+                plan.tell("PEXPIRE").arg(&due).arg(LIVES_MS);
                 looks.note(partition, at);
             }
         }

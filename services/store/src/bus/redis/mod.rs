@@ -24,7 +24,10 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{Announcement, ear::Ear, source::Source, topics::Topics};
-use crate::{Error, ErrorKind, Result, redis::Redis};
+use crate::{
+    Error, ErrorKind, Result,
+    redis::{Batch, Redis},
+};
 use wanted::Wanted;
 
 pub(super) use wanted::Changes;
@@ -64,12 +67,12 @@ impl Source for RedisSource {
     }
 
     async fn publish(&self, batch: &[Announcement]) -> Result<()> {
-        let mut pipe = redis::pipe();
+        let mut published = Batch::new();
         for Announcement { topic, payload } in batch {
             let channel = self.redis.key(TAG, &format!("{TOPIC}{topic}"));
-            pipe.cmd("PUBLISH").arg(channel).arg(&payload[..]).ignore();
+            published.tell("PUBLISH").arg(channel).arg(&payload[..]);
         }
-        self.redis.pipeline(&pipe).await
+        self.redis.pipeline(&published).await
     }
 
     async fn beat(&self, beat: Bytes) -> Result<()> {

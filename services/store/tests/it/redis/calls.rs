@@ -5,7 +5,7 @@ use std::{slice::from_ref, sync::Arc};
 use mingle_store::{
     ErrorKind,
     clock::ManualClock,
-    redis::{Call, Script},
+    redis::{Batch, Call, Script},
 };
 use mingle_testkit::Redis as Server;
 
@@ -28,9 +28,11 @@ async fn commands_pipelines_and_scripts_answer() {
     redis.query::<()>(redis::cmd("SET").arg(&key).arg(40)).await.unwrap();
     let sum: i64 = redis.run(&ADD, from_ref(&key), &[2.into()]).await.unwrap();
     assert_eq!(sum, 42);
-    let mut pipe = redis::pipe();
-    pipe.cmd("GET").arg(&key).cmd("EXISTS").arg("nothing");
-    assert_eq!(redis.pipeline::<(i64, bool)>(&pipe).await.unwrap(), (42, false));
+    let mut batch = Batch::new();
+    batch.ask("GET").arg(&key);
+    batch.tell("SET").arg(redis.key("calls", "m")).arg(1);
+    batch.ask("EXISTS").arg("nothing");
+    assert_eq!(redis.pipeline::<(i64, bool)>(&batch).await.unwrap(), (42, false));
     assert_eq!(server.cli(&["GET", &key]), "42");
 }
 

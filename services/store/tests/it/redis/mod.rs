@@ -1,6 +1,7 @@
 //! The connections to Redis, on servers of their own.
 
 mod calls;
+mod cluster;
 mod faults;
 mod fence;
 mod log;

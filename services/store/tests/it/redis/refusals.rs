@@ -8,7 +8,7 @@ use std::{
 
 use mingle_store::{
     ErrorKind, Result,
-    redis::{Options, Redis, Script, Tls},
+    redis::{Batch, Options, Redis, Script, Tls},
 };
 use mingle_testkit::{Redis as Server, eventually};
 use tokio_util::sync::CancellationToken;
@@ -33,9 +33,10 @@ async fn faults_of_data_and_of_callers_are_not_transient() {
     assert_eq!(kind(redis.query::<i64>(&push).await), ErrorKind::Corrupt);
     assert_eq!(kind(redis.run::<i64>(&PUSH, from_ref(&key), &[]).await), ErrorKind::Corrupt);
     assert_eq!(kind(redis.query::<()>(&redis::cmd("NOSUCH")).await), ErrorKind::Unsupported);
-    let mut pipe = redis::pipe();
-    pipe.add_command(get).add_command(push);
-    assert_eq!(kind(redis.pipeline::<()>(&pipe).await), ErrorKind::Corrupt);
+    let mut batch = Batch::new();
+    batch.ask("GET").arg(&key);
+    batch.tell("RPUSH").arg(&key).arg("x");
+    assert_eq!(kind(redis.pipeline::<()>(&batch).await), ErrorKind::Corrupt);
     assert_eq!(executed(&server, "info"), 2, "no connection was given up");
 }
 

@@ -1,0 +1,82 @@
+//! Which node has which slot.
+
+use std::sync::Arc;
+
+use super::{hash::SLOTS, view::View};
+use crate::redis::{node::Node, place::Address};
+
+/// A slot that nobody has.
+const NONE: u16 = u16::MAX;
+
+/// See the module. Replaced as a whole, never changed.
+#[derive(Clone, Default)]
+pub(super) struct Map {
+    /// By slot, an index of `nodes`; empty before the first view.
+    owners: Vec<u16>,
+    nodes: Vec<(Address, Arc<Node>)>,
+    /// Servers that have no slots, to be asked when none of the others answers.
+    pub(super) replicas: Vec<Address>,
+}
+
+impl Map {
+    pub(super) fn new(view: &View, node: impl Fn(&Address) -> Arc<Node>) -> Self {
+        let mut map = Self {
+            owners: vec![NONE; usize::from(SLOTS)],
+            nodes: Vec::new(),
+            replicas: view.replicas.clone(),
+        };
+        for (first, last, address) in &view.ranges {
+            let at = map.index(address, &node);
+            map.owners[usize::from(*first)..=usize::from(*last)].fill(at);
+        }
+        map
+    }
+
+    /// The same, but for one slot.
+    pub(super) fn with(&self, slot: u16, address: &Address, node: &Arc<Node>) -> Self {
+        let mut map = self.clone();
+        let at = map.index(address, &|_| node.clone());
+        if let Some(owner) = map.owners.get_mut(usize::from(slot)) {
+            *owner = at;
+        }
+        map
+    }
+
+    pub(super) fn node(&self, slot: u16) -> Option<&Arc<Node>> {
+        self.owner(slot).map(|(_, node)| node)
+    }
+
+    pub(super) fn nodes(&self) -> &[(Address, Arc<Node>)] {
+        &self.nodes
+    }
+
+    /// True when somebody has each slot.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.owners.is_empty() && !self.owners.contains(&NONE)
+    }
+
+    /// True when it has the slot.
+    pub(super) fn has(&self, address: &Address, slot: u16) -> bool {
+        self.owner(slot).is_some_and(|(owner, _)| owner == address)
+    }
+
+    /// True when it has any.
+    pub(super) fn has_any(&self, address: &Address) -> bool {
+        let at = self.nodes.iter().position(|(of, _)| of == address);
+        let at = at.and_then(|at| u16::try_from(at).ok());
+        at.is_some_and(|at| self.owners.contains(&at))
+    }
+
+    fn owner(&self, slot: u16) -> Option<&(Address, Arc<Node>)> {
+        self.nodes.get(usize::from(*self.owners.get(usize::from(slot))?))
+    }
+
+    fn index(&mut self, address: &Address, node: &impl Fn(&Address) -> Arc<Node>) -> u16 {
+        let at = self.nodes.iter().position(|(of, _)| of == address).unwrap_or_else(|| {
+            self.nodes.push((address.clone(), node(address)));
+            self.nodes.len() - 1
+        });
+        // Each has a slot at least, of which there are fewer than 2^16.
+        u16::try_from(at).unwrap_or(NONE)
+    }
+}

@@ -1,0 +1,204 @@
+//! How a server of a cluster is compared with the fence.
+//!
+//! The fence is one key, in one slot: it names every server that ever had a part of
+//! the data. One that it knows otherwise has lost something, and so may one that
+//! it does not know and that was promoted: a new generation begins. One that it does
+//! not know and that never followed another came without data, and gets its slots
+//! from others.
+//!
+//! Besides, each server has a mark in a slot of its own, which lives as long as its
+//! data and moves with its slot. The fence knows it, too: where it is another one
+//! the data was taken away.
+
+use std::{
+    sync::{
+        Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use redis::{Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
+use tokio::time::Instant;
+
+use super::{Cluster, hash};
+use crate::redis::{
+    ask::{Ask, Asker},
+    client::key,
+    fault,
+    fence::{Generation, Identity},
+    place::Address,
+    servers::Servers,
+};
+
+/// What the fence may take, of a connection that is about to be made.
+const COMPARE: Duration = Duration::from_secs(1);
+
+/// Where a server has its mark.
+struct Mark {
+    slot: u16,
+    key: String,
+}
+
+/// The server of one connection.
+pub(in crate::redis) struct Member {
+    cluster: Weak<Cluster>,
+    address: Address,
+    identity: Identity,
+    mark: Mutex<Option<Mark>>,
+    /// Of the fence, when the last pulse was asked.
+    changes: AtomicU64,
+}
+
+impl Member {
+    pub(in crate::redis) fn new(
+        cluster: Weak<Cluster>,
+        address: Address,
+        identity: Identity,
+    ) -> Self {
+        let (mark, changes) = (Mutex::default(), AtomicU64::new(0));
+        Self { cluster, address, identity, mark, changes }
+    }
+
+    /// Compares before the first use: by a write, too.
+    pub(in crate::redis) async fn compare(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<()> {
+        let Some(cluster) = self.cluster.upgrade() else { return Err(gone()) };
+        let mut pipe = redis::pipe();
+        self.pulse(&mut pipe);
+        let said: Vec<Value> =
+            if pipe.is_empty() { Vec::new() } else { pipe.query_async(connection).await? };
+        let mark = self.shown(&said)?;
+        let identities = std::iter::once(self.identity.clone()).chain(mark);
+        cluster.pass(identities.collect(), None, (&self.address, connection)).await
+    }
+
+    /// A write, and what is there since.
+    pub(in crate::redis) fn pulse(&self, pipe: &mut Pipeline) {
+        let Some(cluster) = self.cluster.upgrade() else { return };
+        let Some(key) = self.mark_of(&cluster) else { return };
+        pipe.cmd("HSETNX").arg(&key).arg("mark").arg(Generation::random()).ignore();
+        pipe.cmd("HGET").arg(&key).arg("mark");
+        if cluster.map.borrow().has(&self.address, cluster.fence.slot()) {
+            self.changes.store(cluster.fence.changes(), Ordering::Relaxed);
+            cluster.fence.read(pipe);
+        }
+    }
+
+    /// What a pulse was answered. That the fence cannot be asked is no fault of this
+    /// server: it is asked again with the next pulse.
+    pub(in crate::redis) async fn heed(
+        &self,
+        said: &[Value],
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<()> {
+        let Some(cluster) = self.cluster.upgrade() else { return Ok(()) };
+        let changes = self.changes.load(Ordering::Relaxed);
+        let mut identities: Vec<_> = self.shown(said)?.into_iter().collect();
+        let emptied = match said.get(1).map(text).transpose()? {
+            // The fence was taken away, with what is beside it or alone.
+            Some(None) => Some(changes),
+            Some(Some(generation)) if cluster.fence.changes() == changes => {
+                cluster.fence.hold(generation);
+                None
+            }
+            _ => None,
+        };
+        if emptied.is_some() {
+            let passed = cluster.passed.lock();
+            let others =
+                passed.values().filter(|of| identities.iter().all(|it| it.field != of.field));
+            let others: Vec<_> = others.cloned().collect();
+            identities.extend(others);
+        }
+        let way = (&self.address, connection);
+        if let Err(error) = cluster.pass(identities, emptied, way).await {
+            tracing::debug!(%error, "the fence of the redis cluster cannot be asked");
+        }
+        Ok(())
+    }
+
+    /// A pulse was sent elsewhere: the slot of the mark is not here any more.
+    pub(in crate::redis) fn moved(&self) {
+        *self.mark.lock() = None;
+        if let Some(cluster) = self.cluster.upgrade() {
+            cluster.wake.notify_one();
+        }
+    }
+
+    /// The mark as the fence is to know it.
+    fn shown(&self, said: &[Value]) -> RedisResult<Option<Identity>> {
+        let identity = said.first().map(text).transpose()?.flatten();
+        let mark = self.mark.lock();
+        let field = mark.as_ref().map(|mark| mark.key.clone());
+        Ok(field.zip(identity).map(|(field, is)| Identity { field, is, joins: true }))
+    }
+
+    /// The key of the mark: `None` when the server has no slots.
+    fn mark_of(&self, cluster: &Cluster) -> Option<String> {
+        let mut mark = self.mark.lock();
+        let map = cluster.map.borrow();
+        if let Some(mark) = &*mark
+            && map.has(&self.address, mark.slot)
+        {
+            return Some(mark.key.clone());
+        }
+        *mark = None;
+        if map.has_any(&self.address) {
+            // Of as many as there are servers one is here.
+            let keys = (0_u64..).map(|at| key(&cluster.start.prefix, &format!("mark:{at}"), None));
+            let mut marks = keys.map(|key| Mark { slot: hash::slot(key.as_bytes()), key });
+            *mark = marks.find(|mark| map.has(&self.address, mark.slot));
+        }
+        mark.as_ref().map(|mark| mark.key.clone())
+    }
+}
+
+impl Cluster {
+    /// Has the fence compare what it has not compared as such before, on the
+    /// connection to this server when the fence is there; all of it when it was
+    /// emptied and nothing has begun since.
+    async fn pass(
+        &self,
+        identities: Vec<Identity>,
+        emptied: Option<u64>,
+        (address, connection): (&Address, &mut MultiplexedConnection),
+    ) -> RedisResult<()> {
+        // One after the other, so that the last answer is the last word.
+        let _turn = self.turn.lock().await;
+        let news = {
+            let passed = self.passed.lock();
+            identities.iter().any(|of| passed.get(&of.field).map(|known| &known.is) != Some(&of.is))
+        };
+        if !news && emptied != Some(self.fence.changes()) {
+            return Ok(());
+        }
+        let compare = self.fence.compare(&identities);
+        let generation: String = if self.map.borrow().has(address, self.fence.slot()) {
+            compare.query_async(connection).await?
+        } else {
+            let servers = Servers::Cluster(self.me.upgrade().ok_or_else(gone)?);
+            let deadline = Instant::now() + COMPARE;
+            let asker = Asker { servers: &servers, deadline, clock: None };
+            let answer =
+                asker.one(Ask::At(self.fence.slot(), &compare)).await.map_err(fault::of_fence)?;
+            redis::from_redis_value(answer)?
+        };
+        self.fence.hold(generation);
+        let passed = identities.into_iter().map(|of| (of.field.clone(), of));
+        self.passed.lock().extend(passed);
+        Ok(())
+    }
+}
+
+fn text(value: &Value) -> RedisResult<Option<String>> {
+    Ok(redis::from_redis_value_ref(value)?)
+}
+
+/// The process ends.
+fn gone() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::NotConnected).into()
+}

@@ -1,0 +1,68 @@
+//! Which server has which keys: one has them all, or each of a cluster some.
+
+use std::sync::Arc;
+
+use super::{
+    cluster::{Cluster, Redirect},
+    fault,
+    node::Node,
+    place::Place,
+};
+use crate::Result;
+
+/// See the module.
+pub(super) enum Servers {
+    /// The same one for all.
+    One(Arc<Node>, Arc<Place>),
+    /// One for each slot.
+    Cluster(Arc<Cluster>),
+}
+
+/// Whom to ask, and how.
+pub(super) struct Way {
+    pub(super) node: Arc<Node>,
+    /// It is about to get the slot, and answers whoever says to know that.
+    pub(super) asking: bool,
+}
+
+impl Servers {
+    /// To the server that has this slot; any, when there is none.
+    pub(super) fn way(&self, slot: Option<u16>) -> Result<Way> {
+        let node = match self {
+            Self::One(node, _) => node.clone(),
+            Self::Cluster(cluster) => cluster.node(slot)?,
+        };
+        Ok(Way { node, asking: false })
+    }
+
+    /// The way on, of who asked for this slot and was sent elsewhere.
+    pub(super) fn follow(&self, redirect: &Redirect, slot: Option<u16>) -> Result<Way> {
+        match self {
+            // It has become part of a cluster, and is given up with the next connection.
+            Self::One(..) => Err(fault::away()),
+            Self::Cluster(cluster) => match redirect {
+                Redirect::Moved(slot, to) => {
+                    Ok(Way { node: cluster.moved(*slot, to), asking: false })
+                }
+                Redirect::Ask(to) => Ok(Way { node: cluster.at(to), asking: true }),
+                Redirect::Again => self.way(slot),
+            },
+        }
+    }
+
+    /// True when every key can be asked for.
+    pub(super) fn are_live(&self) -> bool {
+        match self {
+            Self::One(node, _) => node.commands().is_live(),
+            Self::Cluster(cluster) => cluster.is_live(),
+        }
+    }
+
+    /// Waits until every key can be asked for. Cancel safe.
+    pub(super) async fn live(&self) {
+        match self {
+            Self::One(node, _) => node.commands().live().await,
+            Self::Cluster(cluster) => cluster.live().await,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Primaries that share the keys, and a replica of each.
+
+use std::{process::Command, time::Duration};
+
+use crate::{Redis, eventually, free_port};
+
+/// A server that says nothing for so long is down.
+const DOWN_MS: &str = "2000";
+const READY: Duration = Duration::from_secs(60);
+
+/// A Redis Cluster on 127.0.0.1, whose users are those of [`Redis`].
+#[derive(Debug)]
+pub struct Cluster {
+    servers: Vec<Redis>,
+}
+
+/// What a node says of one of them.
+#[derive(Debug)]
+struct Said {
+    port: u16,
+    is_primary: bool,
+    is_down: bool,
+    /// First and last.
+    slots: Vec<(u16, u16)>,
+}
+
+impl Cluster {
+    /// Three primaries with a replica each.
+    ///
+    /// # Panics
+    ///
+    /// When they are not together within a minute.
+    pub async fn start() -> Self {
+        Self::of(3, 1).await
+    }
+
+    /// So many primaries with so many replicas each.
+    ///
+    /// # Panics
+    ///
+    /// When they are not together within a minute.
+    pub async fn of(primaries: usize, replicas: usize) -> Self {
+        let mut servers = Vec::new();
+        for _ in 0..primaries * (1 + replicas) {
+            servers.push(node().await);
+        }
+        let mut create: Vec<String> = vec!["create".into()];
+        create.extend(servers.iter().map(|server| server.address().to_string()));
+        create.extend(["--cluster-replicas".into(), replicas.to_string()]);
+        manage(&create.iter().map(String::as_str).collect::<Vec<_>>());
+        let cluster = Self { servers };
+        cluster.complete().await;
+        cluster
+    }
+
+    /// Waits until all who run see all of them, a primary for each slot, and each
+    /// replica in step.
+    ///
+    /// # Panics
+    ///
+    /// When that does not happen within a minute.
+    pub async fn complete(&self) {
+        eventually(READY, "all see a whole cluster", async || {
+            self.servers.iter().all(|server| {
+                let info = server.try_cli(&["CLUSTER", "INFO"]).unwrap_or_default();
+                let is_ok = info.contains("cluster_state:ok");
+                let role = server.try_cli(&["ROLE"]).unwrap_or_default();
+                let is_in_step = role.starts_with("master") || role.contains("\nconnected");
+                let known = format!("cluster_known_nodes:{}\r", self.servers.len());
+                is_ok
+                    && is_in_step
+                    && info.contains(&known)
+                    && !says(server).iter().any(|it| it.is_down)
+            })
+        })
+        .await;
+    }
+
+    /// `redis+cluster://` as Mingle's user, naming two of them.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let first = self.servers[0].url().replacen("redis:", "redis+cluster:", 1);
+        format!("{first},{}", self.servers[1].address())
+    }
+
+    /// All of them, the first primaries first.
+    #[must_use]
+    pub fn servers(&self) -> &[Redis] {
+        &self.servers
+    }
+
+    /// Which server has this key, as most of those who run see it.
+    #[must_use]
+    pub fn owner(&self, key: &str) -> Option<&Redis> {
+        let asked = self.running().next()?;
+        let slot = asked.try_cli(&["CLUSTER", "KEYSLOT", key])?.parse().ok()?;
+        self.owner_of(slot)
+    }
+
+    /// Which server has this slot, as most of those who run see it.
+    #[must_use]
+    pub fn owner_of(&self, slot: u16) -> Option<&Redis> {
+        let has = |it: &Said| {
+            it.is_primary && it.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
+        };
+        let owners: Vec<u16> = self
+            .running()
+            .filter_map(|it| says(it).iter().find(|it| has(it)).map(|it| it.port))
+            .collect();
+        let most = owners
+            .iter()
+            .copied()
+            .max_by_key(|port| owners.iter().filter(|other| *other == port).count())?;
+        self.servers.iter().find(|server| server.port() == most)
+    }
+
+    /// The servers that have slots, as the first that runs sees it.
+    #[must_use]
+    pub fn primaries(&self) -> Vec<&Redis> {
+        let Some(asked) = self.running().next() else { return Vec::new() };
+        let said = says(asked);
+        let has = |server: &&Redis| {
+            said.iter().any(|it| it.port == server.port() && it.is_primary && !it.slots.is_empty())
+        };
+        self.servers.iter().filter(has).collect()
+    }
+
+    /// Moves so many slots from one primary to another, with their keys.
+    ///
+    /// # Panics
+    ///
+    /// When `redis-cli` cannot.
+    pub fn move_slots(&self, from: &Redis, to: &Redis, slots: u16) {
+        let id = |of: &Redis| of.cli(&["CLUSTER", "MYID"]);
+        let (from_id, to_id, slots) = (id(from), id(to), slots.to_string());
+        manage(&[
+            "reshard",
+            &from.address().to_string(),
+            "--cluster-from",
+            &from_id,
+            "--cluster-to",
+            &to_id,
+            "--cluster-slots",
+            &slots,
+        ]);
+    }
+
+    /// Another primary, without slots. [`Cluster::rebalance`] gives it some.
+    ///
+    /// # Panics
+    ///
+    /// When it does not become one of them.
+    pub async fn add(&mut self) {
+        let new = node().await;
+        manage(&["add-node", &new.address().to_string(), &self.servers[0].address().to_string()]);
+        self.servers.push(new);
+        self.complete().await;
+    }
+
+    /// Gives each primary as many slots as the others.
+    ///
+    /// # Panics
+    ///
+    /// When `redis-cli` cannot.
+    pub fn rebalance(&self) {
+        let any = self.servers[0].address().to_string();
+        manage(&["rebalance", &any, "--cluster-use-empty-masters"]);
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Redis> {
+        self.servers.iter().filter(|it| it.server().is_running() && !it.server().is_frozen())
+    }
+}
+
+async fn node() -> Redis {
+    let port = free_port().to_string();
+    let settings = [
+        ("cluster-enabled", "yes"),
+        ("cluster-port", &*port),
+        ("cluster-config-file", "nodes.conf"),
+        ("cluster-node-timeout", DOWN_MS),
+        // What is left of a cluster serves on.
+        ("cluster-require-full-coverage", "no"),
+        ("repl-diskless-sync-delay", "0"),
+    ];
+    Redis::start_with(&settings).await
+}
+
+/// `redis-cli --cluster`.
+fn manage(arguments: &[&str]) {
+    let mut cli = Command::new("redis-cli");
+    cli.arg("--cluster").args(arguments).arg("--cluster-yes");
+    match cli.output() {
+        Ok(answer) => {
+            let said = String::from_utf8_lossy(&answer.stdout);
+            assert!(answer.status.success(), "redis-cli --cluster {arguments:?}: {said}");
+        }
+        Err(error) => panic!("redis-cli could not be started: {error}"),
+    }
+}
+
+/// Reads CLUSTER NODES.
+fn says(server: &Redis) -> Vec<Said> {
+    let said = server.try_cli(&["CLUSTER", "NODES"]).unwrap_or_default();
+    let node = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let port = words.get(1)?.split('@').next()?.rsplit_once(':')?.1.parse().ok()?;
+        let slots = words.get(8..).unwrap_or_default().iter().filter_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((*range, *range));
+            Some((first.parse().ok()?, last.parse().ok()?))
+        });
+        Some(Said {
+            port,
+            is_primary: words.get(2)?.contains("master"),
+            is_down: words.get(2)?.contains("fail") || words.get(2)?.contains("handshake"),
+            slots: slots.collect(),
+        })
+    };
+    said.lines().filter_map(node).collect()
+}
