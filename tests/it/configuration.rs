@@ -141,7 +141,7 @@ async fn what_a_start_refuses_is_told_in_full_and_without_secrets() {
         "grpc.listen: is not loopback",
         "grpc.listen: is 0.0.0.0:50051, where probes.listen is too",
         "chat.append_batch: ",
-        "REDIS_URL: is not a redis://, rediss:// or redis+sentinel:// URL",
+        "REDIS_URL: is not a redis://, rediss://, redis+sentinel:// or redis+cluster:// URL",
         "DATABASE_URL: is missing",
         "peers.ratelimit: is missing",
     ] {

@@ -46,8 +46,11 @@ fn plan() -> Option<Plan> {
         Some("processes") => Some(Deployment::plan()),
         Some("envoy") => Some(Deployment::plan().envoy()),
         Some("sentinels") => Some(Deployment::plan().sentinels()),
+        Some("cluster") => Some(Deployment::plan().cluster()),
         Some("tls") => Some(Deployment::plan().tls()),
-        _ => panic!("MINGLE_TEST_DEPLOYMENT={named:?}: processes, envoy, sentinels or tls"),
+        _ => {
+            panic!("MINGLE_TEST_DEPLOYMENT={named:?}: processes, envoy, sentinels, cluster or tls")
+        }
     }
 }
 

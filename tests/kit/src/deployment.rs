@@ -5,8 +5,8 @@ mod plan;
 use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
 
 use crate::{
-    Balancer, Builder, Certificates, Envoy, Finished, Mingle, Pooler, Postgres, Proxy, Redis,
-    Sentinels, TestDatabase, To, adopted, clock, free_port, ways::Ways,
+    Balancer, Builder, Certificates, Cluster, Envoy, Finished, Mingle, Pooler, Postgres, Proxy,
+    Redis, Sentinels, TestDatabase, To, adopted, clock, free_port, ways::Ways,
 };
 
 pub use plan::Plan;
@@ -39,6 +39,7 @@ impl Place {
 enum Shared {
     One(Redis),
     Elected(Sentinels),
+    Parted(Cluster),
 }
 
 /// See the module. The processes and servers end with this value, or with the
@@ -304,12 +305,14 @@ impl Deployment {
         self.places(role).map(|place| ([127, 0, 0, 1], place.grpc).into()).collect()
     }
 
-    /// The Redis of all; behind sentinels the one that was the primary at first.
+    /// The Redis of all; behind sentinels the one that was the primary at first, of a
+    /// cluster the first one.
     #[must_use]
     pub fn redis(&self) -> &Redis {
         match &self.redis {
             Shared::One(redis) => redis,
             Shared::Elected(all) => &all.servers()[0],
+            Shared::Parted(all) => &all.servers()[0],
         }
     }
 
@@ -317,8 +320,17 @@ impl Deployment {
     #[must_use]
     pub fn sentinels(&self) -> Option<&Sentinels> {
         match &self.redis {
-            Shared::One(_) => None,
             Shared::Elected(all) => Some(all),
+            Shared::One(_) | Shared::Parted(_) => None,
+        }
+    }
+
+    /// All of it, when it is a cluster.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        match &self.redis {
+            Shared::Parted(all) => Some(all),
+            Shared::One(_) | Shared::Elected(_) => None,
         }
     }
 
@@ -399,7 +411,11 @@ impl Deployment {
             None => url,
         };
         let (redis, database) = (self.redis(), &self.database);
-        let url = self.sentinels().map_or_else(|| redis.url(), Sentinels::url);
+        let url = match &self.redis {
+            Shared::One(redis) => redis.url(),
+            Shared::Elected(all) => all.url(),
+            Shared::Parted(all) => all.url(),
+        };
         (by(To::Redis, url, redis.port()), by(To::Postgres, database.url.clone(), database.port))
     }
 

@@ -60,12 +60,17 @@ pub(super) async fn check(steps: Steps, asked: Asked<'_>) -> Option<Redis> {
 }
 
 fn server(said: &Inspected, place: &str) -> Found {
-    let what = format!("{} {} at {place}", said.product, said.version);
+    let of = if said.of_cluster { ", of a cluster," } else { "" };
+    let what = format!("{} {}{of} at {place}", said.product, said.version);
     let major = said.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     match (said.unfit, major) {
         (Some(Unfit::OfCluster), _) => Found::fail(
             format!("{what}: a node of a cluster"),
-            "name a server that is alone, or sentinels: redis+sentinel://HOST:PORT/NAME",
+            "write redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT",
+        ),
+        (Some(Unfit::NoCluster), _) => Found::fail(
+            format!("{what}: no node of a cluster"),
+            "write redis:// for a server that is alone, or name the cluster's nodes",
         ),
         (Some(Unfit::Sentinel), _) => Found::fail(
             format!("{what}: a sentinel"),

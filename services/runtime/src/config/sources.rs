@@ -15,8 +15,8 @@ use super::{Environment, Mode, Problems, Secret};
 pub struct Redis {
     /// The first variable that names it.
     pub variable: &'static str,
-    /// `redis://` or `rediss://`, with user and password; or `redis+sentinel://` or
-    /// `rediss+sentinel://`.
+    /// `redis://` or `rediss://`, with user and password; or the same with `+sentinel`
+    /// or `+cluster`.
     pub url: Secret,
     /// Every key begins with it, before `mingle:`; empty by default.
     pub key_prefix: String,
@@ -180,9 +180,18 @@ fn parse(name: &str, text: &str, problems: &mut Problems) -> Option<Named> {
         problems.require(right, name, "is not redis+sentinel://HOST:PORT,HOST:PORT/NAME");
         return right.then(|| Named { url: text.to_owned(), server });
     }
+    if let Some((scheme, rest)) = of_cluster(text) {
+        let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server).to_owned();
+        let (hosts, database) = server.split_once('/').unwrap_or((&server, ""));
+        let named = !hosts.is_empty() && matches!(database, "" | "0");
+        let right = matches!(scheme, "redis" | "rediss") && named;
+        problems.require(right, name, "is not redis+cluster://HOST:PORT,HOST:PORT");
+        return right.then(|| Named { url: text.to_owned(), server });
+    }
     let url = Url::parse(text).ok().filter(|url| url.host_str().is_some());
     let Some(mut url) = url.filter(|url| matches!(url.scheme(), "redis" | "rediss")) else {
-        problems.add(name, "is not a redis://, rediss:// or redis+sentinel:// URL");
+        problems
+            .add(name, "is not a redis://, rediss://, redis+sentinel:// or redis+cluster:// URL");
         return None;
     };
     let upstash = url.host_str().is_some_and(|host| host.ends_with("upstash.io"));
@@ -192,6 +201,13 @@ fn parse(name: &str, text: &str, problems: &mut Problems) -> Option<Named> {
     let (host, port) = (url.host_str().unwrap_or_default(), url.port().unwrap_or(6379));
     let server = format!("{host}:{port}/{}", url.path().trim_matches('/'));
     Some(Named { url: url.into(), server })
+}
+
+/// Scheme and rest of a URL of a cluster: said to be one, or with several hosts.
+fn of_cluster(text: &str) -> Option<(&str, &str)> {
+    let several = |rest: &&str| rest.contains(',');
+    text.split_once("+cluster://")
+        .or_else(|| text.split_once("://").filter(|(_, rest)| several(&rest)))
 }
 
 fn truthy(value: &str) -> bool {

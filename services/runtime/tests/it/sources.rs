@@ -53,6 +53,12 @@ fn every_name_of_the_source_systems_is_understood() {
             Mode::Production,
             Some("rediss+sentinel://u:p@a:1,b:2/main/0"),
         ),
+        (
+            &[("REDIS_URL", "redis+cluster://u:p@a:1,b:2")],
+            Mode::Production,
+            Some("redis+cluster://u:p@a:1,b:2"),
+        ),
+        (&[("REDIS_URL", "redis://a:1,b:2/0")], Mode::Development, Some("redis://a:1,b:2/0")),
         (&[("REDIS_ENABLED", "false"), ("REDIS_URL", "redis://h:1")], Mode::Development, None),
     ];
     for (pairs, mode, expected) in cases {
@@ -68,6 +74,9 @@ fn what_contradicts_itself_is_refused_by_name() {
         (&[("REDIS_URL", "http://h")], "REDIS_URL"),
         (&[("REDIS_URL", "redis+sentinel://a:1,b:2")], "REDIS_URL"),
         (&[("REDIS_URL", "http+sentinel://a:1/main")], "REDIS_URL"),
+        (&[("REDIS_URL", "http+cluster://a:1")], "REDIS_URL"),
+        (&[("REDIS_URL", "redis+cluster://u:p@/0")], "REDIS_URL"),
+        (&[("REDIS_URL", "redis://a:1,b:2/3")], "REDIS_URL"),
         (&[("REDIS_URL", "redis+sentinel://a:1/main"), ("REDIS_HOST", "a")], "REDIS_HOST"),
         (
             &[("REDIS_URL", "rediss://h"), ("REDIS_TLS_REJECT_UNAUTHORIZED", "0")],

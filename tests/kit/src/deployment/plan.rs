@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::{Deployment, Place, SHAPE, Shared, services};
 use crate::{
-    Balancer, Certificates, Envoy, Kind, Postgres, Redis, Sentinels, TestDatabase, ways::Ways,
+    Balancer, Certificates, Cluster, Envoy, Kind, Postgres, Redis, Sentinels, TestDatabase,
+    ways::Ways,
 };
 
 /// How to start a [`Deployment`].
@@ -17,6 +18,7 @@ pub struct Plan {
     /// Behind a pooler; true: with a way past it.
     pooler: Option<bool>,
     sentinels: bool,
+    cluster: bool,
     tls: bool,
     envoy: bool,
     balancer: Option<Kind>,
@@ -75,6 +77,13 @@ impl Plan {
         self
     }
 
+    /// With a [`Cluster`] in place of one Redis, and no ways to it.
+    #[must_use]
+    pub fn cluster(mut self) -> Self {
+        self.cluster = true;
+        self
+    }
+
     /// With an [`Envoy`] between the callers and two instances of every
     /// service.
     #[must_use]
@@ -126,10 +135,12 @@ impl Plan {
             }
             None => server.database().await,
         };
-        assert!(!(self.tls && self.sentinels), "one or the other");
+        let kinds = [self.tls, self.sentinels, self.cluster].into_iter().filter(|kind| *kind);
+        assert!(kinds.count() < 2, "one or the other");
         let certificates = self.tls.then(Certificates::make);
         let redis = match &certificates {
             Some(certificates) => Shared::One(Redis::start_tls(certificates, true).await),
+            None if self.cluster => Shared::Parted(Cluster::start().await),
             None if self.sentinels => Shared::Elected(Sentinels::start().await),
             None => Shared::One(Redis::start().await),
         };
