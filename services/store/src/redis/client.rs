@@ -196,9 +196,12 @@ impl Redis {
         Self { timeout, ..self }
     }
 
-    /// True when the URL names a cluster.
-    pub fn is_cluster(&self) -> bool {
-        matches!(self.shared.servers, Servers::Cluster(_))
+    /// Where the URL names a cluster.
+    pub(crate) fn cluster(&self) -> Option<&Arc<Cluster>> {
+        match &self.shared.servers {
+            Servers::One(..) => None,
+            Servers::Cluster(cluster) => Some(cluster),
+        }
     }
 
     pub(super) fn patience(&self) -> Duration {

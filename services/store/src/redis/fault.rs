@@ -86,12 +86,12 @@ fn refusal(said: &ServerError) -> (ErrorKind, &'static str) {
     }
 }
 
-pub(super) fn away() -> Error {
+pub(crate) fn away() -> Error {
     Error::new(ErrorKind::Unavailable, "redis is away")
 }
 
 /// Nothing was said in time.
-pub(super) fn silent() -> RedisError {
+pub(crate) fn silent() -> RedisError {
     io::Error::from(io::ErrorKind::TimedOut).into()
 }
 

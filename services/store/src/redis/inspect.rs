@@ -23,7 +23,7 @@ impl Redis {
         };
         let late = |_| Error::new(ErrorKind::Timeout, "redis connection");
         let info = timeout(self.patience() * 2, asking).await.map_err(late)?;
-        Ok(Inspected::read(&info.map_err(fault::error)?, self.is_cluster()))
+        Ok(Inspected::read(&info.map_err(fault::error)?, self.cluster().is_some()))
     }
 
     /// How far the server's clock is from `clock`.

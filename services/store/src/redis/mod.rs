@@ -60,7 +60,7 @@ mod ask;
 mod batch;
 mod client;
 pub(crate) mod cluster;
-mod fault;
+pub(crate) mod fault;
 mod fence;
 mod inspect;
 mod link;

@@ -11,7 +11,7 @@ use super::sentinel::Sentinels;
 const TOLD: Duration = Duration::from_millis(400);
 
 /// Host and port.
-pub(super) type Address = (String, u16);
+pub(crate) type Address = (String, u16);
 
 /// See the module.
 pub(super) enum Place {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BEAT, TAG, TOPIC, lost, silent,
+    BEAT, TAG, TOPIC, closed, lost, silent,
     wanted::{Difference, Wanted},
 };
 use crate::{Result, backoff::Backoff, bus::ear::Ear, redis::Redis};
@@ -137,8 +137,4 @@ impl Listener {
             self.ear.message(topic, &Bytes::copy_from_slice(message.get_payload_bytes()));
         }
     }
-}
-
-fn closed() -> redis::RedisError {
-    std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()
 }

@@ -1,4 +1,4 @@
-//! Redis pub/sub as a source.
+//! Redis pub/sub as a source; that of a cluster is [`sharded`].
 //!
 //! One connection of its own listens; what is published goes pipelined over
 //! the connection for commands. A topic is subscribed to while it has a
@@ -15,6 +15,7 @@
 //! | this process reads too slowly | the server closes the connection at its output limit: a gap |
 
 mod listen;
+mod sharded;
 mod wanted;
 
 use std::{sync::Arc, time::Duration};
@@ -54,8 +55,11 @@ impl RedisSource {
         stop: CancellationToken,
     ) -> Self {
         let wanted = Arc::new(Wanted::new(topics, changes));
-        let listener = listen::Listener::new(redis.clone(), ear.clone(), wanted.clone());
-        tokio::spawn(listener.run(stop));
+        let (of, by) = (ear.clone(), wanted.clone());
+        match redis.cluster() {
+            None => tokio::spawn(listen::Listener::new(redis.clone(), of, by).run(stop)),
+            Some(all) => tokio::spawn(sharded::Listener::new(&redis, all, of, by).run(stop)),
+        };
         Self { redis, ear, wanted }
     }
 }
@@ -69,13 +73,25 @@ impl Source for RedisSource {
     async fn publish(&self, batch: &[Announcement]) -> Result<()> {
         let mut published = Batch::new();
         for Announcement { topic, payload } in batch {
-            let channel = self.redis.key(TAG, &format!("{TOPIC}{topic}"));
-            published.tell("PUBLISH").arg(channel).arg(&payload[..]);
+            if self.redis.cluster().is_some() {
+                let channel = sharded::channel(&self.redis, topic);
+                published.tell("SPUBLISH").arg(channel).arg(&payload[..]);
+            } else {
+                let channel = self.redis.key(TAG, &format!("{TOPIC}{topic}"));
+                published.tell("PUBLISH").arg(channel).arg(&payload[..]);
+            }
         }
         self.redis.pipeline(&published).await
     }
 
     async fn beat(&self, beat: Bytes) -> Result<()> {
+        if let Some(cluster) = self.redis.cluster() {
+            let mut beats = Batch::new();
+            for channel in sharded::beats(&self.redis, cluster) {
+                beats.tell("SPUBLISH").arg(channel).arg(&beat[..]);
+            }
+            return self.redis.pipeline(&beats).await;
+        }
         let channel = self.redis.key(TAG, BEAT);
         self.redis.query(redis::cmd("PUBLISH").arg(channel).arg(&beat[..])).await
     }
@@ -90,6 +106,10 @@ impl Source for RedisSource {
 /// The listening connection ended.
 fn lost(source: redis::RedisError) -> Error {
     Error::with_source(ErrorKind::Unavailable, "redis subscriptions", source)
+}
+
+fn closed() -> redis::RedisError {
+    std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()
 }
 
 /// Nothing came in time.

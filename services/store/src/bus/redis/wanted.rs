@@ -133,6 +133,14 @@ impl Wanted {
         }
     }
 
+    /// The server tells of it no more: a gap follows with the next confirmation.
+    pub(super) fn unconfirm(&self, topic: &str) {
+        let mut state = self.state.lock();
+        if state.confirmed.remove(topic) {
+            state.promised.insert(topic.to_owned());
+        }
+    }
+
     /// Waits for the confirmation of a topic that is subscribed to here. When
     /// it does not come in time, a gap follows with it.
     pub(super) async fn confirmed(&self, topic: &str, patience: Duration) {

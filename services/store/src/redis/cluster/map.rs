@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::{hash::SLOTS, view::View};
 use crate::redis::{node::Node, place::Address};
 
@@ -78,5 +80,24 @@ impl Map {
         });
         // Each has a slot at least, of which there are fewer than 2^16.
         u16::try_from(at).unwrap_or(NONE)
+    }
+}
+
+/// Who has which slot, for whoever listens there.
+#[derive(Clone)]
+pub(crate) struct Owners(pub(super) watch::Receiver<Map>);
+
+impl Owners {
+    /// Who has it: `None` while nobody does.
+    pub(crate) fn of(&self, slot: u16) -> Option<Address> {
+        self.0.borrow().owner(slot).map(|(address, _)| address.clone())
+    }
+
+    /// Waits until that may have changed. Cancel safe.
+    pub(crate) async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nobody asks any more.
+            std::future::pending::<()>().await;
+        }
     }
 }

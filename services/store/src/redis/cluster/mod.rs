@@ -10,7 +10,7 @@
 //! slots. One that has got none for a minute is forgotten.
 
 mod follow;
-pub(super) mod hash;
+pub(crate) mod hash;
 mod map;
 mod member;
 mod redirect;
@@ -24,22 +24,25 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis::{Client, ConnectionInfo, RedisError, RedisResult};
+use redis::{Client, ConnectionInfo, ProtocolVersion, RedisError, RedisResult};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use map::Owners;
 pub(super) use member::Member;
 pub(super) use redirect::Redirect;
+
+pub(crate) use super::place::Address;
 
 use super::{
     fault,
     fence::{Fence, Identity},
     manager::Of,
     node::Node,
-    place::{Address, Place, at},
+    place::{Place, at},
     slot::FIRST,
 };
 use crate::Result;
@@ -59,7 +62,7 @@ pub(super) struct Start {
 }
 
 /// See the module.
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     me: Weak<Self>,
     start: Start,
     fence: Arc<Fence>,
@@ -208,6 +211,24 @@ impl Cluster {
                 pending::<()>().await;
             }
         }
+    }
+
+    /// A client for a connection that listens: by RESP3, which tells what was asked
+    /// and what was published apart.
+    pub(crate) fn listener(&self, address: &Address) -> RedisResult<Client> {
+        let info = self.client(address)?.get_connection_info().clone();
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        Client::open(info.set_redis_settings(settings))
+    }
+
+    /// Who has which slot, now and later.
+    pub(crate) fn owners(&self) -> Owners {
+        Owners(self.map.subscribe())
+    }
+
+    /// Looks anew at who has which slot.
+    pub(crate) fn look_anew(&self) {
+        self.wake.notify_one();
     }
 
     fn client(&self, address: &Address) -> RedisResult<Client> {

@@ -3,6 +3,7 @@
 
 mod between;
 mod chaos;
+mod cluster;
 mod conformance;
 mod fallback;
 mod follower;
