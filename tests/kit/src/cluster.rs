@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use crate::{Redis, eventually, free_port};
+use crate::{Redis, eventually, eventually::eventually_blocking, free_port};
 
 /// A server that says nothing for so long is down.
 const DOWN_MS: &str = "2000";
@@ -132,6 +132,7 @@ impl Cluster {
     /// When `redis-cli` cannot.
     pub fn move_slots(&self, from: &Redis, to: &Redis, slots: u16) {
         let id = |of: &Redis| of.cli(&["CLUSTER", "MYID"]);
+        self.agree();
         let (from_id, to_id, slots) = (id(from), id(to), slots.to_string());
         manage(&[
             "reshard",
@@ -163,8 +164,15 @@ impl Cluster {
     ///
     /// When `redis-cli` cannot.
     pub fn rebalance(&self) {
+        self.agree();
         let any = self.servers[0].address().to_string();
         manage(&["rebalance", &any, "--cluster-use-empty-masters"]);
+    }
+
+    /// Waits until all say the same of who has which slot.
+    fn agree(&self) {
+        let any = self.servers[0].address().to_string();
+        eventually_blocking(READY, "the cluster agrees", || call(&["check", &any]).is_ok());
     }
 
     fn running(&self) -> impl Iterator<Item = &Redis> {
@@ -186,15 +194,19 @@ async fn node() -> Redis {
     Redis::start_with(&settings).await
 }
 
-/// `redis-cli --cluster`.
 fn manage(arguments: &[&str]) {
+    if let Err(said) = call(arguments) {
+        panic!("redis-cli --cluster {arguments:?}: {said}");
+    }
+}
+
+/// `redis-cli --cluster`; what it printed where it failed.
+fn call(arguments: &[&str]) -> Result<(), String> {
     let mut cli = Command::new("redis-cli");
     cli.arg("--cluster").args(arguments).arg("--cluster-yes");
     match cli.output() {
-        Ok(answer) => {
-            let said = String::from_utf8_lossy(&answer.stdout);
-            assert!(answer.status.success(), "redis-cli --cluster {arguments:?}: {said}");
-        }
+        Ok(answer) if answer.status.success() => Ok(()),
+        Ok(answer) => Err(String::from_utf8_lossy(&answer.stdout).into_owned()),
         Err(error) => panic!("redis-cli could not be started: {error}"),
     }
 }

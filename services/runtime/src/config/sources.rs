@@ -205,9 +205,8 @@ fn parse(name: &str, text: &str, problems: &mut Problems) -> Option<Named> {
 
 /// Scheme and rest of a URL of a cluster: said to be one, or with several hosts.
 fn of_cluster(text: &str) -> Option<(&str, &str)> {
-    let several = |rest: &&str| rest.contains(',');
-    text.split_once("+cluster://")
-        .or_else(|| text.split_once("://").filter(|(_, rest)| several(&rest)))
+    let several = || text.split_once("://").filter(|(_, rest)| rest.contains(','));
+    text.split_once("+cluster://").or_else(several)
 }
 
 fn truthy(value: &str) -> bool {

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use redis::{Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::time::Instant;
 
-use super::{Cluster, hash};
+use super::{Cluster, Redirect, hash};
 use crate::redis::{
     ask::{Ask, Asker},
     client::key,
@@ -69,9 +69,19 @@ impl Member {
         let Some(cluster) = self.cluster.upgrade() else { return Err(gone()) };
         let mut pipe = redis::pipe();
         self.pulse(&mut pipe);
-        let said: Vec<Value> =
-            if pipe.is_empty() { Vec::new() } else { pipe.query_async(connection).await? };
-        let mark = self.shown(&said)?;
+        let said = match pipe.is_empty() {
+            true => Ok(Vec::new()),
+            false => pipe.query_async::<Vec<Value>>(connection).await,
+        };
+        let mark = match said {
+            Ok(said) => self.shown(&said)?,
+            // It has not got that slot yet, or not any more.
+            Err(error) if Redirect::read(&error).is_some() => {
+                self.moved();
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let identities = std::iter::once(self.identity.clone()).chain(mark);
         cluster.pass(identities.collect(), None, (&self.address, connection)).await
     }

@@ -7,6 +7,7 @@ mod cluster;
 mod conformance;
 mod fallback;
 mod follower;
+mod library;
 mod loss;
 mod memory;
 pub(crate) mod reader;

@@ -225,10 +225,9 @@ impl Listener {
         for topic in removed {
             let (channel, _) = self.place(&topic);
             self.topics.remove(&topic);
-            if let Some(address) = self.asked.remove(&channel) {
-                if let Some(line) = self.lines.get_mut(&address) {
-                    line.unsubscribe(vec![channel]);
-                }
+            let address = self.asked.remove(&channel);
+            if let Some(line) = address.and_then(|address| self.lines.get_mut(&address)) {
+                line.unsubscribe(vec![channel]);
             }
         }
         self.ask(added.iter().map(|topic| self.place(topic)).collect());
