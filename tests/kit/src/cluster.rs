@@ -1,8 +1,15 @@
 //! Primaries that share the keys, and a replica of each.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
-use crate::{Redis, eventually, eventually::eventually_blocking, free_port};
+use crate::{Redis, eventually, eventually::eventually_blocking, free_port, server::must};
 
 /// A server that says nothing for so long is down.
 const DOWN_MS: &str = "2000";
@@ -25,6 +32,25 @@ struct Said {
 }
 
 impl Cluster {
+    /// Three primaries that all tests of this process share, and what stands before
+    /// the keys of this test there: none does anything to the servers.
+    ///
+    /// # Panics
+    ///
+    /// When they are not together within a minute.
+    pub async fn shared() -> (&'static Self, String) {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        static TESTS: AtomicU32 = AtomicU32::new(0);
+        // As it is with PostgreSQL: the runtimes end with their tests.
+        let start = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            must(runtime, "a runtime").block_on(Self::of(3, 0))
+        };
+        let shared = tokio::task::spawn_blocking(move || SHARED.get_or_init(start));
+        let test = TESTS.fetch_add(1, Ordering::Relaxed);
+        (must(shared.await, "the shared cluster"), format!("test-{test}:"))
+    }
+
     /// Three primaries with a replica each.
     ///
     /// # Panics
@@ -81,6 +107,12 @@ impl Cluster {
     pub fn url(&self) -> String {
         let first = self.servers[0].url().replacen("redis:", "redis+cluster:", 1);
         format!("{first},{}", self.servers[1].address())
+    }
+
+    /// The same as the default user, who may prefix the keys.
+    #[must_use]
+    pub fn root_url(&self) -> String {
+        self.servers[0].root_url().replacen("redis:", "redis+cluster:", 1)
     }
 
     /// All of them, the first primaries first.

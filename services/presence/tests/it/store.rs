@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use mingle_presence::store::{Limits, Store as _, memory::Memory, redis::RedisStore};
-use mingle_store::clock::ManualClock;
-use mingle_testkit::Redis as Server;
+use mingle_store::{clock::ManualClock, redis::Options};
+use mingle_testkit::{Cluster, Redis as Server};
 
 use crate::{
     conformance::suite,
@@ -32,6 +32,17 @@ async fn redis() -> World {
 }
 
 suite!(redis);
+
+async fn cluster() -> World {
+    let clock = Arc::new(ManualClock::at(START));
+    let (servers, prefix) = Cluster::shared().await;
+    let options = Options { prefix, ..Options::new(servers.root_url()) };
+    let redis = servers::connect_with(options).await.with_clock(clock.clone());
+    let store = Arc::new(RedisStore::with_patience(redis, TERMS, LIMITS, NEVER_RESTS));
+    World { store, clock, _server: None }
+}
+
+suite!(cluster);
 
 /// Not a backend of its own: the role over its store, by its RPCs.
 async fn grpc() -> World {

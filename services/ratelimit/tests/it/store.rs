@@ -14,7 +14,7 @@ use mingle_testkit::Redis as Server;
 use crate::{
     conformance::suite,
     through,
-    world::{self, MINUTE, START, World, ask, config, connect},
+    world::{self, MINUTE, START, World, ask, config, connect, connect_to_cluster},
 };
 
 async fn memory() -> World {
@@ -37,6 +37,17 @@ async fn redis() -> World {
 }
 
 suite!(redis);
+
+async fn cluster() -> World {
+    let clock = Arc::new(ManualClock::at(START));
+    let limits = config().limits();
+    let redis = connect_to_cluster().await.with_clock(clock.clone());
+    let remember_us = config().bounds().remember_us;
+    let store = Arc::new(RedisStore::new(redis, limits.clone(), remember_us));
+    World { store, clock, limits, _server: None }
+}
+
+suite!(cluster);
 
 /// Redis, with the process itself for when it is away.
 async fn failover() -> World {

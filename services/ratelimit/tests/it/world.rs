@@ -12,7 +12,7 @@ use mingle_store::{
     clock::ManualClock,
     redis::{Options, Redis},
 };
-use mingle_testkit::{Redis as Server, eventually};
+use mingle_testkit::{Cluster, Redis as Server, eventually};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) const START: i64 = 1_700_000_000_000;
@@ -96,7 +96,19 @@ pub(crate) async fn connect(server: &Server) -> Redis {
 
 /// A connection whose calls may take `timeout`.
 pub(crate) async fn connect_within(server: &Server, timeout: Duration) -> Redis {
-    let options = Options { timeout, ..Options::new(server.url()) };
+    connect_with(Options { timeout, ..Options::new(server.url()) }).await
+}
+
+/// Connections to the cluster that tests share.
+pub(crate) async fn connect_to_cluster() -> Redis {
+    let (servers, prefix) = Cluster::shared().await;
+    let timeout = Duration::from_secs(10);
+    let redis = connect_with(Options { timeout, prefix, ..Options::new(servers.root_url()) }).await;
+    redis.connected().await;
+    redis
+}
+
+async fn connect_with(options: Options) -> Redis {
     let redis = Redis::start(options, CancellationToken::new()).await.unwrap();
     connected(&redis).await;
     redis

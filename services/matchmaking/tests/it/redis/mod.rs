@@ -15,7 +15,7 @@ use mingle_store::{
     clock::ManualClock,
     redis::{Options, Redis},
 };
-use mingle_testkit::{Redis as Server, eventually};
+use mingle_testkit::{Cluster, Redis as Server, eventually};
 use tokio_util::sync::CancellationToken;
 
 use self::timed::Timed;
@@ -26,7 +26,19 @@ pub(crate) async fn open_redis(pools: Pools) -> Arc<dyn Index> {
     let server = Server::start().await;
     let clock = Arc::new(ManualClock::default());
     let redis = connect(&server).await.with_clock(clock.clone());
-    Arc::new(Timed { index: RedisIndex::new(redis, &pools, clock.clone()), clock, _server: server })
+    let index = RedisIndex::new(redis, &pools, clock.clone());
+    Arc::new(Timed { index, clock, _server: Some(server) })
+}
+
+/// The same on the cluster that tests share.
+pub(crate) async fn open_cluster(pools: Pools) -> Arc<dyn Index> {
+    let (servers, prefix) = Cluster::shared().await;
+    let clock = Arc::new(ManualClock::default());
+    let timeout = Duration::from_secs(10);
+    let options = Options { timeout, prefix, ..Options::new(servers.root_url()) };
+    let redis = connect_with(options).await.with_clock(clock.clone());
+    let index = RedisIndex::new(redis, &pools, clock.clone());
+    Arc::new(Timed { index, clock, _server: None })
 }
 
 pub(crate) async fn connect(server: &Server) -> Redis {

@@ -17,7 +17,7 @@ use mingle_testkit::Redis as Server;
 pub(crate) struct Timed {
     pub(crate) index: RedisIndex,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) _server: Server,
+    pub(crate) _server: Option<Server>,
 }
 
 impl Timed {

@@ -18,7 +18,15 @@ pub(crate) async fn connect(server: &Server) -> Redis {
 
 /// The same; calls may take `timeout`.
 pub(crate) async fn connect_within(server: &Server, timeout: Duration) -> Redis {
-    let options = Options { timeout, ..Options::new(server.url()) };
+    connect_by(Options { timeout, ..Options::new(server.url()) }).await
+}
+
+/// The same by another URL.
+pub(crate) async fn connect_with(options: Options) -> Redis {
+    connect_by(Options { timeout: PATIENT, ..options }).await
+}
+
+async fn connect_by(options: Options) -> Redis {
     let redis = Redis::start(options, CancellationToken::new()).await.unwrap();
     connected(&redis).await;
     redis
@@ -27,6 +35,7 @@ pub(crate) async fn connect_within(server: &Server, timeout: Duration) -> Redis 
 /// Waits until both connections serve: a large value goes through the second.
 pub(crate) async fn connected(redis: &Redis) {
     let get = |len: usize| redis::cmd("GET").arg(redis.key("x", &"x".repeat(len))).to_owned();
+    redis.connected().await;
     eventually(SOON, "both connections", async || {
         redis.query::<Option<String>>(&get(1)).await.is_ok()
             && redis.query::<Option<String>>(&get(20_000)).await.is_ok()

@@ -177,30 +177,40 @@ impl Cluster {
         emptied: Option<u64>,
         (address, connection): (&Address, &mut MultiplexedConnection),
     ) -> RedisResult<()> {
+        let is_known = || emptied != Some(self.fence.changes()) && self.has_passed(&identities);
+        if is_known() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + COMPARE;
+        let has_fence = self.map.borrow().has(address, self.fence.slot());
+        if !has_fence {
+            // Before the turn, which its connection may need to be made.
+            let node = self.node(Some(self.fence.slot())).map_err(fault::of_fence)?;
+            node.commands().link(deadline).await.map_err(fault::of_fence)?;
+        }
         // One after the other, so that the last answer is the last word.
         let _turn = self.turn.lock().await;
-        let news = {
-            let passed = self.passed.lock();
-            identities.iter().any(|of| passed.get(&of.field).map(|known| &known.is) != Some(&of.is))
-        };
-        if !news && emptied != Some(self.fence.changes()) {
+        if is_known() {
             return Ok(());
         }
         let compare = self.fence.compare(&identities);
-        let generation: String = if self.map.borrow().has(address, self.fence.slot()) {
+        let generation: String = if has_fence {
             compare.query_async(connection).await?
         } else {
             let servers = Servers::Cluster(self.me.upgrade().ok_or_else(gone)?);
-            let deadline = Instant::now() + COMPARE;
             let asker = Asker { servers: &servers, deadline, clock: None };
-            let answer =
-                asker.one(Ask::At(self.fence.slot(), &compare)).await.map_err(fault::of_fence)?;
-            redis::from_redis_value(answer)?
+            let asked = asker.one(Ask::At(self.fence.slot(), &compare)).await;
+            redis::from_redis_value(asked.map_err(fault::of_fence)?)?
         };
         self.fence.hold(generation);
         let passed = identities.into_iter().map(|of| (of.field.clone(), of));
         self.passed.lock().extend(passed);
         Ok(())
+    }
+
+    fn has_passed(&self, identities: &[Identity]) -> bool {
+        let passed = self.passed.lock();
+        identities.iter().all(|of| passed.get(&of.field).is_some_and(|known| known.is == of.is))
     }
 }
 

@@ -259,3 +259,15 @@ async fn a_cluster_and_a_server_that_is_alone_are_not_taken_for_one_another() {
     assert!(log.text().contains("cluster support disabled"), "{}", log.text());
     assert!(connect(&alone).await.is_connected());
 }
+#[tokio::test]
+async fn a_start_needs_one_attempt_at_each_server() {
+    let (log, _guard) = super::log::Log::keep();
+    let cluster = Cluster::of(3, 0).await;
+    for number in 0..20 {
+        let (timeout, prefix) = (PATIENT, format!("{number}:"));
+        let options = Options { timeout, prefix, ..Options::new(cluster.root_url()) };
+        let redis = Redis::start(options, CancellationToken::new()).await.unwrap();
+        redis.connected().await;
+    }
+    assert!(!log.text().contains("cannot be reached"), "{}", log.text());
+}
