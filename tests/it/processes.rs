@@ -5,6 +5,7 @@ mod chaos;
 mod chat_killed;
 mod chat_stopped;
 mod clocks;
+mod cluster;
 mod disk_full;
 mod fallen;
 mod flicker;

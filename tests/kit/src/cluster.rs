@@ -4,7 +4,7 @@ use std::{
     process::Command,
     sync::{
         OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,6 +19,8 @@ const READY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Cluster {
     servers: Vec<Redis>,
+    /// How many of them belong to it: the last may not yet.
+    joined: AtomicUsize,
 }
 
 /// What a node says of one of them.
@@ -67,14 +69,15 @@ impl Cluster {
     /// When they are not together within a minute.
     pub async fn of(primaries: usize, replicas: usize) -> Self {
         let mut servers = Vec::new();
-        for _ in 0..primaries * (1 + replicas) {
+        let joined = primaries * (1 + replicas);
+        for _ in 0..=joined {
             servers.push(node().await);
         }
         let mut create: Vec<String> = vec!["create".into()];
-        create.extend(servers.iter().map(|server| server.address().to_string()));
+        create.extend(servers[..joined].iter().map(|server| server.address().to_string()));
         create.extend(["--cluster-replicas".into(), replicas.to_string()]);
         manage(&create.iter().map(String::as_str).collect::<Vec<_>>());
-        let cluster = Self { servers };
+        let cluster = Self { servers, joined: joined.into() };
         cluster.complete().await;
         cluster
     }
@@ -87,12 +90,12 @@ impl Cluster {
     /// When that does not happen within a minute.
     pub async fn complete(&self) {
         eventually(READY, "all see a whole cluster", async || {
-            self.servers.iter().all(|server| {
+            self.servers().iter().all(|server| {
                 let info = server.try_cli(&["CLUSTER", "INFO"]).unwrap_or_default();
                 let is_ok = info.contains("cluster_state:ok");
                 let role = server.try_cli(&["ROLE"]).unwrap_or_default();
                 let is_in_step = role.starts_with("master") || role.contains("\nconnected");
-                let known = format!("cluster_known_nodes:{}\r", self.servers.len());
+                let known = format!("cluster_known_nodes:{}\r", self.servers().len());
                 is_ok
                     && is_in_step
                     && info.contains(&known)
@@ -118,7 +121,7 @@ impl Cluster {
     /// All of them, the first primaries first.
     #[must_use]
     pub fn servers(&self) -> &[Redis] {
-        &self.servers
+        &self.servers[..self.joined.load(Ordering::SeqCst)]
     }
 
     /// Which server has this key, as most of those who run see it.
@@ -143,7 +146,7 @@ impl Cluster {
             .iter()
             .copied()
             .max_by_key(|port| owners.iter().filter(|other| *other == port).count())?;
-        self.servers.iter().find(|server| server.port() == most)
+        self.servers().iter().find(|server| server.port() == most)
     }
 
     /// The servers that have slots, as the first that runs sees it.
@@ -154,7 +157,7 @@ impl Cluster {
         let has = |server: &&Redis| {
             said.iter().any(|it| it.port == server.port() && it.is_primary && !it.slots.is_empty())
         };
-        self.servers.iter().filter(has).collect()
+        self.servers().iter().filter(has).collect()
     }
 
     /// Moves so many slots from one primary to another, with their keys.
@@ -178,16 +181,22 @@ impl Cluster {
         ]);
     }
 
-    /// Another primary, without slots. [`Cluster::rebalance`] gives it some.
+    /// Adds another primary, without slots, once: [`Cluster::rebalance`] gives it some.
     ///
     /// # Panics
     ///
     /// When it does not become one of them.
-    pub async fn add(&mut self) {
-        let new = node().await;
+    pub async fn add(&self) {
+        let new = &self.servers[self.joined.fetch_add(1, Ordering::SeqCst)];
         manage(&["add-node", &new.address().to_string(), &self.servers[0].address().to_string()]);
-        self.servers.push(new);
         self.complete().await;
+    }
+
+    /// Cuts a primary off from its replicas: what it takes from now on dies with it.
+    pub fn cut_off(&self, primary: &Redis) {
+        let deaf = ["ACL", "SETUSER", "default", "-psync", "-replconf"];
+        assert_eq!(primary.cli(&deaf), "OK");
+        let _ = primary.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
     }
 
     /// Gives each primary as many slots as the others.
@@ -208,7 +217,8 @@ impl Cluster {
     }
 
     fn running(&self) -> impl Iterator<Item = &Redis> {
-        self.servers.iter().filter(|it| it.server().is_running() && !it.server().is_frozen())
+        let servers = self.servers().iter();
+        servers.filter(|it| it.server().is_running() && !it.server().is_frozen())
     }
 }
 

@@ -145,7 +145,7 @@ impl Following {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_move_and_each_topic_moves_with_them() {
-    let mut cluster = Cluster::of(3, 0).await;
+    let cluster = Cluster::of(3, 0).await;
     let following = Following::start(&cluster).await;
     following.progress().await;
     cluster.add().await;

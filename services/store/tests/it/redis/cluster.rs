@@ -83,7 +83,7 @@ async fn commands_batches_and_scripts_find_their_server_and_answers_keep_their_o
 
 #[tokio::test]
 async fn slots_move_under_load_and_no_call_fails_or_runs_twice() {
-    let mut cluster = Cluster::start().await;
+    let cluster = Cluster::start().await;
     let redis = connect_to(&cluster, PATIENT).await;
     let (keys, before) = (keys(&redis), generation(&redis));
     let stop = CancellationToken::new();
