@@ -8,7 +8,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::{ANSWER, Cluster, map::Map, view::View};
-use crate::{backoff::Backoff, redis::fault};
+use crate::{
+    backoff::Backoff,
+    redis::{fault, place::Address},
+};
 
 /// Between two looks, while all is well and while a server is away.
 const EACH: Duration = Duration::from_secs(1);
@@ -89,8 +92,12 @@ impl Cluster {
         if primaries != addresses(&self.map.borrow()) {
             info!(?primaries, epoch = view.epoch, "the redis cluster has these primaries");
         }
-        self.map.send_replace(map);
-        self.nodes.lock().retain(|_, (_, used)| now.duration_since(*used) < GUEST);
+        let before = self.map.send_replace(map);
+        let had = |address: &Address| before.nodes().iter().any(|(of, _)| of == address);
+        // Whoever has no slots any more is compared anew when it has some again.
+        self.nodes.lock().retain(|address, (_, used)| {
+            primaries.contains(address) || !had(address) && now.duration_since(*used) < GUEST
+        });
     }
 }
 

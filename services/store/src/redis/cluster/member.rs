@@ -82,7 +82,7 @@ impl Member {
             }
             Err(error) => return Err(error),
         };
-        let identities = std::iter::once(self.identity.clone()).chain(mark);
+        let identities = self.own(&cluster).into_iter().chain(mark);
         cluster.pass(identities.collect(), None, (&self.address, connection)).await
     }
 
@@ -107,7 +107,8 @@ impl Member {
     ) -> RedisResult<()> {
         let Some(cluster) = self.cluster.upgrade() else { return Ok(()) };
         let changes = self.changes.load(Ordering::Relaxed);
-        let mut identities: Vec<_> = self.shown(said)?.into_iter().collect();
+        let mut identities: Vec<_> =
+            self.own(&cluster).into_iter().chain(self.shown(said)?).collect();
         let emptied = match said.get(1).map(text).transpose()? {
             // The fence was taken away, with what is beside it or alone.
             Some(None) => Some(changes),
@@ -137,6 +138,11 @@ impl Member {
         if let Some(cluster) = self.cluster.upgrade() {
             cluster.wake.notify_one();
         }
+    }
+
+    /// What it is, when it has anything.
+    fn own(&self, cluster: &Cluster) -> Option<Identity> {
+        cluster.map.borrow().has_any(&self.address).then(|| self.identity.clone())
     }
 
     /// The mark as the fence is to know it.

@@ -179,7 +179,13 @@ async fn a_killed_primary_is_followed_by_its_replica_and_begins_a_generation() {
         let after = generation(&redis);
         old.restart().await;
         cluster.complete().await;
-        assert_eq!(generation(&redis), after, "it came back as a replica");
+        // It came back as a replica, and has nothing.
+        eventually(SOON, "it is not asked", async || {
+            let clients = old.cli(&["CLIENT", "LIST", "TYPE", "normal"]);
+            !clients.contains("user=mingle")
+        })
+        .await;
+        assert_eq!(generation(&redis), after);
         eventually(SOON, "all are there", async || redis.is_connected()).await;
     }
 }
