@@ -35,13 +35,15 @@ fn used() -> BTreeSet<String> {
         let begins: &[&str] = if path.ends_with(".lua") {
             &["redis.call('"]
         } else if path.contains("/src/") && path.ends_with(".rs") {
-            &["cmd(\"", "ask(\"", "tell(\"", "call(\"EVAL"]
+            &["cmd(\"", "ask(\"", "tell(\"", "send((\"", "call(\"EVAL"]
         } else {
             continue;
         };
         let text = read(&path);
         for begin in begins {
-            let found = text.split(begin).skip(1);
+            // Commands are written in capitals.
+            let is_command = |rest: &&str| !rest.starts_with(|it: char| it.is_lowercase());
+            let found = text.split(begin).skip(1).filter(is_command);
             let word = |rest: &str| rest.split(['"', '\'']).next().unwrap().to_lowercase();
             used.extend(found.map(|rest| match (*begin, &*word(rest)) {
                 ("call(\"EVAL", word) => format!("eval{word}"),
