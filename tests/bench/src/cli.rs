@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     chat, connections, crowd, floor, main_job, matching, plan::Plan, pool, report::Report, rooms,
-    rpc, sends, stalled, versus,
+    rpc, sends, shards, stalled, versus,
 };
 
 /// Measures a running Mingle beside the floor of the same machine.
@@ -26,7 +26,7 @@ struct Cli {
     #[arg(long, global = true, value_name = "FOLDER")]
     dir: Option<PathBuf>,
     /// Pairs of runs, server and floor in turn; by default 5 for rpc, 41 for
-    /// pool, else 3.
+    /// pool, 15 for shards, else 3.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
     /// Prints JSON instead of a table.
@@ -58,6 +58,8 @@ enum What {
     Slow(stalled::Args),
     /// Calls of Redis through the slots.
     Pool(pool::Args),
+    /// Calls of a Redis Cluster of which one server is frozen.
+    Shards(shards::Args),
     /// Serves bare tonic.
     #[command(hide = true)]
     FloorEcho,
@@ -98,6 +100,7 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
             What::Sends(args) => sends::measure(&plan()?, &args).await.map(Some),
             What::Slow(args) => stalled::measure(&plan()?, &args).await.map(Some),
             What::Pool(args) => pool::measure(&plan()?, &args).await.map(Some),
+            What::Shards(args) => shards::measure(&plan()?, &args).await.map(Some),
             What::FloorEcho => floor::echo::serve().await.map(|()| None),
             What::FloorRooms => floor::rooms::serve().await.map(|()| None),
             What::FloorWs => floor::ws::serve().await.map(|()| None),

@@ -12,6 +12,7 @@
 //! | `rooms` | deliveries per second and server CPU of each, in rooms of many | a bare WebSocket server that passes it on |
 //! | `versus-socketio` | the same, order, loss, memory | Socket.IO with its Redis adapter: not a floor |
 //! | `pool` | calls of Redis per second through the slots of `mingle-store` | one bare connection |
+//! | `shards` | calls of two servers of a Redis Cluster while the third is frozen | while all serve |
 //! | `slow` | latency to those who read beside 500 sockets that do not | the same without these |
 //! | `sends` | durable sends per second, with and without group append | bare commits, grouped and one by one |
 //!
@@ -45,6 +46,7 @@ mod rooms;
 mod rpc;
 mod sends;
 mod settings;
+mod shards;
 mod sockets;
 mod stalled;
 mod stats;

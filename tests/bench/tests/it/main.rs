@@ -121,6 +121,13 @@ fn the_slots_stand_beside_a_bare_connection() {
 }
 
 #[test]
+fn two_of_three_servers_serve_while_the_third_is_frozen() {
+    let report = measure(&["shards", "--callers", "2", "--millis", "200"]);
+    assert_both(&report, &["throughput", "latency, p99"]);
+    assert!(value(&report, "throughput", "mingle") > 0.0);
+}
+
+#[test]
 fn strangers_come_meet_talk_and_go() {
     let report = measure(&["main", "--rate", "20", "--seconds", "1", "--words", "3"]);
     assert_both(
