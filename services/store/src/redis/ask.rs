@@ -12,7 +12,7 @@ use super::{
     link::Link,
     node::Node,
     script::{Arg, Script, Stamp},
-    servers::{Servers, Way},
+    servers::{Server, Servers, Way},
     slot::Slot,
 };
 use crate::{Error, ErrorKind, Result, clock::Clock};
@@ -68,8 +68,8 @@ enum Said {
 }
 
 /// What one server is asked.
-struct Group {
-    node: Arc<Node>,
+struct Group<'a> {
+    server: Server<'a>,
     /// Which of the questions.
     of: Vec<usize>,
 }
@@ -77,7 +77,9 @@ struct Group {
 /// Asks until a time.
 pub(super) struct Asker<'a> {
     pub(super) servers: &'a Servers,
-    pub(super) deadline: Instant,
+    pub(super) begun: Instant,
+    /// What all of it may take.
+    pub(super) timeout: Duration,
     /// Of a test.
     pub(super) clock: Option<&'a Arc<dyn Clock>>,
 }
@@ -85,8 +87,7 @@ pub(super) struct Asker<'a> {
 impl Asker<'_> {
     /// The answer to one.
     pub(super) async fn one(&self, ask: Ask<'_>) -> Result<Value> {
-        let way = self.servers.way(ask.slot())?;
-        self.by(way, ask).await
+        self.by(self.servers.way(|| ask.slot())?, ask).await
     }
 
     /// An answer to each: commands, or runs of one script. Different servers are
@@ -95,9 +96,9 @@ impl Asker<'_> {
     /// **Errors**: when none of the servers answered.
     pub(super) async fn many(&self, asks: &[Ask<'_>]) -> Result<Vec<Result<Value>>> {
         let (groups, mut answers) = self.groups(asks);
-        let asked = groups.iter().map(|Group { node, of }| {
+        let asked = groups.iter().map(|Group { server, of }| {
             let asks: Vec<_> = of.iter().map(|at| asks[*at]).collect();
-            async move { self.group(node, &asks).await }
+            async move { self.group(server, &asks).await }
         });
         let came = join_all(asked).await;
         if let Some(Err(error)) = came.first()
@@ -117,14 +118,11 @@ impl Asker<'_> {
             }
         }
         let sent_on = elsewhere.into_iter().map(|(at, redirect)| async move {
-            let way = self.follow(redirect, asks[at].slot(), 0).await;
-            (
-                at,
-                match way {
-                    Ok(way) => self.by(way, asks[at]).await,
-                    Err(error) => Err(error),
-                },
-            )
+            let answer = match self.follow(redirect, asks[at], 0).await {
+                Ok(way) => self.by(way, asks[at]).await,
+                Err(error) => Err(error),
+            };
+            (at, answer)
         });
         for (at, answer) in join_all(sent_on).await {
             answers[at] = answer;
@@ -133,16 +131,16 @@ impl Asker<'_> {
     }
 
     /// Which server has which of them, and the answers: errors for those that none has.
-    fn groups(&self, asks: &[Ask<'_>]) -> (Vec<Group>, Vec<Result<Value>>) {
-        let mut groups: Vec<Group> = Vec::new();
+    fn groups(&self, asks: &[Ask<'_>]) -> (Vec<Group<'_>>, Vec<Result<Value>>) {
+        let mut groups: Vec<Group<'_>> = Vec::new();
         let mut answers = Vec::with_capacity(asks.len());
         for (at, ask) in asks.iter().enumerate() {
-            match self.servers.way(ask.slot()) {
-                Ok(Way { node, .. }) => {
+            match self.servers.way(|| ask.slot()) {
+                Ok(Way { server, .. }) => {
                     answers.push(Ok(Value::Nil));
-                    match groups.iter_mut().find(|group| Arc::ptr_eq(&group.node, &node)) {
+                    match groups.iter_mut().find(|group| std::ptr::eq(&*group.server, &*server)) {
                         Some(group) => group.of.push(at),
-                        None => groups.push(Group { node, of: vec![at] }),
+                        None => groups.push(Group { server, of: vec![at] }),
                     }
                 }
                 Err(error) => answers.push(Err(error)),
@@ -161,7 +159,7 @@ impl Asker<'_> {
 
     async fn chunk(&self, node: &Node, asks: &[Ask<'_>]) -> Result<Vec<Result<Said>>> {
         let slot = node.slot(asks.iter().map(Ask::size).sum());
-        let link = slot.link(self.deadline).await?;
+        let link = slot.link(self.deadline()).await?;
         let mut pipe = redis::pipe();
         for ask in asks {
             pipe.add_command(self.written(ask, &link).into_owned());
@@ -188,33 +186,33 @@ impl Asker<'_> {
     }
 
     /// Asks by a way, and by the next when it is sent elsewhere.
-    async fn by(&self, mut way: Way, ask: Ask<'_>) -> Result<Value> {
+    async fn by<'a>(&'a self, mut way: Way<'a>, ask: Ask<'_>) -> Result<Value> {
         for tries in 1..=REDIRECTS {
             match self.once(&way, ask).await? {
                 Said::Answer(value) => return Ok(value),
                 Said::Elsewhere(redirect) => {
-                    way = self.follow(redirect, ask.slot(), tries).await?;
+                    way = Box::pin(self.follow(redirect, ask, tries)).await?;
                 }
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "redis cluster: its servers do not agree"))
     }
 
-    async fn follow(&self, redirect: Redirect, slot: Option<u16>, tries: u32) -> Result<Way> {
+    async fn follow(&self, redirect: Redirect, ask: Ask<'_>, tries: u32) -> Result<Way<'_>> {
         metrics::counter!("mingle_redis_redirects_total", "kind" => redirect.kind()).increment(1);
         if matches!(redirect, Redirect::Again) {
-            sleep((ON_THE_WAY * (tries + 1)).min(until(self.deadline))).await;
-            if until(self.deadline).is_zero() {
+            sleep((ON_THE_WAY * (tries + 1)).min(self.left())).await;
+            if self.left().is_zero() {
                 let what = "redis cluster: the keys are on the way to another server";
                 return Err(Error::new(ErrorKind::Unavailable, what));
             }
         }
-        self.servers.follow(&redirect, slot)
+        self.servers.follow(&redirect, || ask.slot())
     }
 
-    async fn once(&self, way: &Way, ask: Ask<'_>) -> Result<Said> {
-        let slot = way.node.slot(ask.size());
-        let link = slot.link(self.deadline).await?;
+    async fn once(&self, way: &Way<'_>, ask: Ask<'_>) -> Result<Said> {
+        let slot = way.server.slot(ask.size());
+        let link = slot.link(self.deadline()).await?;
         let mut answer = self.send(slot, &link, &self.written(&ask, &link), way.asking).await?;
         if let Ask::Script(script, keys, args) = ask
             && ask.is_unknown(&answer)
@@ -235,10 +233,11 @@ impl Asker<'_> {
         if asking {
             let mut pipe = redis::pipe();
             pipe.cmd("ASKING").add_command(cmd.clone());
-            let mut answers = self.each(slot, link, pipe).await?;
+            // Seldom, and large: it would make every call so.
+            let mut answers = Box::pin(self.each(slot, link, pipe)).await?;
             return Ok(answers.pop().unwrap_or_else(|| Ok(Value::Nil)));
         }
-        let patience = until(self.deadline);
+        let patience = self.left();
         let answer = cmd.query_async(&mut link.patient(patience)).await;
         slot.judge(link, patience, &answer);
         Ok(answer)
@@ -254,7 +253,7 @@ impl Asker<'_> {
         mut pipe: Pipeline,
     ) -> Result<Vec<RedisResult<Value>>> {
         pipe.ignore_errors();
-        let patience = until(self.deadline);
+        let patience = self.left();
         let answer = pipe.query_async(&mut link.patient(patience)).await;
         slot.judge(link, patience, &answer);
         let answers: Vec<_> = match answer.map_err(fault::error)? {
@@ -282,9 +281,17 @@ impl Asker<'_> {
         }
     }
 
+    fn deadline(&self) -> Instant {
+        self.begun + self.timeout
+    }
+
+    fn left(&self) -> Duration {
+        self.timeout.saturating_sub(self.begun.elapsed())
+    }
+
     fn stamp(&self, link: &Link) -> Stamp {
         Stamp {
-            not_after_ms: link.not_after_ms(self.deadline),
+            not_after_ms: link.not_after_ms(self.deadline()),
             now_us: self.clock.map(|clock| format!("{}000", clock.now_ms())),
         }
     }
@@ -298,10 +305,6 @@ fn said(answer: RedisResult<Value>) -> Result<Said> {
             None => Err(fault::error(error)),
         },
     }
-}
-
-fn until(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
 }
 
 /// Bytes that a command is going to be on the wire, about.

@@ -91,7 +91,8 @@ impl Redis {
     /// a server that was frozen: only for what may be, or reads.
     pub async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T> {
         let asker = self.asker();
-        counted("command", async { read(asker.one(Ask::Command(cmd)).await?) }).await
+        let asked = async { read(asker.one(Ask::Command(cmd)).await?) };
+        counted("command", asker.begun, asked).await
     }
 
     /// Several commands in one round trip, or, in a cluster, one to each server that has
@@ -104,7 +105,7 @@ impl Redis {
             let answers: Result<Vec<_>> = asker.many(&asks).await?.into_iter().collect();
             read(Value::Array(batch.wanted(answers?)))
         };
-        counted("pipeline", asked).await
+        counted("pipeline", asker.begun, asked).await
     }
 
     /// Runs a script before the timeout or not at all.
@@ -116,7 +117,7 @@ impl Redis {
     ) -> Result<T> {
         let asker = self.asker();
         let run = async { read(asker.one(Ask::Script(script, keys, args)).await?) };
-        counted(script.name(), run.instrument(span(script))).await
+        counted(script.name(), asker.begun, run.instrument(span(script))).await
     }
 
     /// Runs a script several times in one round trip per 256 calls, or, in a
@@ -136,7 +137,7 @@ impl Redis {
             let answers = asker.many(&asks).await?;
             Ok(answers.into_iter().map(|answer| read(answer?)).collect())
         };
-        counted(script.name(), run.instrument(span(script))).await
+        counted(script.name(), asker.begun, run.instrument(span(script))).await
     }
 
     /// The generation of the server's data: `None` before the first
@@ -209,8 +210,8 @@ impl Redis {
     }
 
     fn asker(&self) -> Asker<'_> {
-        let deadline = Instant::now() + self.timeout;
-        Asker { servers: &self.shared.servers, deadline, clock: self.clock.as_ref() }
+        let (servers, begun) = (&self.shared.servers, Instant::now());
+        Asker { servers, begun, timeout: self.timeout, clock: self.clock.as_ref() }
     }
 }
 
@@ -223,8 +224,11 @@ fn span(script: &Script) -> tracing::Span {
 }
 
 /// Counts what `name` costs, and why it fails.
-async fn counted<T>(name: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
-    let begun = Instant::now();
+async fn counted<T>(
+    name: &'static str,
+    begun: Instant,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let done = call.await;
     metrics::histogram!("mingle_redis_seconds", "script" => name).record(begun.elapsed());
     if let Err(error) = &done {

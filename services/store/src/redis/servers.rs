@@ -1,6 +1,6 @@
 //! Which server has which keys: one has them all, or each of a cluster some.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use super::{
     cluster::{Cluster, Redirect},
@@ -13,38 +13,62 @@ use crate::Result;
 /// See the module.
 pub(super) enum Servers {
     /// The same one for all.
-    One(Arc<Node>, Arc<Place>),
+    One(Box<Node>, Arc<Place>),
     /// One for each slot.
     Cluster(Arc<Cluster>),
 }
 
+/// One of them. Of the one that has all no count of references is kept: every
+/// call of every thread would write to it.
+pub(super) enum Server<'a> {
+    Only(&'a Node),
+    Member(Arc<Node>),
+}
+
+impl Deref for Server<'_> {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        match self {
+            Self::Only(node) => node,
+            Self::Member(node) => node,
+        }
+    }
+}
+
 /// Whom to ask, and how.
-pub(super) struct Way {
-    pub(super) node: Arc<Node>,
+pub(super) struct Way<'a> {
+    pub(super) server: Server<'a>,
     /// It is about to get the slot, and answers whoever says to know that.
     pub(super) asking: bool,
 }
 
 impl Servers {
     /// To the server that has this slot; any, when there is none.
-    pub(super) fn way(&self, slot: Option<u16>) -> Result<Way> {
-        let node = match self {
-            Self::One(node, _) => node.clone(),
-            Self::Cluster(cluster) => cluster.node(slot)?,
+    pub(super) fn way(&self, slot: impl FnOnce() -> Option<u16>) -> Result<Way<'_>> {
+        let server = match self {
+            Self::One(node, _) => Server::Only(node),
+            Self::Cluster(cluster) => Server::Member(cluster.node(slot())?),
         };
-        Ok(Way { node, asking: false })
+        Ok(Way { server, asking: false })
     }
 
     /// The way on, of who asked for this slot and was sent elsewhere.
-    pub(super) fn follow(&self, redirect: &Redirect, slot: Option<u16>) -> Result<Way> {
+    pub(super) fn follow(
+        &self,
+        redirect: &Redirect,
+        slot: impl FnOnce() -> Option<u16>,
+    ) -> Result<Way<'_>> {
         match self {
             // It has become part of a cluster, and is given up with the next connection.
             Self::One(..) => Err(fault::away()),
             Self::Cluster(cluster) => match redirect {
                 Redirect::Moved(slot, to) => {
-                    Ok(Way { node: cluster.moved(*slot, to), asking: false })
+                    Ok(Way { server: Server::Member(cluster.moved(*slot, to)), asking: false })
                 }
-                Redirect::Ask(to) => Ok(Way { node: cluster.at(to), asking: true }),
+                Redirect::Ask(to) => {
+                    Ok(Way { server: Server::Member(cluster.at(to)), asking: true })
+                }
                 Redirect::Again => self.way(slot),
             },
         }

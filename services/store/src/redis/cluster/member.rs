@@ -204,7 +204,8 @@ impl Cluster {
             compare.query_async(connection).await?
         } else {
             let servers = Servers::Cluster(self.me.upgrade().ok_or_else(gone)?);
-            let asker = Asker { servers: &servers, deadline, clock: None };
+            let begun = Instant::now();
+            let asker = Asker { servers: &servers, begun, timeout: COMPARE, clock: None };
             let asked = asker.one(Ask::At(self.fence.slot(), &compare)).await;
             redis::from_redis_value(asked.map_err(fault::of_fence)?)?
         };
