@@ -20,6 +20,9 @@
 //! they name another, connections to the one before are given up for new ones,
 //! however well it still answers.
 //!
+//! In a cluster each server has the keys of its slots and two such connections:
+//! what is said here of the server is so of each of them alone.
+//!
 //! # What a failure means
 //!
 //! | what happened | the call's error | was it executed? |
@@ -29,15 +32,17 @@
 //! | no answer within the timeout | `Timeout` | unknown: also later, when a frozen server wakes |
 //! | the same, a script | `Timeout` | until its deadline or never: later it answers LATE, to nobody |
 //! | a script came too late | `Unavailable` | no |
+//! | a server of a cluster sends elsewhere | none: it is asked there, until the timeout | no, before that |
+//! | the key's slot is had by nobody, or on its way for too long | `Unavailable` | no |
 //! | the server refuses: LOADING, READONLY, OOM, BUSY, … | `Unavailable` | no; of a pipeline, some may be |
 //! | a value of another type than expected | `Corrupt` | a script until there |
 //! | other errors of the server: a script's fault | `Unsupported` | a script until there |
 //!
 //! An unknown outcome is retried by whoever holds the request key or the
 //! generation that makes the second run harmless: a call may have run twice.
-//! Nothing here retries, except that a script the server has forgotten (after
-//! a restart or SCRIPT FLUSH) is sent again with its text, having done
-//! nothing the first time.
+//! Nothing here retries, except what has done nothing the first time: a script the
+//! server has forgotten (after a restart or SCRIPT FLUSH) is sent again with its
+//! text, and what a server of a cluster has not is asked of the one that has it.
 //!
 //! A deadline is translated to the server's clock by an offset measured on
 //! every connection and with each beat, rather early than late: by the round
@@ -45,7 +50,8 @@
 //! off by as much until the next beat.
 //!
 //! A server that is unfit is as one that is away: one that may evict what is
-//! kept, a node of a cluster, a sentinel. INFO tells, on every new connection.
+//! kept, a sentinel, a node of a cluster that was not called one, or no node of what
+//! was. INFO tells, on every new connection.
 //!
 //! # Fence
 //!
