@@ -39,6 +39,8 @@ async fn one_message_is_one_trace_from_the_senders_frame_to_both_gateways() {
         .env("MINGLE_PROCESS__LOG", "debug")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
+        // A charge that is late is not one that is traced.
+        .env("MINGLE_PEERS__RATELIMIT_DEADLINE_MS", "1000")
         .start()
         .await;
     let gateways = deployment.gateways();
@@ -90,7 +92,7 @@ async fn hear(client: &mut Client) -> Message {
 /// The way of one message is whole; returns which chat process took it.
 async fn assert_trace(collector: &Collector, trace: &str) -> String {
     assert_eq!(trace.len(), 32, "{trace:?}");
-    let what = "the collector to have frame, call, append, commit and two deliveries";
+    let what = "the collector to have frame, charge, call, append, commit and two deliveries";
     let (spans, commit, all) = eventually(SOON, what, async || {
         let all = collector.spans();
         let spans: Vec<_> = all.iter().filter(|span| span.trace == trace).cloned().collect();
@@ -98,8 +100,12 @@ async fn assert_trace(collector: &Collector, trace: &str) -> String {
         let (_, commit) = append.links.first()?;
         let commit = all.iter().find(|span| span.id == *commit)?.clone();
         let delivered = spans.iter().filter(|span| span.name == "chat.deliver").count();
-        (delivered >= 2 && spans.iter().any(|span| span.name == "send"))
-            .then_some((spans, commit, all))
+        let charged =
+            spans.iter().find(|it| it.name == "ratelimit.Check" && it.kind == "SERVER")?;
+        let whole = delivered >= 2
+            && spans.iter().any(|span| span.name == "send")
+            && spans.iter().any(|span| span.parent == charged.id);
+        whole.then_some((spans, commit, all))
     })
     .await;
     let frame = one(&spans, "send", "INTERNAL");

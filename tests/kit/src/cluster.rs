@@ -181,6 +181,27 @@ impl Cluster {
         ]);
     }
 
+    /// Begins to move a slot: its keys are at the new server, and the slot is not.
+    pub fn begin_move(&self, slot: u16, from: &Redis, to: &Redis) {
+        let slot = slot.to_string();
+        let id = |of: &Redis| of.cli(&["CLUSTER", "MYID"]);
+        assert_eq!(to.cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(from)]), "OK");
+        assert_eq!(from.cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(to)]), "OK");
+        let keys = from.cli(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]);
+        let port = to.port().to_string();
+        let mut migrate = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+        migrate.extend(keys.lines().filter(|key| !key.is_empty()));
+        assert!(keys.is_empty() || from.cli(&migrate) == "OK", "{migrate:?}");
+    }
+
+    /// Ends what [`Cluster::begin_move`] began.
+    pub fn end_move(&self, slot: u16, from: &Redis, to: &Redis) {
+        let (slot, id) = (slot.to_string(), to.cli(&["CLUSTER", "MYID"]));
+        for server in [to, from] {
+            assert_eq!(server.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]), "OK");
+        }
+    }
+
     /// Adds another primary, without slots, once: [`Cluster::rebalance`] gives it some.
     ///
     /// # Panics

@@ -205,7 +205,11 @@ fn parse(name: &str, text: &str, problems: &mut Problems) -> Option<Named> {
 
 /// Scheme and rest of a URL of a cluster: said to be one, or with several hosts.
 fn of_cluster(text: &str) -> Option<(&str, &str)> {
-    let several = || text.split_once("://").filter(|(_, rest)| rest.contains(','));
+    // A password may hold a comma.
+    let hosts = |rest: &str| rest.rsplit('@').next().unwrap_or_default().to_owned();
+    let names_several =
+        |rest: &str| hosts(rest).split('/').next().is_some_and(|it| it.contains(','));
+    let several = || text.split_once("://").filter(|(_, rest)| names_several(rest));
     text.split_once("+cluster://").or_else(several)
 }
 

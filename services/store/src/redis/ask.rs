@@ -3,16 +3,15 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 use tokio::time::{Instant, sleep};
 
 use super::{
     cluster::{Redirect, hash},
     fault,
     link::Link,
-    node::Node,
     script::{Arg, Script, Stamp},
-    servers::{Server, Servers, Way},
+    servers::{Servers, Way},
     slot::Slot,
 };
 use crate::{Error, ErrorKind, Result, clock::Clock};
@@ -69,7 +68,7 @@ enum Said {
 
 /// What one server is asked.
 struct Group<'a> {
-    server: Server<'a>,
+    way: Way<'a>,
     /// Which of the questions.
     of: Vec<usize>,
 }
@@ -91,98 +90,100 @@ impl Asker<'_> {
     }
 
     /// An answer to each: commands, or runs of one script. Different servers are
-    /// asked at the same time, and one that is away costs the others only time.
+    /// asked at the same time, and one that is away costs the others only time. Those
+    /// of one server are asked in their order, there and where it sends them.
     ///
     /// **Errors**: when none of the servers answered.
     pub(super) async fn many(&self, asks: &[Ask<'_>]) -> Result<Vec<Result<Value>>> {
-        let (groups, mut answers) = self.groups(asks);
-        let asked = groups.iter().map(|Group { server, of }| {
-            let asks: Vec<_> = of.iter().map(|at| asks[*at]).collect();
-            async move { self.group(server, &asks).await }
-        });
-        let came = join_all(asked).await;
-        if let Some(Err(error)) = came.first()
-            && came.iter().all(Result::is_err)
-        {
-            return Err(error.clone());
-        }
-        let mut elsewhere = Vec::new();
-        for (Group { of, .. }, came) in groups.into_iter().zip(came) {
-            let said = came.unwrap_or_else(|error| vec![Err(error); of.len()]);
-            for (at, said) in of.into_iter().zip(said) {
-                match said {
-                    Ok(Said::Answer(value)) => answers[at] = Ok(value),
-                    Ok(Said::Elsewhere(redirect)) => elsewhere.push((at, redirect)),
-                    Err(error) => answers[at] = Err(error),
+        let mut answers = vec![Ok(Value::Nil); asks.len()];
+        let mut open: Vec<_> = (0..asks.len()).map(|at| (at, None)).collect();
+        for tries in 0..=REDIRECTS {
+            let groups = self.groups(asks, std::mem::take(&mut open), &mut answers);
+            let asked = groups.iter().map(|group| self.group(group, asks));
+            let came = join_all(asked).await;
+            if tries == 0 && came.iter().all(Result::is_err) {
+                let refused = || answers.iter().find_map(|answer| answer.as_ref().err());
+                let first = came.iter().find_map(|came| came.as_ref().err()).or_else(refused);
+                if let Some(error) = first {
+                    return Err(error.clone());
                 }
             }
-        }
-        let sent_on = elsewhere.into_iter().map(|(at, redirect)| async move {
-            let answer = match self.follow(redirect, asks[at], 0).await {
-                Ok(way) => self.by(way, asks[at]).await,
-                Err(error) => Err(error),
-            };
-            (at, answer)
-        });
-        for (at, answer) in join_all(sent_on).await {
-            answers[at] = answer;
-        }
-        Ok(answers)
-    }
-
-    /// Which server has which of them, and the answers: errors for those that none has.
-    fn groups(&self, asks: &[Ask<'_>]) -> (Vec<Group<'_>>, Vec<Result<Value>>) {
-        let mut groups: Vec<Group<'_>> = Vec::new();
-        let mut answers = Vec::with_capacity(asks.len());
-        for (at, ask) in asks.iter().enumerate() {
-            match self.servers.way(|| ask.slot()) {
-                Ok(Way { server, .. }) => {
-                    answers.push(Ok(Value::Nil));
-                    match groups.iter_mut().find(|group| std::ptr::eq(&*group.server, &*server)) {
-                        Some(group) => group.of.push(at),
-                        None => groups.push(Group { server, of: vec![at] }),
+            for (Group { of, .. }, came) in groups.into_iter().zip(came) {
+                let said = came.unwrap_or_else(|error| vec![Err(error); of.len()]);
+                for (at, said) in of.into_iter().zip(said) {
+                    match said {
+                        Ok(Said::Answer(value)) => answers[at] = Ok(value),
+                        Ok(Said::Elsewhere(redirect)) => open.push((at, Some(redirect))),
+                        Err(error) => answers[at] = Err(error),
                     }
                 }
-                Err(error) => answers.push(Err(error)),
+            }
+            if open.is_empty() {
+                return Ok(answers);
+            }
+            open.sort_unstable_by_key(|(at, _)| *at);
+            if open.iter().any(|(_, redirect)| *redirect == Some(Redirect::Again))
+                && let Err(error) = self.pause(tries).await
+            {
+                open.into_iter().for_each(|(at, _)| answers[at] = Err(error.clone()));
+                return Ok(answers);
             }
         }
-        (groups, answers)
+        open.into_iter().for_each(|(at, _)| answers[at] = Err(disagree()));
+        Ok(answers)
     }
 
-    async fn group(&self, node: &Node, asks: &[Ask<'_>]) -> Result<Vec<Result<Said>>> {
-        let mut answers = Vec::with_capacity(asks.len());
-        for asks in asks.chunks(PIPELINE) {
-            answers.extend(self.chunk(node, asks).await?);
+    /// Which server is asked which of them; into `answers` the errors of those that
+    /// none has.
+    fn groups(
+        &self,
+        asks: &[Ask<'_>],
+        open: Vec<(usize, Option<Redirect>)>,
+        answers: &mut [Result<Value>],
+    ) -> Vec<Group<'_>> {
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        for (at, redirect) in open {
+            let way = match redirect {
+                None => self.servers.way(|| asks[at].slot()),
+                Some(redirect) => self.follow(&redirect, asks[at]),
+            };
+            match way {
+                Ok(way) => match groups.iter_mut().find(|group| group.way.is(&way)) {
+                    Some(group) => group.of.push(at),
+                    None => groups.push(Group { way, of: vec![at] }),
+                },
+                Err(error) => answers[at] = Err(error),
+            }
+        }
+        groups
+    }
+
+    async fn group(&self, group: &Group<'_>, asks: &[Ask<'_>]) -> Result<Vec<Result<Said>>> {
+        let mut answers = Vec::with_capacity(group.of.len());
+        for of in group.of.chunks(PIPELINE) {
+            let asks: Vec<_> = of.iter().map(|at| asks[*at]).collect();
+            answers.extend(self.chunk(&group.way, &asks).await?);
         }
         Ok(answers)
     }
 
-    async fn chunk(&self, node: &Node, asks: &[Ask<'_>]) -> Result<Vec<Result<Said>>> {
-        let slot = node.slot(asks.iter().map(Ask::size).sum());
+    async fn chunk(&self, way: &Way<'_>, asks: &[Ask<'_>]) -> Result<Vec<Result<Said>>> {
+        let slot = way.server.slot(asks.iter().map(Ask::size).sum());
         let link = slot.link(self.deadline()).await?;
-        let mut pipe = redis::pipe();
-        for ask in asks {
-            pipe.add_command(self.written(ask, &link).into_owned());
-        }
-        let mut answers = self.each(slot, &link, pipe).await?;
+        let written = |ask: &Ask<'_>| self.written(ask, &link).into_owned();
+        let commands = asks.iter().map(written).collect();
+        let mut answers = self.each(slot, &link, commands, way.asking).await?;
         let unknown = |at: &usize| asks[*at].is_unknown(&answers[*at]);
         let missed: Vec<usize> = (0..asks.len()).filter(unknown).collect();
-        if !missed.is_empty() {
-            let mut again = redis::pipe();
-            for at in &missed {
-                if let Ask::Script(script, ..) = asks[*at]
-                    && again.is_empty()
-                {
-                    again.add_command(script.load());
-                }
-                again.add_command(self.written(&asks[*at], &link).into_owned());
-            }
-            let loaded = self.each(slot, &link, again).await?;
+        if let Some(Ask::Script(script, ..)) = missed.first().map(|at| asks[*at]) {
+            let again = missed.iter().map(|at| written(&asks[*at]));
+            let commands = std::iter::once(script.load()).chain(again).collect();
+            let loaded = self.each(slot, &link, commands, way.asking).await?;
             for (at, answer) in missed.into_iter().zip(loaded.into_iter().skip(1)) {
                 answers[at] = answer;
             }
         }
-        Ok(answers.into_iter().map(said).collect())
+        Ok(answers.into_iter().map(|answer| said(way, answer)).collect())
     }
 
     /// Asks by a way, and by the next when it is sent elsewhere.
@@ -191,23 +192,29 @@ impl Asker<'_> {
             match self.once(&way, ask).await? {
                 Said::Answer(value) => return Ok(value),
                 Said::Elsewhere(redirect) => {
-                    way = Box::pin(self.follow(redirect, ask, tries)).await?;
+                    if redirect == Redirect::Again {
+                        Box::pin(self.pause(tries)).await?;
+                    }
+                    way = self.follow(&redirect, ask)?;
                 }
             }
         }
-        Err(Error::new(ErrorKind::Unavailable, "redis cluster: its servers do not agree"))
+        Err(disagree())
     }
 
-    async fn follow(&self, redirect: Redirect, ask: Ask<'_>, tries: u32) -> Result<Way<'_>> {
+    fn follow(&self, redirect: &Redirect, ask: Ask<'_>) -> Result<Way<'_>> {
         metrics::counter!("mingle_redis_redirects_total", "kind" => redirect.kind()).increment(1);
-        if matches!(redirect, Redirect::Again) {
-            sleep((ON_THE_WAY * (tries + 1)).min(self.left())).await;
-            if self.left().is_zero() {
-                let what = "redis cluster: the keys are on the way to another server";
-                return Err(Error::new(ErrorKind::Unavailable, what));
-            }
+        self.servers.follow(redirect, || ask.slot())
+    }
+
+    /// The keys are on the way to another server.
+    async fn pause(&self, tries: u32) -> Result<()> {
+        sleep((ON_THE_WAY * (tries + 1)).min(self.left())).await;
+        if !self.left().is_zero() {
+            return Ok(());
         }
-        self.servers.follow(&redirect, || ask.slot())
+        let what = "redis cluster: the keys are on the way to another server";
+        Err(Error::new(ErrorKind::Unavailable, what))
     }
 
     async fn once(&self, way: &Way<'_>, ask: Ask<'_>) -> Result<Said> {
@@ -220,7 +227,7 @@ impl Asker<'_> {
             let by_text = script.by_text(keys, args, &self.stamp(&link));
             answer = self.send(slot, &link, &by_text, way.asking).await?;
         }
-        said(answer)
+        said(way, answer)
     }
 
     async fn send(
@@ -231,10 +238,8 @@ impl Asker<'_> {
         asking: bool,
     ) -> Result<RedisResult<Value>> {
         if asking {
-            let mut pipe = redis::pipe();
-            pipe.cmd("ASKING").add_command(cmd.clone());
             // Seldom, and large: it would make every call so.
-            let mut answers = Box::pin(self.each(slot, link, pipe)).await?;
+            let mut answers = Box::pin(self.each(slot, link, vec![cmd.clone()], asking)).await?;
             return Ok(answers.pop().unwrap_or_else(|| Ok(Value::Nil)));
         }
         let patience = self.left();
@@ -250,15 +255,26 @@ impl Asker<'_> {
         &self,
         slot: &Slot,
         link: &Arc<Link>,
-        mut pipe: Pipeline,
+        commands: Vec<Cmd>,
+        asking: bool,
     ) -> Result<Vec<RedisResult<Value>>> {
+        let mut pipe = redis::pipe();
         pipe.ignore_errors();
+        for command in commands {
+            if asking {
+                pipe.cmd("ASKING");
+            }
+            pipe.add_command(command);
+        }
+        let (skip, step) = if asking { (1, 2) } else { (0, 1) };
         let patience = self.left();
         let answer = pipe.query_async(&mut link.patient(patience)).await;
         slot.judge(link, patience, &answer);
         let answers: Vec<_> = match answer.map_err(fault::error)? {
             Value::Array(answers) if answers.len() == pipe.len() => answers
                 .into_iter()
+                .skip(skip)
+                .step_by(step)
                 .map(|answer| match answer {
                     Value::ServerError(error) => Err(RedisError::from(error)),
                     answer => Ok(answer),
@@ -297,14 +313,18 @@ impl Asker<'_> {
     }
 }
 
-fn said(answer: RedisResult<Value>) -> Result<Said> {
+fn said(way: &Way<'_>, answer: RedisResult<Value>) -> Result<Said> {
     match answer {
         Ok(value) => Ok(Said::Answer(value)),
         Err(error) => match Redirect::read(&error) {
-            Some(redirect) => Ok(Said::Elsewhere(redirect)),
+            Some(redirect) => Ok(Said::Elsewhere(redirect.by(way.server.host()))),
             None => Err(fault::error(error)),
         },
     }
+}
+
+fn disagree() -> Error {
+    Error::new(ErrorKind::Unavailable, "redis cluster: its servers do not agree")
 }
 
 /// Bytes that a command is going to be on the wire, about.

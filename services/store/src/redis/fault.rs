@@ -45,6 +45,12 @@ pub(super) fn refusal_of_server(error: &RedisError) -> Option<String> {
     (refusal(&said).0 == ErrorKind::Unavailable).then(|| said.code().to_owned())
 }
 
+/// True when another server of the cluster is to be asked, or the same one later.
+pub(crate) fn sends_elsewhere(error: &RedisError) -> bool {
+    let code = said(error).map(|said| said.code().to_owned());
+    matches!(code.as_deref(), Some("MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING"))
+}
+
 /// True when the script must be sent with its text.
 pub(super) fn is_no_script(error: &RedisError) -> bool {
     error.kind() == Kind::Server(Server::NoScript)

@@ -104,7 +104,7 @@ impl Fence {
     /// A write, and the generation that is there: `None` when the data was
     /// taken away.
     pub(super) fn pulse(&self, pipe: &mut Pipeline) {
-        pipe.cmd("HSET").arg(&self.key).arg("pulse").arg(1).ignore();
+        pipe.cmd("HSET").arg(&self.key).arg("pulse").arg(1);
         self.read(pipe);
     }
 

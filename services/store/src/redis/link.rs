@@ -14,11 +14,7 @@ use redis::{RedisResult, Value, aio::MultiplexedConnection};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    cluster::{Member, Redirect},
-    fence::Fence,
-    place::Moved,
-};
+use super::{cluster::Member, fence::Fence, place::Moved};
 
 /// Silences in a row after which a server is taken for frozen.
 const SILENCES: u32 = 3;
@@ -158,16 +154,10 @@ impl Link {
             Life::Alone(fence, _) => fence.pulse(&mut pipe),
             Life::Member(member) => member.pulse(&mut pipe),
         }
-        let answer: RedisResult<Vec<Value>> = pipe.query_async(&mut connection).await;
-        let said = match (&self.server.life, answer) {
-            (Life::Member(member), Err(error)) if Redirect::read(&error).is_some() => {
-                member.moved();
-                return Ok(());
-            }
-            (_, answer) => answer?,
-        };
+        pipe.ignore_errors();
+        let said: Vec<Value> = pipe.query_async(&mut connection).await?;
         let Some((time, said)) = said.split_first() else { return Ok(()) };
-        let server = microseconds(redis::from_redis_value_ref(time)?);
+        let server = microseconds(redis::from_redis_value_ref(answered(time)?)?);
         let sent = us(sent.saturating_duration_since(self.begin));
         let measured = Offset::measured(server, sent, us(self.begin.elapsed()));
         self.clock.lock().measured(measured);
@@ -178,9 +168,10 @@ impl Link {
     }
 
     async fn heed(&self, fence: &Fence, said: &[Value], timeout: Duration) -> RedisResult<()> {
-        let generation = said.first().map(redis::from_redis_value_ref::<Option<String>>);
-        match generation.transpose()?.flatten() {
-            Some(generation) if fence.confirms(&generation) => Ok(()),
+        let (written, generation) = (said.first().map(answered), said.get(1).map(answered));
+        written.transpose()?;
+        match generation.transpose()?.map(redis::from_redis_value_ref).transpose()?.flatten() {
+            Some::<String>(generation) if fence.confirms(&generation) => Ok(()),
             // Whoever connects anew is led to the other server.
             Some(_) => Err(io::Error::other("another server holds the data by now").into()),
             None => self.compare(timeout).await,
@@ -211,6 +202,14 @@ impl Link {
     /// It did not answer in time. True when that was once too often.
     pub(super) fn silent(&self) -> bool {
         self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= SILENCES
+    }
+}
+
+/// What a server said, of a pipeline whose refusals are told one by one.
+pub(crate) fn answered(value: &Value) -> RedisResult<&Value> {
+    match value {
+        Value::ServerError(error) => Err(error.clone().into()),
+        value => Ok(value),
     }
 }
 

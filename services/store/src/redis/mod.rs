@@ -69,7 +69,7 @@ pub(crate) mod cluster;
 pub(crate) mod fault;
 mod fence;
 mod inspect;
-mod link;
+pub(crate) mod link;
 mod manager;
 mod node;
 mod options;

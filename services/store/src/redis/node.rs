@@ -17,6 +17,7 @@ const LARGE: usize = 16 * 1024;
 
 /// See the module. Its connections are kept until it is dropped.
 pub(super) struct Node {
+    host: String,
     commands: Arc<Slot>,
     values: Arc<Slot>,
     /// Ends the keepers.
@@ -32,6 +33,7 @@ impl Node {
         stop: &CancellationToken,
     ) -> Self {
         let stop = stop.child_token();
+        let host = place.host();
         let slot = |what| Arc::new(Slot::new(format!("{what} of {}", place.name()), timeout));
         let (commands, values) = (slot("commands"), slot("values"));
         let slots = vec![commands.clone(), values.clone()];
@@ -40,7 +42,7 @@ impl Node {
         for slot in slots {
             tokio::spawn(slot.keep(pool.clone(), stop.clone()));
         }
-        Self { commands, values, _keepers: stop.drop_guard() }
+        Self { host, commands, values, _keepers: stop.drop_guard() }
     }
 
     /// Waits until there is a connection, until the first attempt at one has failed,
@@ -54,6 +56,11 @@ impl Node {
     /// The slot for what is so many bytes.
     pub(super) fn slot(&self, size: usize) -> &Slot {
         if size > LARGE { &self.values } else { &self.commands }
+    }
+
+    /// Its name, of a server of a cluster.
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 
     /// The slot for commands.

@@ -41,6 +41,17 @@ impl Place {
         }
     }
 
+    /// The name of a server of a cluster; empty otherwise.
+    pub(super) fn host(&self) -> String {
+        match self {
+            Self::Member(info) => match info.addr() {
+                ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
+                _ => String::new(),
+            },
+            Self::Fixed(_) | Self::Told { .. } => String::new(),
+        }
+    }
+
     /// A client of the server that is the one now.
     ///
     /// **Errors**: what the sentinels said, when none names a server.

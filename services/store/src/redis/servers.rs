@@ -43,6 +43,12 @@ pub(super) struct Way<'a> {
     pub(super) asking: bool,
 }
 
+impl Way<'_> {
+    pub(super) fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(&*self.server, &*other.server) && self.asking == other.asking
+    }
+}
+
 impl Servers {
     /// To the server that has this slot; any, when there is none.
     pub(super) fn way(&self, slot: impl FnOnce() -> Option<u16>) -> Result<Way<'_>> {

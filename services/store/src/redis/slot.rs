@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
+    cluster::Redirect,
     fault::{self, Verdict},
     link::Link,
     manager::Manager,
@@ -110,7 +111,9 @@ impl Slot {
             Err(error) => match fault::verdict(error) {
                 Verdict::Answers => {
                     link.heard();
-                    self.tell(error);
+                    if Redirect::read(error).is_none() {
+                        self.tell(error);
+                    }
                 }
                 // The other half of the timeout is for the call itself.
                 Verdict::Lost => self.empty(link, error, Some(Instant::now() + self.timeout / 2)),

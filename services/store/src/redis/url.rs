@@ -37,10 +37,18 @@ pub(super) fn read(url: &str) -> Option<Named> {
     match scheme.split_once('+') {
         Some((scheme @ ("redis" | "rediss"), "sentinel")) => sentinels(scheme, rest),
         Some((scheme @ ("redis" | "rediss"), "cluster")) => cluster(scheme, rest),
-        None if matches!(scheme, "redis" | "rediss") && rest.contains(',') => cluster(scheme, rest),
+        None if matches!(scheme, "redis" | "rediss") && names_several(rest) => {
+            cluster(scheme, rest)
+        }
         Some(_) => None,
         None => url.into_connection_info().ok().map(Named::Server),
     }
+}
+
+/// A password may hold a comma.
+fn names_several(rest: &str) -> bool {
+    let (_, hosts) = login_and(rest);
+    hosts.split('/').next().is_some_and(|hosts| hosts.contains(','))
 }
 
 /// `[user[:password]@]host[:port][,…][/0]`
@@ -152,6 +160,14 @@ mod tests {
         for info in [&ask[0], &server] {
             assert!(matches!(info.addr(), ConnectionAddr::TcpTls { insecure: false, .. }));
         }
+    }
+
+    #[test]
+    fn a_password_with_a_comma_is_of_one_server() {
+        let Some(Named::Server(server)) = read("redis://ann:p,q@a:1/2") else {
+            panic!("no server")
+        };
+        assert_eq!(place(&server), ("a:1".to_owned(), Some("ann"), Some("p,q"), 2));
     }
 
     #[test]

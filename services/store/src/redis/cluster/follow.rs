@@ -1,6 +1,6 @@
 //! Asks the servers, time and again, which of them has which slot.
 
-use std::{io, sync::Weak, time::Duration};
+use std::{collections::BTreeSet, io, sync::Weak, time::Duration};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use redis::{RedisError, RedisResult};
@@ -82,22 +82,24 @@ impl Cluster {
     }
 
     fn follow(&self, view: &View, now: Instant) {
-        let map = Map::new(view, |address| self.at(address));
-        let addresses = |map: &Map| {
-            let mut of: Vec<_> = map.nodes().iter().map(|(of, _)| of.clone()).collect();
-            of.sort_unstable();
-            of
+        let mut nodes = self.nodes.lock();
+        let before = self.map.borrow().clone();
+        let map = Map::new(view, &before, |address| self.node_at(&mut nodes, address));
+        let addresses = |map: &Map| -> BTreeSet<Address> {
+            map.nodes().iter().map(|(address, _)| address.clone()).collect()
         };
-        let primaries = addresses(&map);
-        if primaries != addresses(&self.map.borrow()) {
-            info!(?primaries, epoch = view.epoch, "the redis cluster has these primaries");
+        let (had, has) = (addresses(&before), addresses(&map));
+        if !map.is_as(&before) {
+            self.map.send_replace(map);
         }
-        let before = self.map.send_replace(map);
-        let had = |address: &Address| before.nodes().iter().any(|(of, _)| of == address);
         // Whoever has no slots any more is compared anew when it has some again.
-        self.nodes.lock().retain(|address, (_, used)| {
-            primaries.contains(address) || !had(address) && now.duration_since(*used) < GUEST
+        nodes.retain(|address, (_, used)| {
+            has.contains(address) || !had.contains(address) && now.duration_since(*used) < GUEST
         });
+        drop(nodes);
+        if has != had {
+            info!(primaries = ?has, epoch = view.epoch, "the redis cluster has these primaries");
+        }
     }
 }
 
@@ -132,5 +134,5 @@ pub(super) async fn follow(cluster: Weak<Cluster>) {
 
 /// Who answers is cut off from most of the others.
 fn down() -> RedisError {
-    io::Error::other("the cluster says that it is down").into()
+    io::Error::other("the cluster says that it is down, or names nobody").into()
 }

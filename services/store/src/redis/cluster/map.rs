@@ -21,23 +21,40 @@ pub(super) struct Map {
 }
 
 impl Map {
-    pub(super) fn new(view: &View, node: impl Fn(&Address) -> Arc<Node>) -> Self {
+    /// What a view says, and what was so `before` where it knows no name.
+    pub(super) fn new(
+        view: &View,
+        before: &Self,
+        mut node: impl FnMut(&Address) -> Arc<Node>,
+    ) -> Self {
         let mut map = Self {
             owners: vec![NONE; usize::from(SLOTS)],
             nodes: Vec::new(),
             replicas: view.replicas.clone(),
         };
         for (first, last, address) in &view.ranges {
-            let at = map.index(address, &node);
-            map.owners[usize::from(*first)..=usize::from(*last)].fill(at);
+            for slot in *first..=*last {
+                let owner = address.as_ref().or(before.owner(slot).map(|(address, _)| address));
+                let Some(owner) = owner else { continue };
+                map.owners[usize::from(slot)] = map.index(owner, &mut node);
+            }
         }
         map
+    }
+
+    /// True when it says the same.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        let addresses =
+            |map: &Self| -> Vec<_> { map.nodes.iter().map(|(of, _)| of.clone()).collect() };
+        self.owners == other.owners
+            && self.replicas == other.replicas
+            && addresses(self) == addresses(other)
     }
 
     /// The same, but for one slot.
     pub(super) fn with(&self, slot: u16, address: &Address, node: &Arc<Node>) -> Self {
         let mut map = self.clone();
-        let at = map.index(address, &|_| node.clone());
+        let at = map.index(address, &mut |_| node.clone());
         if let Some(owner) = map.owners.get_mut(usize::from(slot)) {
             *owner = at;
         }
@@ -73,7 +90,7 @@ impl Map {
         self.nodes.get(usize::from(*self.owners.get(usize::from(slot))?))
     }
 
-    fn index(&mut self, address: &Address, node: &impl Fn(&Address) -> Arc<Node>) -> u16 {
+    fn index(&mut self, address: &Address, node: &mut impl FnMut(&Address) -> Arc<Node>) -> u16 {
         let at = self.nodes.iter().position(|(of, _)| of == address).unwrap_or_else(|| {
             self.nodes.push((address.clone(), node(address)));
             self.nodes.len() - 1

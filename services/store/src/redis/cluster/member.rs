@@ -28,6 +28,7 @@ use crate::redis::{
     client::key,
     fault,
     fence::{Generation, Identity},
+    link::answered,
     place::Address,
     servers::Servers,
 };
@@ -67,21 +68,15 @@ impl Member {
         connection: &mut MultiplexedConnection,
     ) -> RedisResult<()> {
         let Some(cluster) = self.cluster.upgrade() else { return Err(gone()) };
+        // A server is made to connect under this lock, until after the map that says
+        // what it has is published.
+        drop(cluster.nodes.lock());
         let mut pipe = redis::pipe();
+        pipe.ignore_errors();
         self.pulse(&mut pipe);
-        let said = match pipe.is_empty() {
-            true => Ok(Vec::new()),
-            false => pipe.query_async::<Vec<Value>>(connection).await,
-        };
-        let mark = match said {
-            Ok(said) => self.shown(&said)?,
-            // It has not got that slot yet, or not any more.
-            Err(error) if Redirect::read(&error).is_some() => {
-                self.moved();
-                None
-            }
-            Err(error) => return Err(error),
-        };
+        let said: Vec<Value> =
+            if pipe.is_empty() { Vec::new() } else { pipe.query_async(connection).await? };
+        let mark = self.shown(&said)?;
         let identities = self.own(&cluster).into_iter().chain(mark);
         cluster.pass(identities.collect(), None, (&self.address, connection)).await
     }
@@ -90,7 +85,7 @@ impl Member {
     pub(in crate::redis) fn pulse(&self, pipe: &mut Pipeline) {
         let Some(cluster) = self.cluster.upgrade() else { return };
         let Some(key) = self.mark_of(&cluster) else { return };
-        pipe.cmd("HSETNX").arg(&key).arg("mark").arg(Generation::random()).ignore();
+        pipe.cmd("HSETNX").arg(&key).arg("mark").arg(Generation::random());
         pipe.cmd("HGET").arg(&key).arg("mark");
         if cluster.map.borrow().has(&self.address, cluster.fence.slot()) {
             self.changes.store(cluster.fence.changes(), Ordering::Relaxed);
@@ -109,7 +104,7 @@ impl Member {
         let changes = self.changes.load(Ordering::Relaxed);
         let mut identities: Vec<_> =
             self.own(&cluster).into_iter().chain(self.shown(said)?).collect();
-        let emptied = match said.get(1).map(text).transpose()? {
+        let emptied = match said.get(2).map(here).transpose()?.flatten() {
             // The fence was taken away, with what is beside it or alone.
             Some(None) => Some(changes),
             Some(Some(generation)) if cluster.fence.changes() == changes => {
@@ -132,14 +127,6 @@ impl Member {
         Ok(())
     }
 
-    /// A pulse was sent elsewhere: the slot of the mark is not here any more.
-    pub(in crate::redis) fn moved(&self) {
-        *self.mark.lock() = None;
-        if let Some(cluster) = self.cluster.upgrade() {
-            cluster.wake.notify_one();
-        }
-    }
-
     /// What it is, when it has anything.
     fn own(&self, cluster: &Cluster) -> Option<Identity> {
         cluster.map.borrow().has_any(&self.address).then(|| self.identity.clone())
@@ -147,10 +134,18 @@ impl Member {
 
     /// The mark as the fence is to know it.
     fn shown(&self, said: &[Value]) -> RedisResult<Option<Identity>> {
-        let identity = said.first().map(text).transpose()?.flatten();
-        let mark = self.mark.lock();
+        let [written, shown, ..] = said else { return Ok(None) };
+        let mut mark = self.mark.lock();
+        let (Some(_), Some(shown)) = (here(written)?, here(shown)?) else {
+            // The slot of the mark is on its way, or not here any more.
+            *mark = None;
+            if let Some(cluster) = self.cluster.upgrade() {
+                cluster.wake.notify_one();
+            }
+            return Ok(None);
+        };
         let field = mark.as_ref().map(|mark| mark.key.clone());
-        Ok(field.zip(identity).map(|(field, is)| Identity { field, is, joins: true }))
+        Ok(field.zip(shown).map(|(field, is)| Identity { field, is, joins: true }))
     }
 
     /// The key of the mark: `None` when the server has no slots.
@@ -221,8 +216,14 @@ impl Cluster {
     }
 }
 
-fn text(value: &Value) -> RedisResult<Option<String>> {
-    Ok(redis::from_redis_value_ref(value)?)
+/// `None`: it is to be asked elsewhere.
+fn here(value: &Value) -> RedisResult<Option<Option<String>>> {
+    match answered(value) {
+        Ok(Value::Int(_)) => Ok(Some(None)),
+        Ok(value) => Ok(Some(redis::from_redis_value_ref(value)?)),
+        Err(error) if Redirect::read(&error).is_some() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The process ends.

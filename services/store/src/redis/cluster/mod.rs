@@ -18,7 +18,6 @@ mod view;
 
 use std::{
     collections::HashMap,
-    future::pending,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -61,6 +60,9 @@ pub(super) struct Start {
     pub(super) stop: CancellationToken,
 }
 
+/// By address, and when each was of use last.
+type Nodes = HashMap<Address, (Arc<Node>, Instant)>;
+
 /// See the module.
 pub(crate) struct Cluster {
     me: Weak<Self>,
@@ -73,8 +75,9 @@ pub(crate) struct Cluster {
     map: watch::Sender<Map>,
     /// The epoch that is followed, and when it was told of last.
     held: Mutex<Option<(u64, Instant)>>,
-    /// Those of the map and guests, and when each was of use last.
-    nodes: Mutex<HashMap<Address, (Arc<Node>, Instant)>>,
+    /// Those of the map and guests. Locked from before one begins to connect until the
+    /// map says what it has.
+    nodes: Mutex<Nodes>,
     wake: Notify,
     /// Why nobody tells of the slots, as the log was told.
     trouble: Mutex<Option<RedisError>>,
@@ -135,7 +138,8 @@ impl Cluster {
 
     /// A slot has moved there.
     pub(super) fn moved(&self, slot: u16, to: &Address) -> Arc<Node> {
-        let node = self.at(to);
+        let mut nodes = self.nodes.lock();
+        let node = self.node_at(&mut nodes, to);
         self.map.send_if_modified(|map| {
             let is_new = !map.has(to, slot);
             if is_new {
@@ -149,7 +153,10 @@ impl Cluster {
 
     /// The node at an address.
     pub(super) fn at(&self, address: &Address) -> Arc<Node> {
-        let mut nodes = self.nodes.lock();
+        self.node_at(&mut self.nodes.lock(), address)
+    }
+
+    fn node_at(&self, nodes: &mut Nodes, address: &Address) -> Arc<Node> {
         let now = Instant::now();
         let (node, used) =
             nodes.entry(address.clone()).or_insert_with(|| (self.connect(address), now));
@@ -180,37 +187,26 @@ impl Cluster {
         }
     }
 
-    /// A client of a server that answers, and its address.
-    pub(super) async fn find(&self) -> RedisResult<(Client, Address)> {
+    /// A client of a server that answers.
+    pub(super) async fn find(&self) -> RedisResult<Client> {
         let live = |(_, node): &&(Address, Arc<Node>)| node.commands().is_live();
         let known = {
             let map = self.map.borrow();
             map.nodes().iter().find(live).map(|(address, _)| address.clone())
         };
         if let Some(address) = known {
-            return Ok((self.client(&address)?, address));
+            return self.client(&address);
         }
         let mut failed = None;
         for address in &self.start.seeds {
             let client = self.client(address)?;
             match timeout(ANSWER, client.get_multiplexed_async_connection()).await {
-                Ok(Ok(_)) => return Ok((client, address.clone())),
+                Ok(Ok(_)) => return Ok(client),
                 Ok(Err(error)) => failed = Some(error),
                 Err(_) => {}
             }
         }
         Err(failed.unwrap_or_else(fault::silent))
-    }
-
-    /// Waits until the server there has no slots any more. Cancel safe.
-    pub(super) fn left(&self, address: Address) -> impl Future<Output = ()> + Send + use<> {
-        let mut map = self.map.subscribe();
-        async move {
-            if map.wait_for(|map| !map.has_any(&address)).await.is_err() {
-                // Nobody asks any more: what is there serves on.
-                pending::<()>().await;
-            }
-        }
     }
 
     /// A client for a connection that listens: by RESP3, which tells what was asked

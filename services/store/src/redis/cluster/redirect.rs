@@ -2,7 +2,7 @@
 //!
 //! **Source**: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#redirection-and-resharding>
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::RedisError;
 
 use crate::redis::place::Address;
 
@@ -20,18 +20,32 @@ pub(in crate::redis) enum Redirect {
 impl Redirect {
     /// `None` when it says something else.
     pub(in crate::redis) fn read(error: &RedisError) -> Option<Self> {
+        let errors = error.clone().into_server_errors()?;
+        let (_, said) = errors.first()?;
         let to = || {
-            let (address, slot) = error.redirect_node()?;
-            let (host, port) = address.rsplit_once(':')?;
-            Some((slot, (host.to_owned(), port.parse().ok()?)))
+            let (slot, address) = said.details()?.split_once(' ')?;
+            let (host, port) = address.trim().rsplit_once(':')?;
+            Some((slot.parse().ok()?, (host.to_owned(), port.parse().ok()?)))
         };
-        match error.kind() {
-            ErrorKind::Server(ServerErrorKind::Moved) => {
-                to().map(|(slot, to)| Self::Moved(slot, to))
-            }
-            ErrorKind::Server(ServerErrorKind::Ask) => to().map(|(_, to)| Self::Ask(to)),
-            ErrorKind::Server(ServerErrorKind::TryAgain) => Some(Self::Again),
+        match said.code() {
+            // It does not know the name of that one.
+            "MOVED" | "ASK" if to().is_some_and(|(_, (host, _))| host == "?") => Some(Self::Again),
+            "MOVED" => to().map(|(slot, to)| Self::Moved(slot, to)),
+            "ASK" => to().map(|(_, to)| Self::Ask(to)),
+            "TRYAGAIN" => Some(Self::Again),
             _ => None,
+        }
+    }
+
+    /// Without a host it is the one that was asked.
+    pub(in crate::redis) fn by(self, asked: &str) -> Self {
+        let named = |(host, port): Address| {
+            if host.is_empty() { (asked.to_owned(), port) } else { (host, port) }
+        };
+        match self {
+            Self::Moved(slot, to) => Self::Moved(slot, named(to)),
+            Self::Ask(to) => Self::Ask(named(to)),
+            Self::Again => Self::Again,
         }
     }
 

@@ -11,12 +11,12 @@ use crate::redis::place::Address;
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct View {
-    /// Grows with every election and every move of a slot.
+    /// Grows with every election, and with most moves of a slot.
     pub(super) epoch: u64,
     /// It sees most of the others, and that each slot is served.
     pub(super) is_ok: bool,
-    /// First and last slot, and who has them.
-    pub(super) ranges: Vec<(u16, u16, Address)>,
+    /// First and last slot, and who has them, where it knows the name.
+    pub(super) ranges: Vec<(u16, u16, Option<Address>)>,
     /// Who follows them.
     pub(super) replicas: Vec<Address>,
 }
@@ -56,9 +56,7 @@ impl View {
         if first > last || last >= SLOTS {
             return Err(unread());
         }
-        if let Some(primary) = address(primary, host)? {
-            self.ranges.push((first, last, primary));
-        }
+        self.ranges.push((first, last, address(primary, host)?));
         for replica in replicas {
             self.replicas.extend(address(replica, host)?);
         }

@@ -125,8 +125,9 @@ impl Following {
         }
         let last = self.truths.iter().map(Truth::committed).max().unwrap();
         for (topic, truth) in TOPICS.iter().zip(&self.truths) {
-            let rest: Vec<_> =
-                (truth.committed()..last).map(|number| announcement(topic, number)).collect();
+            let rest = truth.committed()..last;
+            truth.commit_to(last);
+            let rest: Vec<_> = rest.map(|number| announcement(topic, number)).collect();
             self.here.publish(&rest).await.unwrap();
         }
         self.end.store(last, Ordering::SeqCst);

@@ -112,6 +112,11 @@ impl Follower {
 }
 
 impl Truth {
+    /// Commits all below `end`, if they are not.
+    pub(crate) fn commit_to(&self, end: u32) {
+        self.0.fetch_max(end, Ordering::SeqCst);
+    }
+
     pub(crate) fn committed(&self) -> u32 {
         self.0.load(Ordering::SeqCst)
     }

@@ -127,6 +127,41 @@ async fn slots_move_under_load_and_no_call_fails_or_runs_twice() {
     assert_eq!(generation(&redis), before, "nothing was lost");
 }
 
+#[tokio::test]
+async fn the_slots_of_the_fence_and_of_the_marks_move_and_no_call_fails() {
+    let cluster = Cluster::of(3, 0).await;
+    let redis = connect_to(&cluster, PATIENT).await;
+    let before = generation(&redis);
+    // Those that move are not asked for at their next server.
+    let own: Vec<_> = cluster.servers().iter().map(|it| it.cli(&["KEYS", "*"])).collect();
+    for (from, own) in cluster.servers().iter().zip(own) {
+        let to = cluster.servers().iter().find(|it| it.port() != from.port()).unwrap();
+        let key = key_of(&cluster, &redis, from);
+        assert!(own.contains("{mark:"), "{own}");
+        for own in own.lines().filter(|own| own.contains("{mark:") || own.contains("{fence}")) {
+            let slot = from.cli(&["CLUSTER", "KEYSLOT", own]).parse().unwrap();
+            let call = async || assert!(count(&redis, &key).await.is_ok());
+            cluster.begin_move(slot, from, to);
+            // Nobody but the beats asks for these.
+            more(4, || errors(from, "ASK"), call).await;
+            cluster.end_move(slot, from, to);
+            more(4, || super::executed(from, "hget"), call).await;
+        }
+    }
+    assert!(redis.is_connected());
+    assert_eq!(generation(&redis), before);
+}
+
+/// Calls again and again, until something was counted so much more often.
+async fn more(times: u64, counted: impl Fn() -> u64, call: impl AsyncFn()) {
+    let enough = counted() + times;
+    eventually(SOON, "it to be counted", async || {
+        call().await;
+        counted() >= enough
+    })
+    .await;
+}
+
 /// How often a server has answered with this error.
 fn errors(server: &Server, error: &str) -> u64 {
     let stats = server.cli(&["INFO", "errorstats"]);

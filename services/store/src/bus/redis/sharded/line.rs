@@ -5,13 +5,16 @@ use std::{collections::HashSet, sync::Arc};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::{
-    AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult, Value,
+    AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, RedisResult, Value,
     aio::MultiplexedConnection,
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bus::{ear::Ear, redis::TOPIC};
+use crate::{
+    bus::{ear::Ear, redis::TOPIC},
+    redis::link::answered,
+};
 
 /// Channels in one round trip. One command each: the server refuses those of
 /// several slots in one.
@@ -25,7 +28,7 @@ pub(super) enum News {
     /// And of this one no more, asked or, as its slot is elsewhere, unasked.
     Untold(u64, String),
     /// Something that was asked was refused.
-    Refused(u64),
+    Refused(u64, RedisError),
     /// It is closed.
     Closed(u64),
 }
@@ -38,6 +41,8 @@ pub(super) struct Line {
     _asking: AbortOnDropHandle<()>,
     /// Asked, and not told yet.
     pub(super) owed: HashSet<String>,
+    /// Of these, what it must tell before the source is heard.
+    pub(super) awaited: HashSet<String>,
 }
 
 impl Line {
@@ -76,7 +81,8 @@ impl Line {
         let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         let (asks, asked) = mpsc::unbounded_channel();
         let _asking = AbortOnDropHandle::new(tokio::spawn(carry(connection, asked, number, news)));
-        Ok(Self { number, heard, asks, _asking, owed: HashSet::new() })
+        let (owed, awaited) = (HashSet::new(), HashSet::new());
+        Ok(Self { number, heard, asks, _asking, owed, awaited })
     }
 
     /// When something was heard last.
@@ -90,11 +96,15 @@ impl Line {
         let _ = self.asks.send(("SSUBSCRIBE", channels));
     }
 
+    /// This one is told, or given up.
+    pub(super) fn settle(&mut self, channel: &str) {
+        self.owed.remove(channel);
+        self.awaited.remove(channel);
+    }
+
     /// And for these no more.
     pub(super) fn unsubscribe(&mut self, channels: Vec<String>) {
-        for channel in &channels {
-            self.owed.remove(channel);
-        }
+        channels.iter().for_each(|channel| self.settle(channel));
         let _ = self.asks.send(("SUNSUBSCRIBE", channels));
     }
 }
@@ -114,11 +124,13 @@ async fn carry(
                 pipe.cmd(command).arg(channel);
             }
             let answers: RedisResult<Vec<Value>> = pipe.query_async(&mut connection).await;
-            let is_refusal = |answer: &Value| matches!(answer, Value::ServerError(_));
+            let refusal = |answers: Vec<Value>| {
+                answers.iter().find_map(|answer| answered(answer).err()).map_or(Ok(()), Err)
+            };
             // Which one is not said: the server may have taken away another meanwhile, and
             // an answer too many shifts all that follow.
-            if answers.map_or(true, |answers| answers.iter().any(is_refusal)) {
-                let _ = news.send(News::Refused(number));
+            if let Err(error) = answers.and_then(refusal) {
+                let _ = news.send(News::Refused(number, error));
             }
         }
     }

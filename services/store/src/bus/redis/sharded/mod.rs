@@ -4,9 +4,10 @@
 //! | --- | --- |
 //! | a listening connection is lost, or nothing is heard on it for the bound | the source counts as lost, the other connections hear on; reconnect, subscribe again, then one gap for every topic |
 //! | a replica takes a server's place | the same, there |
-//! | a slot moves | the server takes its channels away; they are asked of the next one, and each has a gap when that confirms |
+//! | a slot moves | its channels are asked of the next server, and each has a gap when that confirms; the one before takes them away by itself |
 //! | a slot is had by nobody | the source counts as lost until somebody has it |
 //! | a server refuses a channel: it has not its slot, or not yet | who has it is looked up, and asked again |
+//! | it refuses it otherwise: the user may not | as a connection that is lost, and a line in the log |
 //! | a publish is sent elsewhere | it goes there, once |
 //!
 //! A subscription of several slots in one command is refused by the servers, and
@@ -91,9 +92,13 @@ pub(super) struct Listener {
     topics: HashSet<String>,
     /// Whom each channel was asked of.
     asked: HashMap<String, Address>,
-    /// Not all is asked of whom it should be.
+    /// Not all is asked of whom it could be.
     is_untidy: bool,
+    /// A server is not connected to, or slots are had by nobody.
+    is_torn: bool,
     is_open: bool,
+    /// Why it is not open, as the log was told.
+    told: Option<String>,
 }
 
 impl Listener {
@@ -117,7 +122,9 @@ impl Listener {
             topics: HashSet::new(),
             asked: HashMap::new(),
             is_untidy: true,
+            is_torn: true,
             is_open: false,
+            told: None,
         }
     }
 
@@ -145,71 +152,86 @@ impl Listener {
         let bound = self.ear.lost_after();
         let silences = self.lines.iter().filter(|(_, line)| line.heard_at().elapsed() >= bound);
         let silences: Vec<_> = silences.map(|(address, _)| address.clone()).collect();
+        let owners = if silences.is_empty() { HashSet::new() } else { self.servers() };
         for address in silences {
-            self.lose(&address, &silent());
+            if owners.contains(&Some(address.clone())) {
+                self.lose(&address, &silent());
+            } else {
+                // It has no slots any more, and has said all that it had.
+                self.forget(&address);
+            }
         }
-        if self.is_untidy {
+        if self.is_untidy || self.is_torn {
+            self.mend();
+        }
+        if std::mem::take(&mut self.is_untidy) {
             self.tidy();
         }
-        let is_whole = !self.is_untidy && self.lines.values().all(|line| line.owed.is_empty());
+        let is_whole = !self.is_torn && self.lines.values().all(|line| line.awaited.is_empty());
         if is_whole && !self.is_open {
-            self.is_open = true;
+            (self.is_open, self.told) = (true, None);
             self.ear.open();
         }
     }
 
-    /// Asks each channel of the server that has its slot, and connects to those that
-    /// have any.
-    fn tidy(&mut self) {
-        self.is_untidy = false;
-        let owners: HashSet<_> =
-            partitions::all().iter().map(|partition| self.owners.of(partition.slot)).collect();
-        let left = self.lines.keys().filter(|address| !owners.contains(&Some((*address).clone())));
-        let left: Vec<_> = left.cloned().collect();
-        // They have no slots any more: nothing is lost with them.
-        left.iter().for_each(|address| self.forget(address));
-        let mut is_torn = false;
+    /// Who has a partition: `None` among them when nobody has one.
+    fn servers(&self) -> HashSet<Option<Address>> {
+        partitions::all().iter().map(|partition| self.owners.of(partition.slot)).collect()
+    }
+
+    /// Connects to the servers that have slots. Who has none any more is heard until it
+    /// falls silent: it may know that last.
+    fn mend(&mut self) {
+        let owners = self.servers();
+        self.trials.retain(|address, _| owners.contains(&Some(address.clone())));
+        self.is_torn = false;
         for owner in owners {
             match owner {
                 Some(owner) if self.lines.contains_key(&owner) => {}
                 Some(owner) => {
-                    is_torn = true;
+                    self.is_torn = true;
                     self.connect(owner);
                 }
-                None => is_torn = true,
+                None => self.is_torn = true,
             }
         }
-        let beats = partitions::all().iter().map(|of| (self.redis.key(&of.tag, BEAT), of.slot));
-        let topics = self.topics.iter().map(|topic| self.place(topic));
-        self.ask(beats.chain(topics).collect());
-        if is_torn {
-            self.is_untidy = true;
+        if self.is_torn {
             self.shut(&fault::away());
         }
     }
 
-    /// Asks for channels of those who have their slots.
+    /// Asks each channel of the server that has its slot.
+    fn tidy(&mut self) {
+        let beats = partitions::all().iter().map(|of| (self.redis.key(&of.tag, BEAT), of.slot));
+        let topics = self.topics.iter().map(|topic| self.place(topic));
+        let channels: Vec<_> = beats.chain(topics).collect();
+        self.ask(channels);
+        if !self.is_open {
+            // What is wanted from now on is for its own subscriber to wait for.
+            self.lines.values_mut().for_each(|line| line.awaited.clone_from(&line.owed));
+        }
+    }
+
+    /// Asks for channels of those who have their slots, as far as they are connected to:
+    /// the rest is asked for when they are.
     fn ask(&mut self, channels: Vec<(String, u16)>) {
         let mut added: HashMap<Address, Vec<String>> = HashMap::new();
-        let mut removed: HashMap<Address, Vec<String>> = HashMap::new();
         for (channel, slot) in channels {
             let owner = self.owners.of(slot).filter(|owner| self.lines.contains_key(owner));
-            self.is_untidy |= owner.is_none();
             if self.asked.get(&channel) == owner.as_ref() {
                 continue;
             }
             self.unconfirm(&channel);
-            if let Some(before) = self.asked.remove(&channel) {
-                removed.entry(before).or_default().push(channel.clone());
+            // Who was asked before takes it away with the slot, and until then somebody may
+            // publish it there.
+            if let Some(before) = self.asked.remove(&channel)
+                && let Some(line) = self.lines.get_mut(&before)
+            {
+                line.settle(&channel);
             }
             if let Some(owner) = owner {
                 self.asked.insert(channel.clone(), owner.clone());
                 added.entry(owner).or_default().push(channel);
-            }
-        }
-        for (address, channels) in removed {
-            if let Some(line) = self.lines.get_mut(&address) {
-                line.unsubscribe(channels);
             }
         }
         for (address, channels) in added {
@@ -237,7 +259,7 @@ impl Listener {
     fn take(&mut self, news: News) {
         let (News::Told(number, _)
         | News::Untold(number, _)
-        | News::Refused(number)
+        | News::Refused(number, _)
         | News::Closed(number)) = news;
         let of_number = self.lines.iter_mut().find(|(_, line)| line.number == number);
         // Of one that was given up.
@@ -245,7 +267,7 @@ impl Listener {
         let address = address.clone();
         match news {
             News::Told(_, channel) => {
-                line.owed.remove(&channel);
+                line.settle(&channel);
                 if self.asked.get(&channel) == Some(&address)
                     && let Some(topic) = topic_of(&channel)
                 {
@@ -258,10 +280,12 @@ impl Listener {
                     self.stray(&[channel]);
                 }
             }
-            News::Refused(_) => {
+            News::Refused(_, error) if fault::sends_elsewhere(&error) => {
                 let owed: Vec<_> = line.owed.drain().collect();
+                line.awaited.clear();
                 self.stray(&owed);
             }
+            News::Refused(_, error) => self.lose(&address, &lost(error)),
             News::Closed(_) => self.lose(&address, &lost(closed())),
         }
     }
@@ -300,10 +324,11 @@ impl Listener {
         if let Some(trial) = self.trials.get_mut(&address) {
             trial.is_running = false;
         }
-        self.is_untidy = true;
         match line {
             Ok(line) => {
-                self.lines.insert(address, line);
+                // One that has its channels by now is kept.
+                self.lines.entry(address).or_insert(line);
+                self.is_untidy = true;
             }
             Err(error) => self.shut(&lost(error)),
         }
@@ -311,7 +336,7 @@ impl Listener {
 
     fn lose(&mut self, address: &Address, why: &Error) {
         self.forget(address);
-        self.is_untidy = true;
+        self.is_torn = true;
         self.shut(why);
         self.cluster.look_anew();
     }
@@ -329,6 +354,12 @@ impl Listener {
     fn shut(&mut self, why: &Error) {
         self.is_open = false;
         self.ear.shut(why);
+        let cause = std::error::Error::source(why).map(ToString::to_string);
+        // Of those that follow one another each once: it may be that it never gets better.
+        if cause.is_some() && self.told != cause {
+            tracing::warn!(bus.source = "redis", cause, "a server of the cluster is not heard");
+            self.told = cause;
+        }
     }
 
     fn unconfirm(&self, channel: &str) {
