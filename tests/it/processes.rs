@@ -23,6 +23,7 @@ mod monitor;
 mod old_snapshot;
 mod one_wish;
 mod pairs;
+mod people;
 mod pinned;
 mod pooler;
 mod postgres_away;

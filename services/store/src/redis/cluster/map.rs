@@ -33,10 +33,15 @@ impl Map {
             replicas: view.replicas.clone(),
         };
         for (first, last, address) in &view.ranges {
+            if let Some(address) = address {
+                let at = map.index(address, &mut node);
+                map.owners[usize::from(*first)..=usize::from(*last)].fill(at);
+                continue;
+            }
             for slot in *first..=*last {
-                let owner = address.as_ref().or(before.owner(slot).map(|(address, _)| address));
-                let Some(owner) = owner else { continue };
-                map.owners[usize::from(slot)] = map.index(owner, &mut node);
+                if let Some((owner, _)) = before.owner(slot) {
+                    map.owners[usize::from(slot)] = map.index(owner, &mut node);
+                }
             }
         }
         map

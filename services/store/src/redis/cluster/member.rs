@@ -6,9 +6,9 @@
 //! not know and that never followed another came without data, and gets its slots
 //! from others.
 //!
-//! Besides, each server has a mark in a slot of its own, which lives as long as its
-//! data and moves with its slot. The fence knows it, too: where it is another one
-//! the data was taken away.
+//! Besides, each server has a mark in a slot of its own, without a TTL: it lives as
+//! long as the data beside it, and moves with its slot. The fence knows it, too: where
+//! it is another one the data was taken away.
 
 use std::{
     sync::{
