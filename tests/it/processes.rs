@@ -35,6 +35,7 @@ mod redis_frozen;
 mod redis_unwilling;
 mod rolling;
 mod route_limits;
+mod searchers;
 mod sentinels;
 mod single_faults;
 mod stats;

@@ -48,9 +48,12 @@ fn plan() -> Option<Plan> {
         Some("sentinels") => Some(Deployment::plan().sentinels()),
         Some("cluster") => Some(Deployment::plan().cluster()),
         Some("tls") => Some(Deployment::plan().tls()),
-        _ => {
-            panic!("MINGLE_TEST_DEPLOYMENT={named:?}: processes, envoy, sentinels, cluster or tls")
-        }
+        Some("tls-sentinels") => Some(Deployment::plan().tls().sentinels()),
+        Some("tls-cluster") => Some(Deployment::plan().tls().cluster()),
+        _ => panic!(
+            "MINGLE_TEST_DEPLOYMENT={named:?}: processes, envoy, or [tls-]sentinels, \
+             [tls-]cluster, tls"
+        ),
     }
 }
 

@@ -3,9 +3,8 @@
 //! mid conversation of pairs over two gateways.
 
 use mingle_testkit::{Cluster, Redis, eventually};
-use tokio::time::Instant;
 
-use super::people::{LISTENERS, People, plan};
+use super::people::{HEAVY, LIGHT, LISTENERS, People, plan};
 use crate::world::SOON;
 
 /// Slots that move at once.
@@ -90,12 +89,13 @@ async fn is_healed(people: &People<'_>, all: &Cluster) {
 async fn people_talk_and_meet_whatever_becomes_of_the_cluster() {
     let deployment = plan().cluster().start().await;
     let all = deployment.cluster().unwrap();
-    let mut people = People::start(&deployment).await;
+    let load = if std::env::var_os("MINGLE_SOAK").is_some() { HEAVY } else { LIGHT };
+    let mut people = People::start(&deployment, load).await;
     for (n, change) in CHANGES.into_iter().enumerate() {
         // The fence's shard, and others.
         let key = format!("mingle:{{{}}}", if n == 0 { "fence".to_owned() } else { n.to_string() });
         let old = all.owner(&key).expect("somebody has it");
-        let begin = Instant::now();
+        let begin = people.done();
         change.begin(all, &key, &people).await;
         people.talk().await;
         people.meet(&format!("{n}-change")).await;
@@ -106,7 +106,7 @@ async fn people_talk_and_meet_whatever_becomes_of_the_cluster() {
         change.end(old).await;
         all.complete().await;
         people.meet(&format!("{n}-whole")).await;
-        people.note(begin);
+        people.note(&begin);
     }
     people.end().await;
 }

@@ -3,9 +3,8 @@
 //! hundred times more: what it takes then, for at least two seconds, nobody follows.
 
 use mingle_testkit::{Redis, Sentinels, eventually};
-use tokio::time::Instant;
 
-use super::people::{LISTENERS, People, plan};
+use super::people::{HEAVY, LIGHT, LISTENERS, Load, People, plan};
 use crate::world::SOON;
 
 /// Whoever is elected is the next.
@@ -39,9 +38,12 @@ impl Fault {
     }
 }
 
-fn faults() -> Vec<Fault> {
-    let more = if std::env::var_os("MINGLE_SOAK").is_some() { CUT_OFF } else { 0 };
-    FAULTS.into_iter().chain(vec![Fault::CutOff; more]).collect()
+/// What happens to how many people, one after the other.
+fn runs() -> Vec<(Load, Vec<Fault>)> {
+    if std::env::var_os("MINGLE_SOAK").is_none() {
+        return vec![(LIGHT, FAULTS.into())];
+    }
+    vec![(HEAVY, FAULTS.into()), (LIGHT, vec![Fault::CutOff; CUT_OFF])]
 }
 
 /// Waits until a server other than `old` is elected, and everybody uses it.
@@ -59,12 +61,18 @@ async fn is_healed<'a>(people: &People<'_>, all: &'a Sentinels, old: u16) -> &'a
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_talk_and_meet_whichever_server_is_elected() {
+    for (load, faults) in runs() {
+        run(load, &faults).await;
+    }
+}
+
+async fn run(load: Load, faults: &[Fault]) {
     let deployment = plan().sentinels().start().await;
     let all = deployment.sentinels().unwrap();
-    let mut people = People::start(&deployment).await;
-    for (n, fault) in faults().into_iter().enumerate() {
+    let mut people = People::start(&deployment, load).await;
+    for (n, fault) in faults.iter().enumerate() {
         let old = all.primary().expect("the sentinels agree");
-        let begin = Instant::now();
+        let begin = people.done();
         fault.begin(all, old);
         people.talk().await;
         people.meet(&format!("{n}-fault")).await;
@@ -76,7 +84,7 @@ async fn people_talk_and_meet_whichever_server_is_elected() {
         all.complete().await;
         assert_ne!(new.port(), old.port());
         people.meet(&format!("{n}-whole")).await;
-        people.note(begin);
+        people.note(&begin);
     }
     people.end().await;
 }

@@ -69,6 +69,19 @@ impl Certificates {
     pub fn key(&self) -> PathBuf {
         self.folder.path().join("end.key")
     }
+
+    /// What a Redis or a sentinel that speaks TLS at this port is told of them: it
+    /// asks clients for theirs.
+    pub(crate) fn settings(&self, port: u16) -> [(&'static str, String); 5] {
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        [
+            ("tls-port", port.to_string()),
+            ("tls-cert-file", text(self.cert())),
+            ("tls-key-file", text(self.key())),
+            ("tls-ca-cert-file", text(self.ca())),
+            ("tls-auth-clients", "yes".to_owned()),
+        ]
+    }
 }
 
 fn openssl(folder: &Path, first: &[&[&str]], then: &[&str]) {

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{Redis, eventually, eventually::eventually_blocking, free_port, server::must};
+use crate::{
+    Certificates, Redis, eventually, eventually::eventually_blocking, free_port, server::must,
+};
 
 /// A server that says nothing for so long is down.
 const DOWN_MS: &str = "2000";
@@ -62,16 +64,32 @@ impl Cluster {
         Self::of(3, 1).await
     }
 
+    /// The same, to which [`Cluster::url`] leads by TLS with a client's certificate.
+    ///
+    /// # Panics
+    ///
+    /// When they are not together within a minute.
+    pub async fn start_tls(certificates: &Certificates) -> Self {
+        Self::made((3, 1), Some(certificates)).await
+    }
+
     /// So many primaries with so many replicas each.
     ///
     /// # Panics
     ///
     /// When they are not together within a minute.
     pub async fn of(primaries: usize, replicas: usize) -> Self {
+        Self::made((primaries, replicas), None).await
+    }
+
+    async fn made(
+        (primaries, replicas): (usize, usize),
+        certificates: Option<&Certificates>,
+    ) -> Self {
         let mut servers = Vec::new();
         let joined = primaries * (1 + replicas);
         for _ in 0..=joined {
-            servers.push(node().await);
+            servers.push(node(certificates).await);
         }
         let mut create: Vec<String> = vec!["create".into()];
         create.extend(servers[..joined].iter().map(|server| server.address().to_string()));
@@ -105,17 +123,17 @@ impl Cluster {
         .await;
     }
 
-    /// `redis+cluster://` as Mingle's user, naming two of them.
+    /// `redis+cluster://` or `rediss+cluster://` as Mingle's user, naming two of them.
     #[must_use]
     pub fn url(&self) -> String {
-        let first = self.servers[0].url().replacen("redis:", "redis+cluster:", 1);
-        format!("{first},{}", self.servers[1].address())
+        let first = self.servers[0].url().replacen(':', "+cluster:", 1);
+        format!("{first},{}", self.servers[1].public())
     }
 
     /// The same as the default user, who may prefix the keys.
     #[must_use]
     pub fn root_url(&self) -> String {
-        self.servers[0].root_url().replacen("redis:", "redis+cluster:", 1)
+        self.servers[0].root_url().replacen(':', "+cluster:", 1)
     }
 
     /// All of them, the first primaries first.
@@ -243,7 +261,7 @@ impl Cluster {
     }
 }
 
-async fn node() -> Redis {
+async fn node(certificates: Option<&Certificates>) -> Redis {
     let port = free_port().to_string();
     let settings = [
         ("cluster-enabled", "yes"),
@@ -253,8 +271,11 @@ async fn node() -> Redis {
         // What is left of a cluster serves on.
         ("cluster-require-full-coverage", "no"),
         ("repl-diskless-sync-delay", "0"),
+        // Before 7.2 only such a one tells clients of TLS ports.
+        ("tls-cluster", if certificates.is_some() { "yes" } else { "no" }),
+        ("tls-replication", if certificates.is_some() { "yes" } else { "no" }),
     ];
-    Redis::start_with(&settings).await
+    Redis::start_by(certificates, &settings).await
 }
 
 fn manage(arguments: &[&str]) {

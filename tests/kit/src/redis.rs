@@ -68,18 +68,21 @@ impl Redis {
     ///
     /// When `redis-server` is not installed or does not answer in time.
     pub async fn start_tls(certificates: &Certificates, asks: bool) -> Self {
-        let tls = reserve();
-        let port = tls.1.to_string();
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let files = [certificates.cert(), certificates.key(), certificates.ca()].map(text);
-        let settings = [
-            ("tls-port", &*port),
-            ("tls-cert-file", &files[0]),
-            ("tls-key-file", &files[1]),
-            ("tls-ca-cert-file", &files[2]),
-            ("tls-auth-clients", if asks { "yes" } else { "no" }),
-        ];
-        Self::start_at(&settings, Some((tls.1, tls.0))).await
+        let asks = [("tls-auth-clients", if asks { "yes" } else { "no" })];
+        Self::start_by(Some(certificates), &asks).await
+    }
+
+    /// With these settings, and by TLS, too, with these files.
+    pub(crate) async fn start_by(
+        certificates: Option<&Certificates>,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let Some(certificates) = certificates else { return Self::start_with(settings).await };
+        let (reserved, port) = reserve();
+        let tls = certificates.settings(port);
+        let tls = tls.iter().map(|(name, value)| (*name, value.as_str()));
+        let all: Vec<_> = tls.chain(settings.iter().copied()).collect();
+        Self::start_at(&all, Some((port, reserved))).await
     }
 
     async fn start_at(settings: &[(&str, &str)], tls: Option<(u16, TcpSocket)>) -> Self {
@@ -115,7 +118,7 @@ impl Redis {
     #[must_use]
     pub fn url(&self) -> String {
         match &self.tls {
-            Some((port, _)) => format!("rediss://mingle:{PASSWORD}@127.0.0.1:{port}"),
+            Some(_) => format!("rediss://mingle:{PASSWORD}@{}", self.public()),
             None => self.url_by(self.address()),
         }
     }
@@ -139,6 +142,13 @@ impl Redis {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Where it listens to whom [`Redis::url`] brings.
+    #[must_use]
+    pub fn public(&self) -> SocketAddr {
+        let port = self.tls.as_ref().map_or(self.port, |(port, _)| *port);
+        (Ipv4Addr::LOCALHOST, port).into()
     }
 
     /// The port of 127.0.0.1, the same after every restart.

@@ -1,8 +1,8 @@
 //! A primary, its replicas, and the sentinels that elect another one.
 
-use std::{fmt::Write as _, fs, path::Path, time::Duration};
+use std::{fmt::Write as _, fs, time::Duration};
 
-use crate::{Redis, Server, eventually, free_port, server::must};
+use crate::{Certificates, Redis, Server, eventually, free_port, server::must};
 
 /// How the sentinels call the primary.
 const NAME: &str = "main";
@@ -19,20 +19,39 @@ const SENTINEL: &str = "sentinel";
 #[derive(Debug)]
 pub struct Sentinels {
     servers: Vec<Redis>,
-    sentinels: Vec<(Server, u16)>,
+    sentinels: Vec<Sentinel>,
+}
+
+#[derive(Debug)]
+struct Sentinel {
+    server: Server,
+    port: u16,
+    /// Where it speaks TLS, too.
+    tls: Option<u16>,
 }
 
 impl Sentinels {
     /// Starts them and waits until each sentinel knows all.
     pub async fn start() -> Self {
+        Self::made(None).await
+    }
+
+    /// The same, who all speak TLS with each other and with whom [`Sentinels::url`]
+    /// brings, each with a certificate.
+    pub async fn start_tls(certificates: &Certificates) -> Self {
+        Self::made(Some(certificates)).await
+    }
+
+    async fn made(certificates: Option<&Certificates>) -> Self {
         let mut servers = Vec::new();
         for _ in 0..=REPLICAS {
             let settings = [
                 ("masteruser", REPLICA),
                 ("masterauth", REPLICA),
                 ("repl-diskless-sync-delay", "0"),
+                ("tls-replication", if certificates.is_some() { "yes" } else { "no" }),
             ];
-            let server = Redis::start_with(&settings).await;
+            let server = Redis::start_by(certificates, &settings).await;
             for user in [REPLICA, SENTINEL] {
                 let may = ["ACL", "SETUSER", user, "on", &format!(">{user}"), "~*", "&*", "+@all"];
                 assert_eq!(server.cli(&may), "OK");
@@ -44,7 +63,7 @@ impl Sentinels {
         for replica in &servers[1..] {
             follow(replica, &servers[0]);
         }
-        let sentinels = (0..SENTINELS).map(|_| watch(&servers[0])).collect();
+        let sentinels = (0..SENTINELS).map(|_| watch(&servers[0], certificates)).collect();
         let all = Self { servers, sentinels };
         all.complete().await;
         all
@@ -62,25 +81,21 @@ impl Sentinels {
         .await;
     }
 
-    /// `redis+sentinel://` as Mingle's user.
+    /// `redis+sentinel://` or `rediss+sentinel://` as Mingle's user.
     #[must_use]
     pub fn url(&self) -> String {
-        let login = self.servers[0].url();
-        let login =
-            login.trim_start_matches("redis://").split('@').next().unwrap_or_default().to_owned();
-        let mut url = format!("redis+sentinel://{login}@");
-        for (at, (_, port)) in self.sentinels.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            let _ = write!(url, "{comma}127.0.0.1:{port}");
-        }
-        format!("{url}/{NAME}")
+        let primary = self.servers[0].url().replacen(':', "+sentinel:", 1);
+        let login = primary.split('@').next().unwrap_or_default();
+        let ports = self.sentinels.iter().map(|it| it.tls.unwrap_or(it.port));
+        let places: Vec<_> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
+        format!("{login}@{}/{NAME}", places.join(","))
     }
 
     /// Which server the sentinels name: the one that most of them do.
     #[must_use]
     pub fn primary(&self) -> Option<&Redis> {
         let named = |server: &&Redis| {
-            let port = server.port().to_string();
+            let port = server.public().port().to_string();
             let names = |at: &usize| {
                 self.ask(*at, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME])
                     .is_some_and(|said| said.lines().nth(1) == Some(&port))
@@ -98,7 +113,7 @@ impl Sentinels {
 
     /// The sentinels' processes.
     pub fn sentinels(&self) -> impl Iterator<Item = &Server> {
-        self.sentinels.iter().map(|(server, _)| server)
+        self.sentinels.iter().map(|it| &it.server)
     }
 
     /// Cuts a server off from its replicas and from the sentinels, but not from
@@ -133,7 +148,7 @@ impl Sentinels {
     /// One primary, and as many who follow it.
     fn are_in_step(&self) -> bool {
         let Some(primary) = self.primary() else { return false };
-        let followed = format!("master\n127.0.0.1\n{}\nconnected", primary.port());
+        let followed = format!("master\n127.0.0.1\n{}\nconnected", primary.public().port());
         let others = self.servers.iter().filter(|server| server.port() != primary.port());
         // Who is made to follow cuts off whoever asks.
         let role = |of: &Redis| of.try_cli(&["ROLE"]).unwrap_or_default();
@@ -144,32 +159,39 @@ impl Sentinels {
     }
 
     fn ask(&self, at: usize, command: &[&str]) -> Option<String> {
-        let (sentinel, port) = &self.sentinels[at];
-        sentinel.is_running().then(|| crate::redis::ask(*port, None, command)).flatten()
+        let Sentinel { server, port, .. } = &self.sentinels[at];
+        server.is_running().then(|| crate::redis::ask(*port, None, command)).flatten()
     }
 }
 
 fn follow(replica: &Redis, primary: &Redis) {
-    let port = primary.port().to_string();
+    let port = primary.public().port().to_string();
     assert_eq!(replica.cli(&["REPLICAOF", "127.0.0.1", &port]), "OK");
 }
 
-fn watch(primary: &Redis) -> (Server, u16) {
+fn watch(primary: &Redis, certificates: Option<&Certificates>) -> Sentinel {
     let (server, port) = (Server::prepare("sentinel", "TERM"), free_port());
+    let tls = certificates.map(|certificates| (free_port(), certificates));
+    let mut text = monitor(port, primary.public().port());
+    if let Some((port, certificates)) = tls {
+        text += "tls-replication yes\n";
+        for (name, value) in certificates.settings(port) {
+            let _ = writeln!(text, "{name} {value}");
+        }
+    }
     let file = server.folder().join("sentinel.conf");
-    write(&file, port, primary.port());
+    must(fs::write(&file, text), "sentinel.conf");
     server.start(&crate::redis::program(), &[file.into(), "--sentinel".into()]);
-    (server, port)
+    Sentinel { server, port, tls: tls.map(|(port, _)| port) }
 }
 
-fn write(file: &Path, port: u16, primary: u16) {
-    let text = format!(
+fn monitor(port: u16, primary: u16) -> String {
+    format!(
         "port {port}\nbind 127.0.0.1\n\
          sentinel monitor {NAME} 127.0.0.1 {primary} {quorum}\n\
          sentinel auth-user {NAME} {SENTINEL}\nsentinel auth-pass {NAME} {SENTINEL}\n\
          sentinel down-after-milliseconds {NAME} {DOWN_MS}\n\
          sentinel failover-timeout {NAME} 5000\n",
         quorum = SENTINELS / 2 + 1,
-    );
-    must(fs::write(file, text), "sentinel.conf");
+    )
 }

@@ -63,7 +63,7 @@ impl Plan {
         self.own_postgres()
     }
 
-    /// With a Redis that speaks TLS and asks for certificates.
+    /// With a Redis that speaks TLS and asks for certificates, be it one or many.
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
@@ -135,11 +135,12 @@ impl Plan {
             }
             None => server.database().await,
         };
-        let kinds = [self.tls, self.sentinels, self.cluster].into_iter().filter(|kind| *kind);
-        assert!(kinds.count() < 2, "one or the other");
+        assert!(!(self.sentinels && self.cluster), "one or the other");
         let certificates = self.tls.then(Certificates::make);
         let redis = match &certificates {
-            Some(certificates) => Shared::One(Redis::start_tls(certificates, true).await),
+            Some(own) if self.cluster => Shared::Parted(Cluster::start_tls(own).await),
+            Some(own) if self.sentinels => Shared::Elected(Sentinels::start_tls(own).await),
+            Some(own) => Shared::One(Redis::start_tls(own, true).await),
             None if self.cluster => Shared::Parted(Cluster::start().await),
             None if self.sentinels => Shared::Elected(Sentinels::start().await),
             None => Shared::One(Redis::start().await),

@@ -1,0 +1,72 @@
+//! Somebody who looks for one stranger after the other, and talks to none.
+
+use std::{collections::HashMap, time::Duration};
+
+use mingle_client::ws::proto::{MatchJoin, Ticket, client_frame::Kind as Ask};
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    journal::{Journal, What},
+    person::Person,
+    phase::Phase,
+};
+
+/// Others look for nobody of these: they meet among themselves.
+const GENDER: &str = "other";
+
+struct Seeker {
+    person: Person,
+    /// The ticket that was given last, and the connection that was told so.
+    ticket: Option<(String, u32)>,
+}
+
+/// Looks for somebody every `pace`, unless they still wait, until the run settles;
+/// then waits for whom they are matched with.
+pub(crate) async fn seek(
+    person: Person,
+    pace: Duration,
+    mut phase: watch::Receiver<Phase>,
+) -> Journal {
+    let mut seeker = Seeker { person, ticket: None };
+    while matches!(*phase.borrow_and_update(), Phase::Run) {
+        seeker.person.rest(pace).await;
+        if !seeker.waits() || seeker.is_elsewhere() {
+            seeker.join().await;
+        }
+    }
+    while matches!(*phase.borrow_and_update(), Phase::Settle) {
+        seeker.person.listen().await;
+        if seeker.waits() && seeker.is_elsewhere() {
+            seeker.join().await;
+        }
+    }
+    seeker.person.hear_out(phase).await
+}
+
+impl Seeker {
+    /// Nobody was told to them yet.
+    fn waits(&self) -> bool {
+        self.ticket.as_ref().is_some_and(|(id, _)| !self.person.journal.called.contains(id))
+    }
+
+    /// The socket that stood for the ticket is gone.
+    fn is_elsewhere(&self) -> bool {
+        let told_on = self.ticket.as_ref().map(|(_, connection)| *connection);
+        !self.person.is_connected() || told_on != Some(self.person.connections)
+    }
+
+    async fn join(&mut self) {
+        let join = Ask::MatchJoin(MatchJoin {
+            pool: "random-chat".to_owned(),
+            attributes: [("gender".to_owned(), GENDER.to_owned())].into(),
+            wants: HashMap::new(),
+        });
+        let begin = Instant::now();
+        if let Ok(ticket) = self.person.ask::<Ticket>(join).await {
+            self.person.journal.waited(What::Join, begin);
+            self.ticket = Some((ticket.ticket_id.clone(), self.person.connections));
+            self.person.told(ticket);
+        }
+        self.person.found.clear();
+    }
+}
