@@ -77,21 +77,25 @@ async fn live(
     let wants: &[(&str, &[&str])] = &[("gender", &person.wants)];
     let attributes = [("gender", person.gender)];
     let ticket = again!(client.match_join("random-chat", &attributes, wants));
+    if !ticket.room_id.is_empty() {
+        // One that was refused had been done; this answer stands for the event.
+        return talk(&mut client, &ticket.room_id).await;
+    }
     if !person.fickle {
         let matched = tokio::select! {
             matched = matched(&mut client) => Some(matched),
             _ = over.wait_for(|over| *over) => None,
         };
         if let Some(matched) = matched {
-            return talk(&mut client, matched).await;
+            return talk(&mut client, &matched.room_id).await;
         }
     }
     let left = again!(client.match_leave(&ticket.ticket_id));
     match left.state() {
         TicketState::Cancelled => End::Cancelled,
         TicketState::Matched => {
-            let matched = matched(&mut client).await;
-            talk(&mut client, matched).await
+            let matched = timeout(SOON, matched(&mut client)).await.expect("a match in time");
+            talk(&mut client, &matched.room_id).await
         }
         state => panic!("{person:?}: a ticket that was left is {state:?}"),
     }
@@ -107,9 +111,8 @@ async fn matched(client: &mut Client) -> Matched {
 }
 
 /// Says three things and hears three.
-async fn talk(client: &mut Client, matched: Matched) -> End {
+async fn talk(client: &mut Client, room: &str) -> End {
     let own = client.welcome().unwrap().user_id.clone();
-    let room = &matched.room_id;
     // The partner may have been faster: from the first event on.
     again!(client.room_join(room, Some(Position::default())));
     for number in 0..SAID {
@@ -129,7 +132,7 @@ async fn talk(client: &mut Client, matched: Matched) -> End {
         assert_eq!(message.body, format!("{} says {count}", message.sender_id));
         *count += 1;
     }
-    End::Talked(matched.room_id)
+    End::Talked(room.to_owned())
 }
 
 /// Each message is there once, and the logs have no hole.
