@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{ledger::Ledger, world::SOON};
 
-/// Between two things that one of them does.
-const PAUSE: Duration = Duration::from_millis(500);
 /// Pairs of strangers who come and meet in each state.
 const MEET: usize = 3;
+/// Who is watched: as many as one connection may.
+const WATCHED: usize = 256;
 /// The processes that listen to the bus: presence, and two each of the two.
 pub(super) const LISTENERS: usize = 5;
 
@@ -29,14 +29,18 @@ pub(super) const LISTENERS: usize = 5;
 pub(super) struct Load {
     pairs: usize,
     searchers: usize,
+    /// Between two things that one of them does.
+    pause: Duration,
     /// Messages acknowledged in each state.
     between: usize,
 }
 
-/// 120 messages and 20 joins a second.
-pub(super) const LIGHT: Load = Load { pairs: 30, searchers: 10, between: 200 };
-/// 1,000 messages and 200 joins a second.
-pub(super) const HEAVY: Load = Load { pairs: 250, searchers: 100, between: 2_000 };
+/// About 100 messages and 15 joins a second.
+pub(super) const LIGHT: Load =
+    Load { pairs: 30, searchers: 10, pause: Duration::from_millis(500), between: 200 };
+/// As many as two cores bear: 1,000 messages and 200 joins a second where there are more.
+pub(super) const HEAVY: Load =
+    Load { pairs: 250, searchers: 100, pause: Duration::from_millis(350), between: 2_000 };
 
 /// See the module.
 pub(super) struct People<'a> {
@@ -79,10 +83,12 @@ pub(super) fn plan() -> Plan {
 impl<'a> People<'a> {
     pub(super) async fn start(deployment: &'a Deployment, load: Load) -> Self {
         let ledger = Ledger::postgres(&deployment.database().url).await;
-        let talk = Talk::across(deployment, (load.pairs, PAUSE)).await;
+        let talk = Talk::across(deployment, (load.pairs, load.pause)).await;
         talk.goes_on(load.between).await;
-        let searchers = Searchers::start(deployment, load.searchers, PAUSE, talk.seed);
-        let watcher = Watcher::start(&urls(deployment)[0], &talk.users()).await;
+        let searchers = Searchers::start(deployment, load.searchers, load.pause, talk.seed);
+        let users = talk.users();
+        let watched = &users[..users.len().min(WATCHED)];
+        let watcher = Watcher::start(&urls(deployment)[0], watched).await;
         let hasty = Hasty::start(deployment).await;
         let (strangers, spans) = (0, Vec::new());
         Self { deployment, load, ledger, talk, searchers, watcher, hasty, strangers, spans }
@@ -132,15 +138,15 @@ impl<'a> People<'a> {
         let most = self.hasty.most_within(WINDOW).await;
         eprintln!("{most} of {QUOTA} were admitted within {WINDOW:?}, at the most");
         assert!((QUOTA..=2 * QUOTA).contains(&most), "{most} admitted of {QUOTA}");
+        let searched = self.searchers.end(&self.ledger).await;
+        eprintln!("{searched} of those who look on and on were matched");
+        assert!(searched > self.load.searchers, "they met");
         assert_eq!(self.talk.resumed(), 0, "no socket was lost");
         let journals = self.talk.end_among_others(&self.ledger).await;
         for span in self.spans {
             assert_delivered(&journals, span);
         }
         self.watcher.assert_saw_nobody_leave();
-        let searched = self.searchers.end(&self.ledger).await;
-        eprintln!("{searched} of those who look on and on were matched");
-        assert!(searched > self.load.searchers, "they met");
         let matched = "select count(*) from mm_tickets where state = 'matched'";
         let strangers = i64::try_from(self.strangers + searched).unwrap();
         assert_eq!(self.ledger.count(matched).await, strangers, "each once");

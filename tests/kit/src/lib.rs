@@ -27,6 +27,7 @@ mod redis;
 mod secret;
 mod sentinels;
 mod server;
+mod upstash;
 mod ways;
 
 pub use balancer::{Balancer, Kind};
@@ -47,4 +48,5 @@ pub use ratelimit::Ratelimit;
 pub use redis::{Redis, Snapshot};
 pub use sentinels::Sentinels;
 pub use server::{Server, free_port};
+pub use upstash::Upstash;
 pub use ways::To;

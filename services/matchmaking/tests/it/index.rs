@@ -9,7 +9,7 @@ use mingle_matchmaking::{
 
 use crate::{
     queue::{content, entry, pool},
-    redis::{open_cluster, open_redis},
+    redis::{open_cluster, open_redis, open_upstash},
 };
 
 const POOL: &str = "test";
@@ -41,6 +41,7 @@ macro_rules! suite {
 suite!(memory, open_memory);
 suite!(redis, open_redis);
 suite!(cluster, open_cluster);
+suite!(upstash, open_upstash);
 
 async fn open_memory(pools: Pools) -> Arc<dyn Index> {
     Arc::new(Memory::new(&pools))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mingle_presence::store::{Limits, Store as _, memory::Memory, redis::RedisStore};
 use mingle_store::{clock::ManualClock, redis::Options};
-use mingle_testkit::{Cluster, Redis as Server};
+use mingle_testkit::{Cluster, Redis as Server, Upstash};
 
 use crate::{
     conformance::suite,
@@ -34,15 +34,27 @@ async fn redis() -> World {
 suite!(redis);
 
 async fn cluster() -> World {
-    let clock = Arc::new(ManualClock::at(START));
     let (servers, prefix) = Cluster::shared().await;
-    let options = Options { prefix, ..Options::new(servers.root_url()) };
+    shared(servers.root_url(), prefix).await
+}
+
+suite!(cluster);
+
+async fn upstash() -> World {
+    let (server, prefix) = Upstash::shared().await;
+    shared(server.url(), prefix).await
+}
+
+suite!(upstash);
+
+/// On a server that other tests use, with other keys.
+async fn shared(url: String, prefix: String) -> World {
+    let clock = Arc::new(ManualClock::at(START));
+    let options = Options { prefix, ..Options::new(url) };
     let redis = servers::connect_with(options).await.with_clock(clock.clone());
     let store = Arc::new(RedisStore::with_patience(redis, TERMS, LIMITS, NEVER_RESTS));
     World { store, clock, _server: None }
 }
-
-suite!(cluster);
 
 /// Not a backend of its own: the role over its store, by its RPCs.
 async fn grpc() -> World {

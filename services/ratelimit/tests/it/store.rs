@@ -8,13 +8,15 @@ use mingle_ratelimit::store::{
     memory::{Bounds, Memory},
     redis::RedisStore,
 };
-use mingle_store::clock::ManualClock;
+use mingle_store::{clock::ManualClock, redis::Redis};
 use mingle_testkit::Redis as Server;
 
 use crate::{
     conformance::suite,
     through,
-    world::{self, MINUTE, START, World, ask, config, connect, connect_to_cluster},
+    world::{
+        self, MINUTE, START, World, ask, config, connect, connect_to_cluster, connect_to_upstash,
+    },
 };
 
 async fn memory() -> World {
@@ -39,15 +41,26 @@ async fn redis() -> World {
 suite!(redis);
 
 async fn cluster() -> World {
-    let clock = Arc::new(ManualClock::at(START));
-    let limits = config().limits();
-    let redis = connect_to_cluster().await.with_clock(clock.clone());
-    let remember_us = config().bounds().remember_us;
-    let store = Arc::new(RedisStore::new(redis, limits.clone(), remember_us));
-    World { store, clock, limits, _server: None }
+    shared(connect_to_cluster().await)
 }
 
 suite!(cluster);
+
+async fn upstash() -> World {
+    shared(connect_to_upstash().await)
+}
+
+suite!(upstash);
+
+/// On a server that other tests use, with other keys.
+fn shared(redis: Redis) -> World {
+    let clock = Arc::new(ManualClock::at(START));
+    let limits = config().limits();
+    let remember_us = config().bounds().remember_us;
+    let redis = redis.with_clock(clock.clone());
+    let store = Arc::new(RedisStore::new(redis, limits.clone(), remember_us));
+    World { store, clock, limits, _server: None }
+}
 
 /// Redis, with the process itself for when it is away.
 async fn failover() -> World {

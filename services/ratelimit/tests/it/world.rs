@@ -12,7 +12,7 @@ use mingle_store::{
     clock::ManualClock,
     redis::{Options, Redis},
 };
-use mingle_testkit::{Cluster, Redis as Server, eventually};
+use mingle_testkit::{Cluster, Redis as Server, Upstash, eventually};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) const START: i64 = 1_700_000_000_000;
@@ -102,8 +102,18 @@ pub(crate) async fn connect_within(server: &Server, timeout: Duration) -> Redis 
 /// Connections to the cluster that tests share.
 pub(crate) async fn connect_to_cluster() -> Redis {
     let (servers, prefix) = Cluster::shared().await;
+    connect_as(servers.root_url(), prefix).await
+}
+
+/// Connections to what Upstash is, which tests share.
+pub(crate) async fn connect_to_upstash() -> Redis {
+    let (server, prefix) = Upstash::shared().await;
+    connect_as(server.url(), prefix).await
+}
+
+async fn connect_as(url: String, prefix: String) -> Redis {
     let timeout = Duration::from_secs(10);
-    let redis = connect_with(Options { timeout, prefix, ..Options::new(servers.root_url()) }).await;
+    let redis = connect_with(Options { timeout, prefix, ..Options::new(url) }).await;
     redis.connected().await;
     redis
 }

@@ -177,7 +177,7 @@ impl Asker<'_> {
         let missed: Vec<usize> = (0..asks.len()).filter(unknown).collect();
         if let Some(Ask::Script(script, ..)) = missed.first().map(|at| asks[*at]) {
             let again = missed.iter().map(|at| written(&asks[*at]));
-            let commands = std::iter::once(script.load()).chain(again).collect();
+            let commands = std::iter::once(script.load(link.locks)).chain(again).collect();
             let loaded = self.each(slot, &link, commands, way.asking).await?;
             for (at, answer) in missed.into_iter().zip(loaded.into_iter().skip(1)) {
                 answers[at] = answer;
@@ -307,6 +307,7 @@ impl Asker<'_> {
 
     fn stamp(&self, link: &Link) -> Stamp {
         Stamp {
+            locks: link.locks,
             not_after_ms: link.not_after_ms(self.deadline()),
             now_us: self.clock.map(|clock| format!("{}000", clock.now_ms())),
         }

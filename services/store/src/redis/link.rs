@@ -14,7 +14,7 @@ use redis::{RedisResult, Value, aio::MultiplexedConnection};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{cluster::Member, fence::Fence, place::Moved};
+use super::{cluster::Member, fence::Fence, place::Moved, script::Locks};
 
 /// Silences in a row after which a server is taken for frozen.
 const SILENCES: u32 = 3;
@@ -31,6 +31,7 @@ pub(super) struct Link {
     served: AtomicBool,
     clock: Mutex<Clock>,
     begin: Instant,
+    pub(super) locks: Locks,
     server: Server,
 }
 
@@ -106,6 +107,7 @@ impl Link {
     pub(super) fn new(
         connection: MultiplexedConnection,
         (sent, time): (Instant, (i64, i64)),
+        locks: Locks,
         server: Server,
     ) -> Self {
         let received = us(sent.elapsed());
@@ -116,6 +118,7 @@ impl Link {
             served: AtomicBool::new(false),
             clock: Mutex::new(Clock::new(Offset::measured(microseconds(time), 0, received))),
             begin: sent,
+            locks,
             server,
         }
     }

@@ -18,6 +18,7 @@ use super::{
     link::{Life, Link, Server},
     place::{self, Address, Moved, Place},
     said::Inspected,
+    script::Locks,
     slot::Slot,
 };
 use crate::backoff::Backoff;
@@ -96,9 +97,11 @@ impl Manager {
         }
         let sent = Instant::now();
         let time: (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await?;
-        self.tell(client, &said);
+        let probed = Locks::probe().query_async::<i64>(&mut connection).await;
+        let locks = if probed.is_ok() { Locks::Keys } else { Locks::All };
+        self.tell(client, &said, locks);
         let server = Server { moved, life: self.life(said, &mut connection).await? };
-        let link = Link::new(connection, (sent, time), server);
+        let link = Link::new(connection, (sent, time), locks, server);
         link.compare(CONNECT).await?;
         Ok(link)
     }
@@ -119,12 +122,12 @@ impl Manager {
     }
 
     /// One line for each server, not for each connection to it.
-    fn tell(&self, client: &Client, said: &Inspected) {
+    fn tell(&self, client: &Client, said: &Inspected, locks: Locks) {
         let mut known = self.known.lock();
         if *known != said.run_id {
             let server = client.get_connection_info().addr().to_string();
             let Inspected { product, version, eviction, keeps, .. } = said;
-            info!(server, product, version, ?eviction, ?keeps, "redis is this server");
+            info!(server, product, version, ?eviction, ?keeps, ?locks, "redis is this server");
             known.clone_from(&said.run_id);
         }
     }

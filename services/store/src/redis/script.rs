@@ -8,6 +8,18 @@ use redis::{Cmd, RedisWrite, ToRedisArgs};
 use super::cluster::hash;
 
 const PRELUDE: &str = include_str!("lua/prelude.lua");
+/// The first line by which Upstash locks a script's keys, and not all that there is.
+const BY_KEY: &str = "#!lua flags=allow-key-locking\n";
+
+/// What a server locks while a script runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Locks {
+    /// It runs one command at a time.
+    #[default]
+    All,
+    /// The keys of a script that says [`BY_KEY`]; all for another one.
+    Keys,
+}
 
 /// A script behind the prelude, which gives it `now_us()`, `now_ms()` and the
 /// deadline. Keep it in a `static`: what is sent is made once.
@@ -15,7 +27,10 @@ const PRELUDE: &str = include_str!("lua/prelude.lua");
 pub struct Script {
     name: &'static str,
     source: &'static str,
-    made: OnceLock<Made>,
+    /// It touches keys that it makes of those that it is given.
+    derives: bool,
+    plain: OnceLock<Made>,
+    by_key: OnceLock<Made>,
 }
 
 #[derive(Debug)]
@@ -27,9 +42,17 @@ struct Made {
 }
 
 impl Script {
-    /// `name` is the verb, as in traces; `source` the text of `lua/<verb>.lua`.
+    /// `name` is the verb, as in traces; `source` the text of `lua/<verb>.lua`, which
+    /// touches no other keys than `KEYS`.
     pub const fn new(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, made: OnceLock::new() }
+        Self { name, source, derives: false, plain: OnceLock::new(), by_key: OnceLock::new() }
+    }
+
+    /// One that makes keys of `KEYS`, of the same slot.
+    #[must_use]
+    pub const fn derives_keys(mut self) -> Self {
+        self.derives = true;
+        self
     }
 
     /// Its verb.
@@ -37,26 +60,39 @@ impl Script {
         self.name
     }
 
-    fn made(&self) -> &Made {
-        self.made.get_or_init(|| {
-            let text = format!("{PRELUDE}{}", self.source);
+    fn made(&self, locks: Locks) -> &Made {
+        let (made, first) = match locks {
+            Locks::Keys if !self.derives => (&self.by_key, BY_KEY),
+            _ => (&self.plain, ""),
+        };
+        made.get_or_init(|| {
+            let text = format!("{first}{PRELUDE}{}", self.source);
             let sha = redis::Script::new(&text).get_hash().to_owned();
             Made { text, sha }
         })
     }
 
-    pub(super) fn load(&self) -> Cmd {
+    pub(super) fn load(&self, locks: Locks) -> Cmd {
         let mut cmd = redis::cmd("SCRIPT");
-        cmd.arg("LOAD").arg(&self.made().text);
+        cmd.arg("LOAD").arg(&self.made(locks).text);
         cmd
     }
 
     pub(super) fn by_sha(&self, keys: &[String], args: &[Arg], stamp: &Stamp) -> Cmd {
-        call("EVALSHA", &self.made().sha, (keys, args), stamp)
+        call("EVALSHA", &self.made(stamp.locks).sha, (keys, args), stamp)
     }
 
     pub(super) fn by_text(&self, keys: &[String], args: &[Arg], stamp: &Stamp) -> Cmd {
-        call("EVAL", &self.made().text, (keys, args), stamp)
+        call("EVAL", &self.made(stamp.locks).text, (keys, args), stamp)
+    }
+}
+
+impl Locks {
+    /// What fails where the server does not know of it.
+    pub(super) fn probe() -> Cmd {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(format!("{BY_KEY}return 1")).arg(0);
+        cmd
     }
 }
 
@@ -71,9 +107,10 @@ fn call(verb: &str, script: &str, of: (&[String], &[Arg]), stamp: &Stamp) -> Cmd
     cmd
 }
 
-/// What the prelude takes.
+/// What the prelude takes, and how the server runs it.
 #[derive(Debug)]
 pub(super) struct Stamp {
+    pub(super) locks: Locks,
     /// Milliseconds of the server's clock.
     pub(super) not_after_ms: i64,
     /// Microseconds since 1970 where a test owns the time.

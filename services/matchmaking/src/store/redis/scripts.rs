@@ -2,9 +2,11 @@
 
 use mingle_store::redis::Script;
 
+/// Of the queue, whose keys are made of one.
 macro_rules! script {
     ($verb:literal: $($file:literal),*) => {
         Script::new($verb, concat!($(include_str!(concat!("../../../lua/", $file, ".lua"))),*))
+            .derives_keys()
     };
 }
 
@@ -15,5 +17,5 @@ pub(super) static ALIVE: Script = script!("alive": "queue", "alive");
 pub(super) static LEFTOVERS: Script = script!("leftovers": "queue", "propose", "leftovers");
 pub(super) static SILENT: Script = script!("silent": "queue", "silent");
 pub(super) static RECONCILE: Script = script!("reconcile": "queue", "reconcile");
-pub(super) static LEN: Script = script!("len": "len");
-pub(super) static LEAD: Script = script!("lead": "lead");
+pub(super) static LEN: Script = Script::new("len", include_str!("../../../lua/len.lua"));
+pub(super) static LEAD: Script = Script::new("lead", include_str!("../../../lua/lead.lua"));

@@ -15,7 +15,7 @@ use mingle_store::{
     clock::ManualClock,
     redis::{Options, Redis},
 };
-use mingle_testkit::{Cluster, Redis as Server, eventually};
+use mingle_testkit::{Cluster, Redis as Server, Upstash, eventually};
 use tokio_util::sync::CancellationToken;
 
 use self::timed::Timed;
@@ -33,9 +33,19 @@ pub(crate) async fn open_redis(pools: Pools) -> Arc<dyn Index> {
 /// The same on the cluster that tests share.
 pub(crate) async fn open_cluster(pools: Pools) -> Arc<dyn Index> {
     let (servers, prefix) = Cluster::shared().await;
+    open_shared(servers.root_url(), prefix, pools).await
+}
+
+/// The same on what Upstash is, which tests share.
+pub(crate) async fn open_upstash(pools: Pools) -> Arc<dyn Index> {
+    let (server, prefix) = Upstash::shared().await;
+    open_shared(server.url(), prefix, pools).await
+}
+
+async fn open_shared(url: String, prefix: String, pools: Pools) -> Arc<dyn Index> {
     let clock = Arc::new(ManualClock::default());
     let timeout = Duration::from_secs(10);
-    let options = Options { timeout, prefix, ..Options::new(servers.root_url()) };
+    let options = Options { timeout, prefix, ..Options::new(url) };
     let redis = connect_with(options).await.with_clock(clock.clone());
     let index = RedisIndex::new(redis, &pools, clock.clone());
     Arc::new(Timed { index, clock, _server: None })

@@ -10,6 +10,7 @@ mod sentinel;
 mod tls;
 mod unfit;
 mod unwilling;
+mod upstash;
 mod vitals;
 
 use std::time::Duration;
