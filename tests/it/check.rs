@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mingle_testkit::{Builder, Certificates, Finished, Mingle, Postgres, Redis, free_port};
+use mingle_testkit::{
+    Builder, Certificates, Cluster, Finished, Mingle, Postgres, Redis, free_port,
+};
 use serde_json::Value;
 
 use crate::world::SECRET;
@@ -220,6 +222,24 @@ async fn an_authority_that_did_not_sign_is_told_with_the_variable_that_names_it(
         let told = &step(&steps, "redis").remedy;
         assert!(found.0 == 0 || told.contains(ca.0), "{told}");
     }
+}
+
+#[tokio::test]
+async fn of_a_cluster_each_server_is_asked() {
+    let (cluster, server) = (Cluster::of(3, 0).await, Postgres::shared().await);
+    let (redis_url, url) = (cluster.url(), server.database().await.url);
+    let env = [("REDIS_URL", &*redis_url), ("DATABASE_URL", &*url)];
+    let (code, steps) = check(&env).await;
+    assert_eq!((code, state(&steps, "redis memory")), (0, "ok"));
+
+    let third = &cluster.servers()[2];
+    for (name, value) in [("maxmemory-policy", "allkeys-lru"), ("maxmemory", "100mb")] {
+        assert_eq!(third.cli(&["CONFIG", "SET", name, value]), "OK");
+    }
+    let (code, steps) = check(&env).await;
+    assert_eq!((code, state(&steps, "redis memory")), (1, "fail"));
+    let told = &step(&steps, "redis").found;
+    assert!(told.contains(&third.address().to_string()), "{told}");
 }
 
 #[tokio::test]

@@ -17,9 +17,9 @@ pub(super) fn check(journals: &[Journal], rows: &Rows) -> Vec<Violation> {
 
 fn contradiction(user: &str, stay: &Stay, rows: &Rows) -> Option<Violation> {
     let log = rows.rooms.get(&stay.room).map_or(&[][..], Vec::as_slice);
-    let range = log.iter().filter(|row| row.position.seq > stay.after.seq);
+    let mut logged = log.iter().filter(|row| row.position.seq > stay.after.seq);
     let differs = stay.heard.iter().enumerate().find_map(|(at, heard)| {
-        let row = range.clone().nth(at);
+        let row = logged.next();
         (!row.is_some_and(|row| is_same(heard, row))).then_some((at, heard, row))
     });
     if let Some((at, heard, row)) = differs {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mingle_client::ws::proto::TicketState;
 
 use super::{journal::Journal, verdict::Violation};
-use crate::ledger::{Match, Rows, Ticket};
+use crate::ledger::{Made, Match, Rows, Ticket};
 
 const PAIR: &str = "a match is of two tickets of two users";
 const ONCE: &str = "a ticket is in one match at most, the one that it names";
@@ -21,6 +21,10 @@ pub(crate) fn check(rows: &Rows) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
     let mut rooms: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut made: BTreeMap<&str, Vec<&Made>> = BTreeMap::new();
+    for room in &rows.made {
+        made.entry(room.of.as_deref().unwrap_or_default()).or_default().push(room);
+    }
     for of in &rows.matches {
         let members: Vec<_> = of.tickets.iter().filter_map(|it| tickets.get(it.as_str())).collect();
         let users: BTreeSet<_> = members.iter().map(|ticket| &ticket.user).collect();
@@ -33,7 +37,7 @@ pub(crate) fn check(rows: &Rows) -> Vec<Violation> {
                 found.push(Violation::new(ONCE, format_args!("{ticket:?}: {earlier:?}, {of:?}")));
             }
         }
-        found.extend(room(of, rows));
+        found.extend(room(of, made.get(&*of.id).map_or(&[], Vec::as_slice)));
         if let Some(room) = &of.room
             && let Some(earlier) = rooms.insert(room, &of.id)
         {
@@ -48,9 +52,8 @@ pub(crate) fn check(rows: &Rows) -> Vec<Violation> {
 }
 
 /// The room that the match names is the one made for it.
-fn room(of: &Match, rows: &Rows) -> Option<Violation> {
-    let made: Vec<_> = rows.made.iter().filter(|room| room.of.as_ref() == Some(&of.id)).collect();
-    let holds = matches!(made.as_slice(), [made]
+fn room(of: &Match, made: &[&Made]) -> Option<Violation> {
+    let holds = matches!(made, [made]
         if Some(&made.id) == of.room.as_ref() && made.members == of.users);
     (!holds).then(|| Violation::new(ROOM, format_args!("{of:?}: {made:?}")))
 }

@@ -142,11 +142,11 @@ impl<'a> People<'a> {
         eprintln!("{searched} of those who look on and on were matched");
         assert!(searched > self.load.searchers, "they met");
         assert_eq!(self.talk.resumed(), 0, "no socket was lost");
+        self.watcher.assert_saw_nobody_leave();
         let journals = self.talk.end_among_others(&self.ledger).await;
         for span in self.spans {
             assert_delivered(&journals, span);
         }
-        self.watcher.assert_saw_nobody_leave();
         let matched = "select count(*) from mm_tickets where state = 'matched'";
         let strangers = i64::try_from(self.strangers + searched).unwrap();
         assert_eq!(self.ledger.count(matched).await, strangers, "each once");

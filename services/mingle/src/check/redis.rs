@@ -60,6 +60,7 @@ pub(super) async fn check(steps: Steps, asked: Asked<'_>) -> Option<Redis> {
 }
 
 fn server(said: &Inspected, place: &str) -> Found {
+    let place = if said.of_cluster { &said.server } else { place };
     let of = if said.of_cluster { ", of a cluster," } else { "" };
     let what = format!("{} {}{of} at {place}", said.product, said.version);
     let major = said.version.split('.').next().and_then(|major| major.parse::<u32>().ok());

@@ -7,6 +7,8 @@ use redis::{ErrorKind, RedisError};
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
+    /// `host:port`, where it was asked by whoever operates it.
+    pub server: String,
     /// `Redis` or `Valkey`.
     pub product: &'static str,
     /// `7.2.4`.
@@ -115,6 +117,7 @@ impl Inspected {
         let promoted = says("master_replid2").filter(|of| of.bytes().any(|it| it != b'0'));
         let valkey = says("valkey_version");
         Self {
+            server: String::new(),
             product: if valkey.is_some() { "Valkey" } else { "Redis" },
             version: valkey.or_else(|| says("redis_version")).unwrap_or_default().to_owned(),
             eviction: eviction.map(str::to_owned),

@@ -209,6 +209,11 @@ impl Cluster {
         Err(failed.unwrap_or_else(fault::silent))
     }
 
+    /// A client of each server that has slots, as far as they are known.
+    pub(super) fn clients(&self) -> RedisResult<Vec<Client>> {
+        self.nodes_of_map().iter().map(|(address, _)| self.client(address)).collect()
+    }
+
     /// A client for a connection that listens: by RESP3, which tells what was asked
     /// and what was published apart.
     pub(crate) fn listener(&self, address: &Address) -> RedisResult<Client> {
