@@ -79,6 +79,7 @@ impl Line {
         // A round trip may take long on a busy server: silence is noticed otherwise.
         let config = AsyncConnectionConfig::new().set_push_sender(push).set_response_timeout(None);
         let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        // What piles up, a line that is silent for two seconds takes with it.
         let (asks, asked) = mpsc::unbounded_channel();
         let _asking = AbortOnDropHandle::new(tokio::spawn(carry(connection, asked, number, news)));
         let (owed, awaited) = (HashSet::new(), HashSet::new());
