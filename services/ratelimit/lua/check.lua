@@ -7,7 +7,7 @@
 -- ARGV[3] - what is charged, as text: the cost and the names of the limits
 -- ARGV[4] - ms that the charge is remembered
 -- ARGV[5] - one character per limit: 's' for a shadow limit, which never denies
--- ARGV[6...] - per limit: kind 'S' or 'G', quota, window in us, step in us, burst
+-- ARGV[6...] - per limit: kind 'S', 'G' or 'F', quota, window in us, step in us, burst
 --
 -- Returns {verdict, then remaining, retry, reset per limit}: verdict 0 denied,
 -- 1 allowed, 2 charged before, 3 the id was used for another charge; us, retry

@@ -1,8 +1,8 @@
--- The arithmetic of domain/window.rs and domain/pace.rs, before the scripts
+-- The arithmetic of domain/window.rs, pace.rs and fixed.rs, before the scripts
 -- that use it. All times are whole microseconds, below 2^53.
 --
 -- A stored state is 'S', last (7 bytes), then slots of start (7) and cost (4);
--- or 'G', due, given, born (7 bytes each). Big endian. The letter is the
+-- or 'G', due, given, born (7 bytes each); or 'F', start (7) and cost (4). Big endian. The letter is the
 -- version, too: what begins with another one counts as unused.
 -- A limit is {kind, quota, window, step, burst}.
 local now = now_us()
@@ -14,6 +14,14 @@ local function load(limit, key)
     if not stored then return {due = 0, given = 0, born = 0} end
     local due, given, born = struct.unpack('>I7I7I7', stored, 2)
     return {due = due, given = given, born = born}
+  end
+  if limit.kind == 'F' then
+    local from, used = now - now % limit.window, 0
+    if stored then
+      local start, cost = struct.unpack('>I7I4', stored, 2)
+      if start >= from then from, used = start, cost end
+    end
+    return {from = from, used = used}
   end
   local state, at = {last = 0, used = 0}, 9
   if not stored then return state end
@@ -34,6 +42,7 @@ local function over(limit, slot) return slot[1] + limit.step - 1 + limit.window 
 -- Until when it is counted, from now; not above 0: as if unused.
 local function ends(limit, state)
   if limit.kind == 'G' then return state.due - now end
+  if limit.kind == 'F' then return state.used > 0 and state.from + limit.window - now or 0 end
   return #state > 0 and over(limit, state[#state]) or 0
 end
 
@@ -43,6 +52,8 @@ local function save(limit, key, state)
   local stored
   if limit.kind == 'G' then
     stored = 'G' .. struct.pack('>I7I7I7', state.due, state.given, state.born)
+  elseif limit.kind == 'F' then
+    stored = 'F' .. struct.pack('>I7I4', state.from, state.used)
   else
     local slots = {'S', struct.pack('>I7', state.last)}
     for _, slot in ipairs(state) do slots[#slots + 1] = struct.pack('>I7I4', slot[1], slot[2]) end
@@ -60,7 +71,11 @@ local function judge(limit, state, cost)
     return math.floor(math.max(0, most - ahead) / limit.step), retry, ahead
   end
   local need, retry = state.used + cost - limit.quota, 0
-  if cost > limit.quota then retry = -1 end
+  if cost > limit.quota then
+    retry = -1
+  elseif limit.kind == 'F' and cost > 0 and need > 0 then
+    retry = state.from + limit.window - now
+  end
   for _, slot in ipairs(state) do
     if cost == 0 or retry ~= 0 or need <= 0 then break end
     need = need - slot[2]
@@ -76,6 +91,10 @@ local function charge(limit, state, cost)
     local mark = {state.due, state.given, state.born}
     state.due = state.due + limit.step * cost
     return mark
+  end
+  if limit.kind == 'F' then
+    state.used = state.used + cost
+    return {state.from, 0, 0}
   end
   state.last = math.max(now, state.last)
   local start, last = state.last - state.last % limit.step, state[#state]
@@ -95,6 +114,11 @@ local function refund(limit, state, cost, mark)
     local begins = mark[1] - math.max(0, state.given - mark[2])
     local held = math.max(0, limit.step * cost - math.max(0, now - begins))
     state.due, state.given = state.due - held, state.given + held
+    return held > 0
+  end
+  if limit.kind == 'F' then
+    local held = state.from == mark[1] and math.min(cost, state.used) or 0
+    state.used = state.used - held
     return held > 0
   end
   -- What load dropped must stay so when the clock goes back.

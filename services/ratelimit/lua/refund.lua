@@ -5,7 +5,7 @@
 -- ARGV[2] - cost
 -- ARGV[3] - comma-separated places of these limits in the charge
 -- ARGV[4] - 1: not of a charge that was found made already
--- ARGV[5...] - per limit: kind 'S' or 'G', quota, window in us, step in us, burst
+-- ARGV[5...] - per limit: kind 'S', 'G' or 'F', quota, window in us, step in us, burst
 --
 -- Returns 1 when something was given back, else 0.
 --

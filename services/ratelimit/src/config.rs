@@ -44,9 +44,8 @@ pub struct LimitConfig {
     pub quota: u64,
     /// The length of the window, such as `1m30s`.
     pub window: String,
-    /// gcra only: cost admitted at once.
-    #[serde(default = "one")]
-    pub burst: u64,
+    /// gcra and token_bucket only: cost admitted at once; 1 and the quota if not said.
+    pub burst: Option<u64>,
     /// What answers when nobody can count.
     #[serde(default)]
     pub outage: Outage,
@@ -63,6 +62,10 @@ pub enum Algorithm {
     SlidingWindow,
     /// An even pace.
     Gcra,
+    /// A bucket that is filled at an even pace.
+    TokenBucket,
+    /// Windows between multiples of their length.
+    FixedWindow,
 }
 
 /// What answers when nobody can count.
@@ -78,21 +81,29 @@ pub enum Outage {
     Closed,
 }
 
-const fn one() -> u64 {
-    1
-}
-
 impl LimitConfig {
+    fn bursts(&self) -> bool {
+        matches!(self.algorithm, Algorithm::Gcra | Algorithm::TokenBucket)
+    }
+
+    /// What is admitted at once.
+    fn burst(&self) -> u64 {
+        let usual = if let Algorithm::TokenBucket = self.algorithm { self.quota } else { 1 };
+        self.burst.unwrap_or(usual)
+    }
+
     fn limit(&self, name: &str) -> Option<Limit> {
         Some(Limit {
             name: name.into(),
             algorithm: match self.algorithm {
                 Algorithm::SlidingWindow => domain::Algorithm::SlidingWindow,
                 Algorithm::Gcra => domain::Algorithm::Gcra,
+                Algorithm::TokenBucket => domain::Algorithm::TokenBucket,
+                Algorithm::FixedWindow => domain::Algorithm::FixedWindow,
             },
             quota: self.quota,
             window_us: parse_span(&self.window).ok()?,
-            burst: self.burst,
+            burst: self.burst(),
             outage: match self.outage {
                 Outage::Local => domain::Outage::Local,
                 Outage::Open => domain::Outage::Open,
@@ -113,12 +124,15 @@ impl LimitConfig {
         };
         let bounded = window_us <= MAX_WINDOW_US;
         problems.require(bounded, &key("window"), "must be at most 366d");
-        if let Algorithm::Gcra = self.algorithm {
+        if self.bursts() {
             let paced = self.quota <= window_us;
             let why = "must be at most one per microsecond of the window";
             problems.require(paced, &key("quota"), why);
-            let within = (1..=self.quota).contains(&self.burst);
+            let within = (1..=self.quota).contains(&self.burst());
             problems.require(within, &key("burst"), "must be 1 to the quota");
+        } else {
+            let why = "is of gcra and token_bucket alone";
+            problems.require(self.burst.is_none(), &key("burst"), why);
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    counter,
+    fixed::{Fixed, Used},
     pace::{Pace, Rate},
     window::{EXACT, Log, PARTS, Window},
 };
@@ -17,6 +19,11 @@ pub enum Algorithm {
     SlidingWindow,
     /// An even pace: at most burst + quota in any window.
     Gcra,
+    /// A bucket of the burst, filled at that pace: the same.
+    TokenBucket,
+    /// Never more than the quota between two multiples of its length: at most twice
+    /// the quota in any window.
+    FixedWindow,
 }
 
 /// What answers when nobody can count.
@@ -41,7 +48,7 @@ pub struct Limit {
     pub quota: u64,
     /// Length of the window.
     pub window_us: u64,
-    /// gcra only: cost admitted at once.
+    /// gcra and token_bucket: cost admitted at once.
     pub burst: u64,
     /// What answers when nobody can count.
     pub outage: Outage,
@@ -74,8 +81,28 @@ pub struct Standing {
 pub enum State {
     /// Of a sliding window.
     Log(Log),
-    /// Of gcra.
+    /// Of gcra and of a token bucket.
     Pace(Pace),
+    /// Of a fixed window.
+    Used(Used),
+}
+
+impl From<Log> for State {
+    fn from(log: Log) -> Self {
+        Self::Log(log)
+    }
+}
+
+impl From<Pace> for State {
+    fn from(pace: Pace) -> Self {
+        Self::Pace(pace)
+    }
+}
+
+impl From<Used> for State {
+    fn from(used: Used) -> Self {
+        Self::Used(used)
+    }
 }
 
 /// What a charge needs to be given back.
@@ -83,10 +110,30 @@ pub enum State {
 pub struct Mark {
     /// Where in time it was counted.
     pub at_us: u64,
-    /// gcra only: what had been given back before it.
+    /// Of a pace: what had been given back before it.
     pub given_us: u64,
-    /// gcra only: when what it was added to began.
+    /// Of a pace: when what it was added to began.
     pub born_us: u64,
+}
+
+/// Does this with the algorithm of a limit.
+macro_rules! by_algorithm {
+    ($limit:expr, $counter:ident => $done:expr) => {
+        match $limit.algorithm {
+            Algorithm::SlidingWindow => {
+                let $counter = &$limit.window();
+                $done
+            }
+            Algorithm::Gcra | Algorithm::TokenBucket => {
+                let $counter = &$limit.rate();
+                $done
+            }
+            Algorithm::FixedWindow => {
+                let $counter = &$limit.fixed();
+                $done
+            }
+        }
+    };
 }
 
 impl Limit {
@@ -107,13 +154,20 @@ impl Limit {
         match self.algorithm {
             Algorithm::SlidingWindow if self.quota <= EXACT => 1,
             Algorithm::SlidingWindow => self.window_us.div_ceil(PARTS).max(1),
+            Algorithm::FixedWindow => self.window_us,
             // Rounded up: rather slower than the quota says than faster.
-            Algorithm::Gcra => self.window_us.div_ceil(self.share()).max(1),
+            Algorithm::Gcra | Algorithm::TokenBucket => {
+                self.window_us.div_ceil(self.share()).max(1)
+            }
         }
     }
 
     fn window(&self) -> Window {
         Window { quota: self.share(), window_us: self.window_us, grain_us: self.step_us() }
+    }
+
+    fn fixed(&self) -> Fixed {
+        Fixed { quota: self.share(), window_us: self.window_us }
     }
 
     fn rate(&self) -> Rate {
@@ -123,56 +177,22 @@ impl Limit {
     /// Where `state` stands at `now_us` with `cost`; nothing changes. Cost 0 is
     /// always admitted. A state of another algorithm counts as unused.
     pub fn judge(&self, state: Option<&State>, now_us: u64, cost: u64) -> Standing {
-        match (self.algorithm, state) {
-            (Algorithm::SlidingWindow, Some(State::Log(log))) => {
-                self.window().judge(log, now_us, cost)
-            }
-            (Algorithm::SlidingWindow, _) => self.window().judge(&Log::default(), now_us, cost),
-            (Algorithm::Gcra, Some(State::Pace(pace))) => self.rate().judge(pace, now_us, cost),
-            (Algorithm::Gcra, _) => self.rate().judge(&Pace::default(), now_us, cost),
-        }
+        by_algorithm!(self, counter => counter::judge(counter, state, now_us, cost))
     }
 
     /// Counts `cost`, which [`judge`](Self::judge) admitted.
     pub fn charge(&self, state: Option<State>, now_us: u64, cost: u64) -> (State, Mark) {
-        match self.algorithm {
-            Algorithm::SlidingWindow => {
-                let mut log = match state {
-                    Some(State::Log(log)) => log,
-                    _ => Log::default(),
-                };
-                let mark = self.window().charge(&mut log, now_us, cost);
-                (State::Log(log), mark)
-            }
-            Algorithm::Gcra => {
-                let mut pace = match state {
-                    Some(State::Pace(pace)) => pace,
-                    _ => Pace::default(),
-                };
-                let mark = self.rate().charge(&mut pace, now_us, cost);
-                (State::Pace(pace), mark)
-            }
-        }
+        by_algorithm!(self, counter => counter::charge(counter, state, now_us, cost))
     }
 
     /// Gives a charge back as far as `state` still holds it; false when it
     /// holds nothing of it.
     pub fn refund(&self, state: &mut State, now_us: u64, cost: u64, mark: Mark) -> bool {
-        match (self.algorithm, state) {
-            (Algorithm::SlidingWindow, State::Log(log)) => {
-                self.window().refund(log, now_us, cost, mark)
-            }
-            (Algorithm::Gcra, State::Pace(pace)) => self.rate().refund(pace, now_us, cost, mark),
-            _ => false,
-        }
+        by_algorithm!(self, counter => counter::refund(counter, state, now_us, cost, mark))
     }
 
     /// When `state` is as if unused.
     pub fn ends_us(&self, state: &State) -> u64 {
-        match (self.algorithm, state) {
-            (Algorithm::SlidingWindow, State::Log(log)) => self.window().ends_us(log),
-            (Algorithm::Gcra, State::Pace(pace)) => pace.due_us,
-            _ => 0,
-        }
+        by_algorithm!(self, counter => counter::ends_us(counter, state))
     }
 }

@@ -2,6 +2,8 @@
 //! the time, in whole microseconds.
 
 mod ask;
+mod counter;
+mod fixed;
 mod invalid;
 mod limit;
 mod pace;
@@ -9,6 +11,7 @@ mod span;
 mod window;
 
 pub use ask::{Answer, Ask, Verdict};
+pub use fixed::Used;
 pub use invalid::{Invalid, Why};
 pub use limit::{Algorithm, Limit, Limits, Mark, NEVER, Outage, Standing, State};
 pub use pace::Pace;

@@ -1,14 +1,19 @@
 //! The generic cell rate algorithm: what was charged is due at an even pace,
-//! and may lie ahead of the time by as much as the burst.
+//! and may lie ahead of the time by as much as the burst. It is a token bucket of
+//! the burst that is filled at that pace, told by when it will be full.
 //!
-//! **Source**: ITU-T I.371, virtual scheduling.
+//! **Source**: ITU-T I.371, virtual scheduling and the continuous-state leaky bucket,
+//! which it shows to be the same.
 //!
 //! A refund takes a charge out of the schedule, but only what of it is not due
 //! yet: else charges of long ago could be turned into a burst of now. How much
 //! that is follows from where the charge began in the schedule, moved forward
 //! by all that was given back since, which errs on the side of less.
 
-use super::limit::{Mark, NEVER, Standing};
+use super::{
+    counter::Counter,
+    limit::{Mark, NEVER, Standing, State},
+};
 
 /// A schedule. One whose end has come is as if unused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,8 +32,18 @@ pub(super) struct Rate {
     pub(super) burst: u64,
 }
 
-impl Rate {
-    pub(super) fn judge(&self, pace: &Pace, now_us: u64, cost: u64) -> Standing {
+impl Counter for Rate {
+    type State = Pace;
+
+    fn own(state: &mut State) -> Option<&mut Pace> {
+        if let State::Pace(pace) = state { Some(pace) } else { None }
+    }
+
+    fn seen(state: &State) -> Option<&Pace> {
+        if let State::Pace(pace) = state { Some(pace) } else { None }
+    }
+
+    fn judge(&self, pace: &Pace, now_us: u64, cost: u64) -> Standing {
         let ahead_us = pace.due_us.saturating_sub(now_us);
         let most_us = self.interval_us * self.burst;
         let retry_us = if cost == 0 {
@@ -46,7 +61,7 @@ impl Rate {
         }
     }
 
-    pub(super) fn charge(&self, pace: &mut Pace, now_us: u64, cost: u64) -> Mark {
+    fn charge(&self, pace: &mut Pace, now_us: u64, cost: u64) -> Mark {
         if pace.due_us <= now_us {
             *pace = Pace { due_us: now_us, given_us: 0, born_us: now_us };
         }
@@ -55,7 +70,7 @@ impl Rate {
         mark
     }
 
-    pub(super) fn refund(&self, pace: &mut Pace, now_us: u64, cost: u64, mark: Mark) -> bool {
+    fn refund(&self, pace: &mut Pace, now_us: u64, cost: u64, mark: Mark) -> bool {
         if pace.due_us <= now_us || pace.born_us != mark.born_us {
             return false;
         }
@@ -66,5 +81,9 @@ impl Rate {
         pace.due_us -= held_us.min(pace.due_us);
         pace.given_us += held_us;
         held_us > 0
+    }
+
+    fn ends_us(&self, pace: &Pace) -> u64 {
+        pace.due_us
     }
 }

@@ -5,7 +5,10 @@
 //! no window ever holds more than the quota; up to one grain of it may come
 //! back late.
 
-use super::limit::{Mark, NEVER, Standing};
+use super::{
+    counter::Counter,
+    limit::{Mark, NEVER, Standing, State},
+};
 
 /// Quotas up to this are logged exactly: at most as many entries.
 pub const EXACT: u64 = 256;
@@ -45,8 +48,20 @@ impl Window {
     fn slot_us(&self, at_us: u64) -> u64 {
         at_us - at_us % self.grain_us
     }
+}
 
-    pub(super) fn judge(&self, log: &Log, now_us: u64, cost: u64) -> Standing {
+impl Counter for Window {
+    type State = Log;
+
+    fn own(state: &mut State) -> Option<&mut Log> {
+        if let State::Log(log) = state { Some(log) } else { None }
+    }
+
+    fn seen(state: &State) -> Option<&Log> {
+        if let State::Log(log) = state { Some(log) } else { None }
+    }
+
+    fn judge(&self, log: &Log, now_us: u64, cost: u64) -> Standing {
         let at_us = now_us.max(log.last_us);
         let live = || log.slots.iter().filter(|slot| self.over_us(slot) > at_us);
         let used: u64 = live().map(|slot| slot.cost).sum();
@@ -73,7 +88,7 @@ impl Window {
         }
     }
 
-    pub(super) fn charge(&self, log: &mut Log, now_us: u64, cost: u64) -> Mark {
+    fn charge(&self, log: &mut Log, now_us: u64, cost: u64) -> Mark {
         let at_us = now_us.max(log.last_us);
         log.slots.retain(|slot| self.over_us(slot) > at_us);
         log.last_us = at_us;
@@ -85,7 +100,7 @@ impl Window {
         Mark { at_us: start_us, ..Mark::default() }
     }
 
-    pub(super) fn refund(&self, log: &mut Log, now_us: u64, cost: u64, mark: Mark) -> bool {
+    fn refund(&self, log: &mut Log, now_us: u64, cost: u64, mark: Mark) -> bool {
         // What is dropped must stay so when the clock goes back.
         let at_us = now_us.max(log.last_us);
         log.last_us = at_us;
@@ -101,7 +116,7 @@ impl Window {
         true
     }
 
-    pub(super) fn ends_us(&self, log: &Log) -> u64 {
+    fn ends_us(&self, log: &Log) -> u64 {
         log.slots.last().map_or(0, |slot| self.over_us(slot))
     }
 }

@@ -29,13 +29,16 @@ pub(crate) fn configured(limit: &Limit) -> v1::Limit {
     let algorithm = match limit.algorithm {
         Algorithm::SlidingWindow => v1::Algorithm::SlidingWindow,
         Algorithm::Gcra => v1::Algorithm::Gcra,
+        Algorithm::TokenBucket => v1::Algorithm::TokenBucket,
+        Algorithm::FixedWindow => v1::Algorithm::FixedWindow,
     };
+    let bursts = matches!(limit.algorithm, Algorithm::Gcra | Algorithm::TokenBucket);
     v1::Limit {
         name: limit.name.to_string(),
         algorithm: algorithm.into(),
         quota: limit.quota,
         window_ms: millis(limit.window_us),
-        burst: if limit.algorithm == Algorithm::Gcra { limit.burst } else { 0 },
+        burst: if bursts { limit.burst } else { 0 },
         outage_policy: policy(limit.outage).into(),
         shadow: limit.shadow,
     }

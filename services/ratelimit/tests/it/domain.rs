@@ -8,15 +8,41 @@ use mingle_ratelimit::{
 use mingle_runtime::{Context, config::Section as _};
 use proptest::prelude::*;
 
+pub(crate) fn any_algorithm() -> impl Strategy<Value = Algorithm> {
+    use Algorithm::{FixedWindow, Gcra, SlidingWindow, TokenBucket};
+    prop_oneof![3 => Just(SlidingWindow), 2 => Just(Gcra), 1 => Just(TokenBucket), 2 => Just(FixedWindow)]
+}
+
+/// The most that any window of its length holds, as the documents say.
+pub(crate) fn promised(limit: &Limit) -> u64 {
+    match limit.algorithm {
+        Algorithm::SlidingWindow => limit.quota,
+        Algorithm::Gcra | Algorithm::TokenBucket => limit.quota + limit.burst,
+        Algorithm::FixedWindow => 2 * limit.quota,
+    }
+}
+
+/// The most that stands between two multiples of its length.
+fn most_between_edges(limit: &Limit, stands: &[(u64, u64)]) -> u64 {
+    let mut by_edge = std::collections::BTreeMap::<u64, u64>::new();
+    for (at, cost) in stands {
+        *by_edge.entry(at / limit.window_us).or_default() += cost;
+    }
+    by_edge.into_values().max().unwrap_or(0)
+}
+
 /// Small numbers, so that all edges are met.
 fn limit() -> impl Strategy<Value = Limit> {
     let quota = prop_oneof![3 => 1..=12_u64, 1 => 257..=300_u64];
-    (any::<bool>(), quota, 1..=2_000_u64, 1..=12_u64).prop_map(
-        |(sliding, quota, window_us, burst)| Limit {
+    (any_algorithm(), quota, 1..=2_000_u64, 1..=12_u64).prop_map(
+        |(algorithm, quota, window_us, burst)| Limit {
             name: "limit".into(),
-            algorithm: if sliding { Algorithm::SlidingWindow } else { Algorithm::Gcra },
+            algorithm,
             quota,
-            window_us: if sliding { window_us } else { window_us.max(quota) },
+            window_us: match algorithm {
+                Algorithm::Gcra | Algorithm::TokenBucket => window_us.max(quota),
+                _ => window_us,
+            },
             burst: burst.min(quota),
             outage: Outage::Local,
             shadow: false,
@@ -93,11 +119,13 @@ fn run(limit: &Limit, steps: &[Step], with_refunds: bool) -> Result<(), TestCase
             Step::Refund(_) => {}
         }
         let stands: Vec<_> = charges.iter().map(|(at, cost, ..)| (*at, *cost)).collect();
-        let promised = match limit.algorithm {
-            Algorithm::SlidingWindow => limit.quota,
-            Algorithm::Gcra => limit.quota + limit.burst,
-        };
-        prop_assert!(most_in_a_window(limit, &stands) <= promised, "{:?}", stands);
+        prop_assert!(most_in_a_window(limit, &stands) <= promised(limit), "{:?}", stands);
+        let is_fixed = limit.algorithm == Algorithm::FixedWindow;
+        prop_assert!(
+            !is_fixed || most_between_edges(limit, &stands) <= limit.quota,
+            "{:?}",
+            stands
+        );
         let never = charges
             .iter()
             .fold(None, |state, (_, cost, _, now)| Some(limit.charge(state, *now, *cost).0));
@@ -180,6 +208,7 @@ fn configuration_names_each_problem() {
         (one("algorithm = \"gcra\"\nquota = 2\nwindow = \"soon\""), "ratelimit.limits.mine.window"),
         (one("algorithm = \"gcra\"\nquota = 2\nwindow = \"1m\"\nburst = 3"), "mine.burst"),
         (one("algorithm = \"gcra\"\nquota = 2000\nwindow = \"1ms\""), "mine.quota"),
+        (one("algorithm = \"fixed_window\"\nquota = 2\nwindow = \"1m\"\nburst = 1"), "mine.burst"),
         (one("algorithm = \"fastest\"\nquota = 2\nwindow = \"1m\""), "algorithm"),
         (one("algorithm = \"gcra\"\nquota = 2\nwindow = \"400d\""), "mine.window"),
         (one("algorithm = \"gcra\"\nquota = 2\nwindow = \"1m\"\nbrust = 1"), "brust"),

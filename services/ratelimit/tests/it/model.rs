@@ -19,7 +19,10 @@ use mingle_store::{
 use mingle_testkit::Redis as Server;
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use crate::world::{START, connect};
+use crate::{
+    domain::{any_algorithm, promised},
+    world::{START, connect},
+};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const REMEMBER_US: u64 = 90_000_000;
@@ -48,10 +51,10 @@ fn limit(name: &'static str) -> impl Strategy<Value = Limit> {
     let quota = prop_oneof![4 => 1..=8_u64, 1 => 257..=400_u64];
     // At least a minute: the server ends keys by its own time.
     let numbers = (quota, 60_000..180_000_u64, 1..=8_u64);
-    (any::<bool>(), numbers, prop::bool::weighted(0.1)).prop_map(
-        move |(sliding, (quota, window_ms, burst), shadow)| Limit {
+    (any_algorithm(), numbers, prop::bool::weighted(0.1)).prop_map(
+        move |(algorithm, (quota, window_ms, burst), shadow)| Limit {
             name: name.into(),
-            algorithm: if sliding { Algorithm::SlidingWindow } else { Algorithm::Gcra },
+            algorithm,
             quota,
             window_us: window_ms * 1_000,
             burst: burst.min(quota),
@@ -128,10 +131,7 @@ impl Witness {
             repeated: false,
         });
         for limit in real {
-            let promised = match limit.algorithm {
-                Algorithm::SlidingWindow => limit.quota,
-                Algorithm::Gcra => limit.quota + limit.burst,
-            };
+            let promised = promised(&limit);
             let begins = self.stands.iter().map(|charge| charge.at_us);
             let most = begins.map(|at_us| self.within(&limit, at_us)).max().unwrap_or(0);
             if most > promised {

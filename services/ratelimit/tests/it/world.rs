@@ -49,6 +49,17 @@ quota = 10
 window = "1m"
 burst = 4
 
+# One each 6 s, all at once.
+[ratelimit.limits.bucket]
+algorithm = "token_bucket"
+quota = 10
+window = "1m"
+
+[ratelimit.limits.fixed]
+algorithm = "fixed_window"
+quota = 3
+window = "1m"
+
 [ratelimit.limits.shut]
 algorithm = "sliding_window"
 quota = 5

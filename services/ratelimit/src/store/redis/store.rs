@@ -54,7 +54,8 @@ impl RedisStore {
 fn settings(limit: &Limit) -> [Arg; 5] {
     let kind = match limit.algorithm {
         Algorithm::SlidingWindow => "S",
-        Algorithm::Gcra => "G",
+        Algorithm::Gcra | Algorithm::TokenBucket => "G",
+        Algorithm::FixedWindow => "F",
     };
     let numbers = [limit.quota, limit.window_us, limit.step_us(), limit.burst];
     let [quota, window, step, burst] = numbers.map(Arg::from);

@@ -2,6 +2,7 @@
 //! `suite!(name)`, where the function `name` opens an empty world.
 
 pub(crate) mod charges;
+pub(crate) mod fixed;
 pub(crate) mod limits;
 pub(crate) mod pace;
 pub(crate) mod window;
@@ -13,7 +14,11 @@ macro_rules! suite {
                 $backend: window: table, slides, costs, large_quota, clock_goes_back, crowd
             );
             $crate::conformance::suite!(
-                $backend: pace: bursts_then_even, even_by_default, refunds_what_is_not_due
+                $backend: pace: bursts_then_even, even_by_default, refunds_what_is_not_due,
+                a_bucket_is_full_at_first
+            );
+            $crate::conformance::suite!(
+                $backend: fixed: begins_anew_at_its_edge, refunds_within_its_window
             );
             $crate::conformance::suite!(
                 $backend: charges: once, reused, denied_is_judged_anew, refund, refund_ends,

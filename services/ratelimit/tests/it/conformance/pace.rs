@@ -1,4 +1,4 @@
-//! gcra.
+//! gcra, and the token bucket that it is.
 
 use mingle_ratelimit::domain::NEVER;
 
@@ -45,4 +45,17 @@ pub(crate) async fn refunds_what_is_not_due(world: World) {
     assert!(world.take("ann", "f", "paced").await);
     assert!(!world.refund("ann", "a").await);
     assert!(!world.take("ann", "g", "paced").await);
+}
+
+pub(crate) async fn a_bucket_is_full_at_first(world: World) {
+    let ten = world.check(&world.ask("ann", "a", 10, &["bucket"])).await.standings[0];
+    assert_eq!((ten.allowed, ten.remaining), (true, 0));
+    let denied = world.check(&world.ask("ann", "b", 2, &["bucket"])).await.standings[0];
+    assert_eq!((denied.allowed, ms(denied.retry_us)), (false, 12_000));
+    world.clock.advance(12_000);
+    assert!(world.check(&world.ask("ann", "b", 2, &["bucket"])).await.verdict.is_allowed());
+    world.clock.advance(30_000);
+    assert_eq!(world.left("ann", "bucket").await, 5);
+    world.clock.advance(60_000);
+    assert_eq!(world.left("ann", "bucket").await, 10);
 }

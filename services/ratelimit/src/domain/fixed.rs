@@ -1,0 +1,75 @@
+//! The fixed window: what was used since the last multiple of its length.
+//!
+//! The least to keep and the least that is promised: the quota in each such window,
+//! and so at most twice the quota in any true one, half of it at either side of an edge.
+
+use super::{
+    counter::Counter,
+    limit::{Mark, NEVER, Standing, State},
+};
+
+/// What one window used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// When the window began. Time does not go back behind it.
+    pub start_us: u64,
+    /// The cost.
+    pub cost: u64,
+}
+
+pub(super) struct Fixed {
+    pub(super) quota: u64,
+    pub(super) window_us: u64,
+}
+
+impl Fixed {
+    /// What the present window used.
+    fn now(&self, used: &Used, now_us: u64) -> Used {
+        let start_us = now_us - now_us % self.window_us;
+        if used.start_us < start_us { Used { start_us, cost: 0 } } else { *used }
+    }
+}
+
+impl Counter for Fixed {
+    type State = Used;
+
+    fn own(state: &mut State) -> Option<&mut Used> {
+        if let State::Used(used) = state { Some(used) } else { None }
+    }
+
+    fn seen(state: &State) -> Option<&Used> {
+        if let State::Used(used) = state { Some(used) } else { None }
+    }
+
+    fn judge(&self, used: &Used, now_us: u64, cost: u64) -> Standing {
+        let used = self.now(used, now_us);
+        let left_us = used.start_us + self.window_us - now_us;
+        let remaining = self.quota.saturating_sub(used.cost);
+        let retry_us = if cost == 0 || cost <= remaining {
+            0
+        } else if cost > self.quota {
+            NEVER
+        } else {
+            left_us
+        };
+        let reset_us = if used.cost == 0 { 0 } else { left_us };
+        Standing { allowed: retry_us == 0, remaining, retry_us, reset_us }
+    }
+
+    fn charge(&self, used: &mut Used, now_us: u64, cost: u64) -> Mark {
+        *used = self.now(used, now_us);
+        used.cost += cost;
+        Mark { at_us: used.start_us, ..Mark::default() }
+    }
+
+    fn refund(&self, used: &mut Used, now_us: u64, cost: u64, mark: Mark) -> bool {
+        *used = self.now(used, now_us);
+        let given = if used.start_us == mark.at_us { cost.min(used.cost) } else { 0 };
+        used.cost -= given;
+        given > 0
+    }
+
+    fn ends_us(&self, used: &Used) -> u64 {
+        if used.cost == 0 { 0 } else { used.start_us + self.window_us }
+    }
+}
