@@ -170,7 +170,7 @@ where
         charge_id: &str,
     ) -> Result<Verdict, Status> {
         let limits = vec![policy.limit.clone()];
-        let charge = Charge { subject: subject.to_owned(), limits, cost };
+        let charge = Charge { subject: subject.to_owned(), limits, cost: Some(cost.max(1)) };
         let check = CheckRequest { charge: Some(charge), request_id: charge_id.to_owned() };
         let asked = match policy.outage {
             Outage::Closed => self.insist(check).await,

@@ -141,7 +141,7 @@ async fn peek(way: Transport) -> Result<Peeked, Status> {
     let mut client = RateLimitServiceClient::new(way);
     let limits = client.list_limits(patient(ListLimitsRequest {})).await?.into_inner().limits;
     let some = limits.iter().take(MOST).map(|limit| limit.name.clone()).collect();
-    let charge = Charge { subject: SUBJECT.to_owned(), limits: some, cost: 1 };
+    let charge = Charge { subject: SUBJECT.to_owned(), limits: some, cost: Some(1) };
     let begin = Instant::now();
     let answer = client.peek(patient(PeekRequest { charge: Some(charge) })).await?;
     let is_degraded = answer.into_inner().degraded;

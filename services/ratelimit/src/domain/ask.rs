@@ -11,7 +11,7 @@ pub struct Ask {
     pub subject: String,
     /// Tells this charge from others of the subject.
     pub charge_id: String,
-    /// At least 1.
+    /// 0: nothing is charged, whatever is asked.
     pub cost: u64,
     /// At least one, none twice.
     pub limits: Vec<Arc<Limit>>,

@@ -101,7 +101,7 @@ impl Failover {
         self.breaker.record(answer.is_err());
         match answer {
             Ok(answer) => {
-                if charges {
+                if charges && ask.cost > 0 {
                     self.sides.alone.note(ask, &answer);
                 }
                 answer

@@ -27,7 +27,8 @@ use crate::domain::{Answer, Ask};
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Charges each ask, all of its limits or none, with an answer for each in
-    /// their order. Asks are independent of each other: some may fail.
+    /// their order. Asks are independent of each other: some may fail. One of cost 0
+    /// is only looked at.
     async fn check(&self, asks: &[Ask]) -> Vec<Result<Answer>>;
 
     /// What [`check`](Self::check) would answer now, without charging.

@@ -11,7 +11,7 @@ pub(crate) fn result(ask: &Ask, answer: &Answer) -> v1::CheckResponse {
     let allowed = answer.verdict.is_allowed();
     v1::CheckResponse {
         allowed,
-        charge_id: if allowed { ask.charge_id.clone() } else { String::new() },
+        charge_id: if allowed && ask.cost > 0 { ask.charge_id.clone() } else { String::new() },
         states: states(ask, answer),
         retry_after_ms: millis(answer.retry_us(ask)),
         degraded: answer.alone_of.is_some(),

@@ -86,11 +86,12 @@ fn ask(
         let unknown = || Invalid::new(field, Why::UnknownLimit, "is no limit of the configuration");
         known.push(limits.get(name).cloned().ok_or_else(unknown)?);
     }
-    if charge.cost > MAX_COST {
+    let cost = charge.cost.unwrap_or(1);
+    if cost > MAX_COST {
         let field = format!("{field}.cost");
         return Err(Invalid::new(field, Why::Malformed, "must be at most 1000000"));
     }
-    Ok(Ask { subject, charge_id, cost: charge.cost.max(1), limits: known })
+    Ok(Ask { subject, charge_id, cost, limits: known })
 }
 
 fn required(field: &str) -> Invalid {
@@ -104,6 +105,9 @@ fn text(field: &str, value: String, max: usize) -> Result<String, Invalid> {
     if value.len() > max {
         let rule = format!("must have at most {max} bytes");
         return Err(Invalid::new(field, Why::TooLong, rule));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(Invalid::new(field, Why::Malformed, "must not hold control characters"));
     }
     Ok(value)
 }

@@ -13,7 +13,7 @@ use crate::{through::serve, world::START};
 
 fn charge(subject: &str, limits: &[&str], cost: u64) -> Charge {
     let limits = limits.iter().map(|limit| (*limit).to_owned()).collect();
-    Charge { subject: subject.to_owned(), limits, cost }
+    Charge { subject: subject.to_owned(), limits, cost: Some(cost) }
 }
 
 fn check(charge: Option<Charge>, id: &str) -> CheckRequest {
@@ -38,6 +38,9 @@ async fn each_wrong_field_is_named() {
         (check(Some(charge("ann", &["three", "no"], 1)), "a"), "UNKNOWN_LIMIT", "charge.limits[1]"),
         (check(Some(charge("ann", &["ten", "ten"], 1)), "a"), "MALFORMED", "charge.limits[1]"),
         (check(Some(charge("ann", &["ten"], 1_000_001)), "a"), "MALFORMED", "charge.cost"),
+        (check(Some(charge("ann", &["ten"], u64::MAX)), "a"), "MALFORMED", "charge.cost"),
+        (check(Some(charge("a\nb", &["ten"], 1)), "a"), "MALFORMED", "charge.subject"),
+        (check(three(), "a\u{7f}"), "MALFORMED", "request_id"),
     ] {
         let described = Described::from(&client.check(request).await.unwrap_err());
         assert_eq!(described.kind, Kind::Invalid, "{field}");
@@ -52,8 +55,12 @@ async fn each_wrong_field_is_named() {
     let reused = client.check(check(Some(charge("ann", &["three"], 2)), "a")).await.unwrap_err();
     let described = Described::from(&reused);
     assert_eq!((described.kind, &*described.reason), (Kind::Exists, "KEY_REUSED"));
-    let free = client.check(check(Some(charge("bob", &["three"], 0)), "a")).await.unwrap();
-    assert_eq!(free.into_inner().states[0].remaining, 2, "cost 0 is 1");
+    let unsaid = Charge { cost: None, ..charge("bob", &["three"], 0) };
+    let one = client.check(check(Some(unsaid), "a")).await.unwrap().into_inner();
+    assert_eq!(one.states[0].remaining, 2, "a cost that is not said is 1");
+    let free = client.check(check(Some(charge("bob", &["three"], 0)), "b")).await.unwrap();
+    let free = free.into_inner();
+    assert_eq!((free.allowed, &*free.charge_id, free.states[0].remaining), (true, "", 2));
 }
 
 fn many(charges: Vec<Charge>, id: &str) -> CheckManyRequest {

@@ -40,7 +40,7 @@ pub(crate) async fn open() -> World {
 
 pub(crate) fn charge(ask: &Ask) -> v1::Charge {
     let limits = ask.limits.iter().map(|limit| limit.name.to_string()).collect();
-    v1::Charge { subject: ask.subject.clone(), limits, cost: ask.cost }
+    v1::Charge { subject: ask.subject.clone(), limits, cost: Some(ask.cost) }
 }
 
 fn answer(ask: &Ask, allowed: bool, states: &[v1::LimitState]) -> Answer {
@@ -75,7 +75,7 @@ fn failed(status: Status) -> Error {
 
 fn checked(ask: &Ask, reply: &v1::CheckResponse) -> Answer {
     assert!(!reply.degraded);
-    let charged = if reply.allowed { &*ask.charge_id } else { "" };
+    let charged = if reply.allowed && ask.cost > 0 { &*ask.charge_id } else { "" };
     assert_eq!(reply.charge_id, charged);
     let longest = reply.states.iter().filter(|state| !state.shadow);
     let longest = longest.map(|state| state.retry_after_ms).max();

@@ -39,7 +39,7 @@ async fn answers_are_told_as_they_are() {
     assert_eq!(limiter.check(&policy, "ann", 3, "id").await.unwrap(), expected);
     let asked = fake.last.lock().take().unwrap();
     let charge = asked.charge.unwrap();
-    assert_eq!((&*asked.request_id, &*charge.subject, charge.cost), ("id", "ann", 3));
+    assert_eq!((&*asked.request_id, &*charge.subject, charge.cost), ("id", "ann", Some(3)));
     assert_eq!(charge.limits, ["api"]);
 
     fake.say(Says::Denied(1_500));

@@ -110,7 +110,7 @@ impl Fake {
         let decided_by = if degraded { OutagePolicy::Closed } else { OutagePolicy::Unspecified };
         let (allowed, remaining, retry_after_ms) = match says {
             Says::Left(left) => (true, left, 0),
-            Says::Cost => (true, request.charge.as_ref().unwrap().cost, 0),
+            Says::Cost => (true, request.charge.as_ref().unwrap().cost.unwrap(), 0),
             Says::Denied(ms) | Says::Closed(ms) => (false, 0, ms),
             other => panic!("{other:?}"),
         };

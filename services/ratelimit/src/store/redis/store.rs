@@ -31,7 +31,8 @@ impl RedisStore {
         Self { redis, limits, remember_us }
     }
 
-    fn call(&self, mode: &str, ask: &Ask) -> Call {
+    fn call(&self, charges: bool, ask: &Ask) -> Call {
+        let mode = if charges && ask.cost > 0 { "take" } else { "peek" };
         let keys = Keys::of(&self.redis, &ask.subject);
         let limits = ask.limits.iter();
         let shadows: String =
@@ -104,11 +105,11 @@ fn content(record: &str) -> Option<(&str, u64, Vec<&str>)> {
 impl Store for RedisStore {
     async fn check(&self, asks: &[Ask]) -> Vec<Result<Answer>> {
         if let [ask] = asks {
-            let Call { keys, args } = self.call("take", ask);
+            let Call { keys, args } = self.call(true, ask);
             let numbers = self.redis.run::<Vec<i64>>(&CHECK, &keys, &args).await;
             return vec![numbers.and_then(|numbers| answer(&numbers, ask.limits.len()))];
         }
-        let calls: Vec<_> = asks.iter().map(|ask| self.call("take", ask)).collect();
+        let calls: Vec<_> = asks.iter().map(|ask| self.call(true, ask)).collect();
         match self.redis.run_many::<Vec<i64>>(&CHECK, &calls).await {
             Ok(answers) => answers
                 .into_iter()
@@ -120,7 +121,7 @@ impl Store for RedisStore {
     }
 
     async fn peek(&self, ask: &Ask) -> Result<Answer> {
-        let Call { keys, args } = self.call("peek", ask);
+        let Call { keys, args } = self.call(false, ask);
         answer(&self.redis.run::<Vec<i64>>(&CHECK, &keys, &args).await?, ask.limits.len())
     }
 

@@ -106,3 +106,17 @@ pub(crate) async fn remembered_as_long_as_counted(world: World) {
     assert_eq!(anew.standings[0].remaining, 2, "charged anew");
     assert_eq!(anew.standings[1].remaining, 9);
 }
+
+/// Cost 0 tells where a subject stands, also one that has nothing left, and leaves
+/// nothing behind.
+pub(crate) async fn nothing_is_charged_for_nothing(world: World) {
+    for (id, left) in [("a", 2), ("b", 1), ("c", 0)] {
+        assert!(world.take("ann", id, "three").await);
+        let looked = world.check(&world.ask("ann", "look", 0, &["three", "ten"])).await;
+        assert_eq!(looked.verdict, Verdict::Allowed);
+        assert_eq!(looked.standings[0].remaining, left);
+    }
+    assert!(!world.refund("ann", "look").await);
+    assert!(!world.take("ann", "look", "three").await, "no charge of this id");
+    assert!(world.take("ann", "look", "ten").await, "nor any content");
+}

@@ -41,8 +41,7 @@ pub(crate) async fn shadow(world: World) {
 pub(crate) async fn subjects_apart(world: World) {
     let long = "x".repeat(256);
     let longer = format!("{}y", &long[1..]);
-    let subjects =
-        ["ann", "{ann}", "}{", "ann}:1:l:three", "a\nb", "a b", "a\0b", "é", "*", &long, &longer];
+    let subjects = ["ann", "{ann}", "}{", "ann}:1:l:three", "a b", "é", "*", &long, &longer];
     for subject in subjects {
         for id in ["a", "{b}", "c|1|d"] {
             assert!(world.take(subject, id, "three").await, "{subject} {id}");

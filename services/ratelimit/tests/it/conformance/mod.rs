@@ -22,7 +22,8 @@ macro_rules! suite {
             );
             $crate::conformance::suite!(
                 $backend: charges: once, reused, denied_is_judged_anew, refund, refund_ends,
-                refund_unless_repeated, remembered_as_long_as_counted
+                refund_unless_repeated, remembered_as_long_as_counted,
+                nothing_is_charged_for_nothing
             );
             $crate::conformance::suite!(
                 $backend: limits: all_or_none, shadow, subjects_apart, several_asks
