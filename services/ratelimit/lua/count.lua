@@ -2,7 +2,8 @@
 -- that use it. All times are whole microseconds, below 2^53.
 --
 -- A stored state is 'S', last (7 bytes), then slots of start (7) and cost (4);
--- or 'G', due, given, born (7 bytes each); or 'F', start (7) and cost (4). Big endian. The letter is the
+-- or 'G', due, given, born (7 bytes each); or 'F', start, born (7 each)
+-- and cost (4). Big endian. The letter is the
 -- version, too: what begins with another one counts as unused.
 -- A limit is {kind, quota, window, step, burst}.
 local now = now_us()
@@ -16,12 +17,13 @@ local function load(limit, key)
     return {due = due, given = given, born = born}
   end
   if limit.kind == 'F' then
-    local from, used = now - now % limit.window, 0
+    local state = {from = now - now % limit.window, born = 0, used = 0}
     if stored then
-      local start, cost = struct.unpack('>I7I4', stored, 2)
-      if start >= from then from, used = start, cost end
+      local start, born, cost = struct.unpack('>I7I7I4', stored, 2)
+      state.born = born
+      if start >= state.from then state.from, state.used = start, cost end
     end
-    return {from = from, used = used}
+    return state
   end
   local state, at = {last = 0, used = 0}, 9
   if not stored then return state end
@@ -41,9 +43,11 @@ local function over(limit, slot) return slot[1] + limit.step - 1 + limit.window 
 
 -- Until when it is counted, from now; not above 0: as if unused.
 local function ends(limit, state)
-  if limit.kind == 'G' then return state.due - now end
-  if limit.kind == 'F' then return state.used > 0 and state.from + limit.window - now or 0 end
-  return #state > 0 and over(limit, state[#state]) or 0
+  if limit.kind == 'G' then return math.max(state.due, state.born) - now end
+  if limit.kind == 'F' then
+    return (state.used > 0 and state.from + limit.window or state.born) - now
+  end
+  return #state > 0 and over(limit, state[#state]) or state.last - now
 end
 
 local function save(limit, key, state)
@@ -53,7 +57,7 @@ local function save(limit, key, state)
   if limit.kind == 'G' then
     stored = 'G' .. struct.pack('>I7I7I7', state.due, state.given, state.born)
   elseif limit.kind == 'F' then
-    stored = 'F' .. struct.pack('>I7I4', state.from, state.used)
+    stored = 'F' .. struct.pack('>I7I7I4', state.from, state.born, state.used)
   else
     local slots = {'S', struct.pack('>I7', state.last)}
     for _, slot in ipairs(state) do slots[#slots + 1] = struct.pack('>I7I4', slot[1], slot[2]) end
@@ -81,20 +85,24 @@ local function judge(limit, state, cost)
     need = need - slot[2]
     if need <= 0 then retry = over(limit, slot) end
   end
-  return math.max(0, limit.quota - state.used), retry, math.max(0, ends(limit, state))
+  local reset = state.used > 0 and math.max(0, ends(limit, state)) or 0
+  return math.max(0, limit.quota - state.used), retry, reset
 end
 
 -- What the charge needs to be given back: three numbers.
 local function charge(limit, state, cost)
   if limit.kind == 'G' then
-    if state.due <= now then state.due, state.given, state.born = now, 0, now end
+    if state.due <= now then
+      state.due, state.given, state.born = now, 0, math.max(now, state.born)
+    end
     local mark = {state.due, state.given, state.born}
     state.due = state.due + limit.step * cost
     return mark
   end
   if limit.kind == 'F' then
+    if state.used == 0 then state.born = math.max(now, state.born) end
     state.used = state.used + cost
-    return {state.from, 0, 0}
+    return {state.from, 0, state.born}
   end
   state.last = math.max(now, state.last)
   local start, last = state.last - state.last % limit.step, state[#state]
@@ -117,7 +125,8 @@ local function refund(limit, state, cost, mark)
     return held > 0
   end
   if limit.kind == 'F' then
-    local held = state.from == mark[1] and math.min(cost, state.used) or 0
+    local same = state.from == mark[1] and state.born == mark[3]
+    local held = same and math.min(cost, state.used) or 0
     state.used = state.used - held
     return held > 0
   end
@@ -131,6 +140,19 @@ local function refund(limit, state, cost, mark)
     end
   end
   return false
+end
+
+-- As if unused, and so that no charge of before is given back to it.
+local function reset(limit, state)
+  if limit.kind == 'G' then
+    state.due, state.given, state.born = 0, 0, math.max(now, state.born) + 1
+  elseif limit.kind == 'F' then
+    state.used, state.born = 0, math.max(now, state.born) + 1
+  else
+    local at = math.max(now, state.last)
+    for slot = #state, 1, -1 do state[slot] = nil end
+    state.last, state.used = at - at % limit.step + limit.step, 0
+  end
 end
 
 -- A charge that is remembered: what was charged, and the marks by limit.

@@ -8,7 +8,7 @@ use std::{
 use mingle_proto::ratelimit::v1::{
     CheckEachRequest, CheckEachResponse, CheckEachResult, CheckManyRequest, CheckManyResponse,
     CheckRequest, CheckResponse, ListLimitsRequest, ListLimitsResponse, PeekRequest, PeekResponse,
-    RefundRequest, RefundResponse,
+    RefundRequest, RefundResponse, ResetRequest, ResetResponse,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
 };
 use tonic::{Request, Response, Status};
@@ -62,7 +62,7 @@ impl RateLimitService for Ratelimit {
     async fn check(&self, call: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         let CheckRequest { charge, request_id } = call.into_inner();
         let charge = charge.unwrap_or_default();
-        assert_eq!((charge.limits, charge.cost), (vec![self.limit.to_owned()], 1));
+        assert_eq!((charge.limits, charge.cost), (vec![self.limit.to_owned()], Some(1)));
         assert!((1..=256).contains(&request_id.len()), "{request_id}");
         let mut held = self.held();
         let charges = held.entry(charge.subject).or_default();
@@ -110,6 +110,10 @@ impl RateLimitService for Ratelimit {
     }
 
     async fn peek(&self, _: Request<PeekRequest>) -> Result<Response<PeekResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn reset(&self, _: Request<ResetRequest>) -> Result<Response<ResetResponse>, Status> {
         Err(Status::unimplemented("not called"))
     }
 

@@ -24,6 +24,9 @@ pub(super) trait Counter {
     /// Gives back what is still held of a charge; false when nothing is.
     fn refund(&self, state: &mut Self::State, now_us: u64, cost: u64, mark: Mark) -> bool;
 
+    /// Makes it as if unused, and so that nothing of before is given back to it.
+    fn reset(&self, state: &mut Self::State, now_us: u64);
+
     /// When the state is as if unused.
     fn ends_us(&self, state: &Self::State) -> u64;
 }
@@ -61,6 +64,13 @@ pub(super) fn refund<C: Counter>(
     mark: Mark,
 ) -> bool {
     C::own(state).is_some_and(|own| counter.refund(own, now_us, cost, mark))
+}
+
+/// A state of another algorithm counts as unused.
+pub(super) fn reset<C: Counter>(counter: &C, state: &mut State, now_us: u64) {
+    if let Some(own) = C::own(state) {
+        counter.reset(own, now_us);
+    }
 }
 
 /// A state of another algorithm has ended.

@@ -13,6 +13,8 @@ use super::{
 pub struct Used {
     /// When the window began. Time does not go back behind it.
     pub start_us: u64,
+    /// When it was first used of, since it was reset.
+    pub born_us: u64,
     /// The cost.
     pub cost: u64,
 }
@@ -26,7 +28,7 @@ impl Fixed {
     /// What the present window used.
     fn now(&self, used: &Used, now_us: u64) -> Used {
         let start_us = now_us - now_us % self.window_us;
-        if used.start_us < start_us { Used { start_us, cost: 0 } } else { *used }
+        if used.start_us < start_us { Used { start_us, cost: 0, ..*used } } else { *used }
     }
 }
 
@@ -58,18 +60,26 @@ impl Counter for Fixed {
 
     fn charge(&self, used: &mut Used, now_us: u64, cost: u64) -> Mark {
         *used = self.now(used, now_us);
+        if used.cost == 0 {
+            used.born_us = now_us.max(used.born_us);
+        }
         used.cost += cost;
-        Mark { at_us: used.start_us, ..Mark::default() }
+        Mark { at_us: used.start_us, given_us: 0, born_us: used.born_us }
     }
 
     fn refund(&self, used: &mut Used, now_us: u64, cost: u64, mark: Mark) -> bool {
         *used = self.now(used, now_us);
-        let given = if used.start_us == mark.at_us { cost.min(used.cost) } else { 0 };
+        let is_same = (used.start_us, used.born_us) == (mark.at_us, mark.born_us);
+        let given = if is_same { cost.min(used.cost) } else { 0 };
         used.cost -= given;
         given > 0
     }
 
+    fn reset(&self, used: &mut Used, now_us: u64) {
+        *used = Used { cost: 0, born_us: now_us.max(used.born_us) + 1, ..self.now(used, now_us) };
+    }
+
     fn ends_us(&self, used: &Used) -> u64 {
-        if used.cost == 0 { 0 } else { used.start_us + self.window_us }
+        if used.cost == 0 { used.born_us } else { used.start_us + self.window_us }
     }
 }

@@ -112,7 +112,7 @@ pub struct Mark {
     pub at_us: u64,
     /// Of a pace: what had been given back before it.
     pub given_us: u64,
-    /// Of a pace: when what it was added to began.
+    /// Of a pace and a fixed window: when what it was added to began.
     pub born_us: u64,
 }
 
@@ -189,6 +189,11 @@ impl Limit {
     /// holds nothing of it.
     pub fn refund(&self, state: &mut State, now_us: u64, cost: u64, mark: Mark) -> bool {
         by_algorithm!(self, counter => counter::refund(counter, state, now_us, cost, mark))
+    }
+
+    /// Makes `state` as if unused, and so that no charge of before is given back.
+    pub fn reset(&self, state: &mut State, now_us: u64) {
+        by_algorithm!(self, counter => counter::reset(counter, state, now_us));
     }
 
     /// When `state` is as if unused.

@@ -116,7 +116,13 @@ impl Counter for Window {
         true
     }
 
+    /// The next charge is in a slot of its own.
+    fn reset(&self, log: &mut Log, now_us: u64) {
+        let last_us = self.slot_us(now_us.max(log.last_us)) + self.grain_us;
+        *log = Log { last_us, slots: Vec::new() };
+    }
+
     fn ends_us(&self, log: &Log) -> u64 {
-        log.slots.last().map_or(0, |slot| self.over_us(slot))
+        log.slots.last().map_or(log.last_us, |slot| self.over_us(slot))
     }
 }

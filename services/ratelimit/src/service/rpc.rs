@@ -175,6 +175,13 @@ impl RateLimitService for Service {
         Ok(Response::new(v1::RefundResponse { refunded }))
     }
 
+    async fn reset(&self, request: Request<v1::ResetRequest>) -> Reply<v1::ResetResponse> {
+        let (subject, limits) =
+            wire::reset(request.into_inner(), &self.limits).map_err(Error::from)?;
+        self.store.reset(&subject, &limits).await.map_err(Error::from)?;
+        Ok(Response::new(v1::ResetResponse {}))
+    }
+
     async fn list_limits(
         &self,
         _: Request<v1::ListLimitsRequest>,

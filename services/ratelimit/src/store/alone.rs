@@ -87,6 +87,11 @@ impl Alone {
         self.memory.give_back(subject, charge)
     }
 
+    /// Forgets what a subject used of these limits.
+    pub(super) fn forget(&self, subject: &str, limits: &[Arc<Limit>]) {
+        self.memory.forget(subject, limits);
+    }
+
     /// The part of an ask that is counted here, if there is one.
     fn local(&self, ask: &Ask) -> Option<Ask> {
         let parts = self.memory.limits();

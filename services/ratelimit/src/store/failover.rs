@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use mingle_store::{
-    Result,
+    Error, ErrorKind, Result,
     breaker::{Breaker, Policy},
     clock::Clock,
     failover::{Probe, watch},
@@ -32,7 +32,7 @@ use super::{
     owed::Owed,
     redis::{LOST_MS, RedisStore},
 };
-use crate::domain::{Answer, Ask, Limits};
+use crate::domain::{Answer, Ask, Limit, Limits};
 
 /// What the refunds that are owed may take of a probe.
 const PAYING: Duration = Duration::from_millis(250);
@@ -168,5 +168,17 @@ impl Store for Failover {
             owed.add(subject, charge_id);
         }
         Ok(here == Back::Given)
+    }
+
+    async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()> {
+        if self.breaker.is_open() {
+            return Err(Error::new(ErrorKind::Unavailable, "nobody can count together"));
+        }
+        let reset = self.sides.together.reset(subject, limits).await;
+        self.breaker.record(reset.is_err());
+        if reset.is_ok() {
+            self.sides.alone.forget(subject, limits);
+        }
+        reset
     }
 }

@@ -9,10 +9,12 @@ pub mod redis;
 
 pub use failover::{Failover, Instance};
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use mingle_store::Result;
 
-use crate::domain::{Answer, Ask};
+use crate::domain::{Answer, Ask, Limit};
 
 /// Counts what subjects use of their limits.
 ///
@@ -23,7 +25,8 @@ use crate::domain::{Answer, Ask};
 /// is charged once, for as long as the charge is remembered.
 ///
 /// **Errors**: transient ones of the backend, after which the outcome is
-/// unknown: ask again with the same id, or give it back. [`Failover`] has none.
+/// unknown: ask again with the same id, or give it back. [`Failover`] has none
+/// but where it is said.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Charges each ask, all of its limits or none, with an answer for each in
@@ -38,4 +41,10 @@ pub trait Store: Send + Sync + 'static {
     /// false when none does, or the charge is not known, or not any more, or
     /// `unless_repeated` and an ask found it made already.
     async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool>;
+
+    /// Makes a subject as if it had used nothing of these limits. Charges of before are
+    /// remembered, and nothing of them is given back any more.
+    ///
+    /// **Errors**: also of [`Failover`], while nobody can count together.
+    async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()>;
 }

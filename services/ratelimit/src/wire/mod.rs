@@ -4,4 +4,4 @@ mod reply;
 mod request;
 
 pub(crate) use reply::{configured, peeked, result};
-pub(crate) use request::{asks, each, one, peek, refund};
+pub(crate) use request::{asks, each, one, peek, refund, reset};

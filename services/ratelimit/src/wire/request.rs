@@ -1,8 +1,10 @@
 //! Requests as the domain.
 
+use std::sync::Arc;
+
 use mingle_proto::ratelimit::v1;
 
-use crate::domain::{Ask, Invalid, Limits, Why};
+use crate::domain::{Ask, Invalid, Limit, Limits, Why};
 
 const MAX_SUBJECT: usize = 256;
 const MAX_ID: usize = 256;
@@ -62,6 +64,18 @@ pub(crate) fn refund(request: v1::RefundRequest) -> Result<(String, String), Inv
     Ok((subject, text("charge_id", request.charge_id, MAX_ID)?))
 }
 
+/// A subject, and the limits that it is to be reset for.
+pub(crate) fn reset(
+    request: v1::ResetRequest,
+    limits: &Limits,
+) -> Result<(String, Vec<Arc<Limit>>), Invalid> {
+    let subject = text("subject", request.subject, MAX_SUBJECT)?;
+    if request.limits.is_empty() {
+        return Ok((subject, limits.values().cloned().collect()));
+    }
+    Ok((subject, named("limits", &request.limits, limits)?))
+}
+
 fn ask(
     field: &str,
     charge: Option<v1::Charge>,
@@ -74,24 +88,30 @@ fn ask(
     if charge.limits.is_empty() {
         return Err(required(&names));
     }
-    if charge.limits.len() > MAX_LIMITS {
-        return Err(Invalid::new(names, Why::TooLong, "must be at most 8"));
-    }
-    let mut known = Vec::with_capacity(charge.limits.len());
-    for (at, name) in charge.limits.iter().enumerate() {
-        let field = format!("{names}[{at}]");
-        if charge.limits[..at].contains(name) {
-            return Err(Invalid::new(field, Why::Malformed, "must not be there twice"));
-        }
-        let unknown = || Invalid::new(field, Why::UnknownLimit, "is no limit of the configuration");
-        known.push(limits.get(name).cloned().ok_or_else(unknown)?);
-    }
+    let known = named(&names, &charge.limits, limits)?;
     let cost = charge.cost.unwrap_or(1);
     if cost > MAX_COST {
         let field = format!("{field}.cost");
         return Err(Invalid::new(field, Why::Malformed, "must be at most 1000000"));
     }
     Ok(Ask { subject, charge_id, cost, limits: known })
+}
+
+/// The limits of these names.
+fn named(field: &str, names: &[String], limits: &Limits) -> Result<Vec<Arc<Limit>>, Invalid> {
+    if names.len() > MAX_LIMITS {
+        return Err(Invalid::new(field, Why::TooLong, "must be at most 8"));
+    }
+    let mut known = Vec::with_capacity(names.len());
+    for (at, name) in names.iter().enumerate() {
+        let field = format!("{field}[{at}]");
+        if names[..at].contains(name) {
+            return Err(Invalid::new(field, Why::Malformed, "must not be there twice"));
+        }
+        let unknown = || Invalid::new(field, Why::UnknownLimit, "is no limit of the configuration");
+        known.push(limits.get(name).cloned().ok_or_else(unknown)?);
+    }
+    Ok(known)
 }
 
 fn required(field: &str) -> Invalid {

@@ -45,6 +45,7 @@ enum Step {
         id: u8,
         unless_repeated: bool,
     },
+    Reset(u8),
 }
 
 fn limit(name: &'static str) -> impl Strategy<Value = Limit> {
@@ -74,6 +75,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..24_u8).prop_map(Step::Again),
         3 => (0..24_u8, any::<bool>())
             .prop_map(|(id, unless_repeated)| Step::Refund { id, unless_repeated }),
+        1 => (1..8_u8).prop_map(Step::Reset),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -170,6 +172,17 @@ impl Witness {
     }
 }
 
+impl Witness {
+    /// Nothing of these is held any more.
+    fn reset(&mut self, of: &[Arc<Limit>]) {
+        let stays = |name: &Arc<str>| !of.iter().any(|limit| limit.name == *name);
+        for charge in &mut self.stands {
+            charge.names.retain(stays);
+            charge.shadowed.retain(stays);
+        }
+    }
+}
+
 #[derive(Default)]
 struct Seen {
     allowed: usize,
@@ -192,9 +205,13 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn ask(&self, id: u8, cost: u64, of: u8) -> Ask {
+    fn chosen(&self, of: u8) -> Vec<Arc<Limit>> {
         let chosen = NAMES.iter().enumerate().filter(|(at, _)| of & (1 << at) != 0);
-        let limits = chosen.map(|(_, name)| self.limits[*name].clone()).collect();
+        chosen.map(|(_, name)| self.limits[*name].clone()).collect()
+    }
+
+    fn ask(&self, id: u8, cost: u64, of: u8) -> Ask {
+        let limits = self.chosen(of);
         Ask { subject: self.subject.clone(), charge_id: format!("id {id}"), cost, limits }
     }
 
@@ -230,6 +247,14 @@ impl Case<'_> {
                 let ask = self.ask(0, *cost, *of);
                 let in_memory = self.memory.peek(&ask).await.unwrap();
                 prop_assert_eq!(self.redis.peek(&ask).await.unwrap(), in_memory);
+            }
+            Step::Reset(of) => {
+                let limits = self.chosen(*of);
+                self.memory.reset(&self.subject, &limits).await.unwrap();
+                self.redis.reset(&self.subject, &limits).await.unwrap();
+                self.witness.reset(&limits);
+                // The server forgets by its own time what stays until the next moment.
+                self.clock.advance(1);
             }
             Step::Refund { id, unless_repeated } => {
                 let id_text = format!("id {id}");

@@ -8,11 +8,11 @@ use mingle_ratelimit::store::{
     memory::{Bounds, Memory},
     redis::RedisStore,
 };
-use mingle_store::{clock::ManualClock, redis::Redis};
+use mingle_store::{ErrorKind, clock::ManualClock, redis::Redis};
 use mingle_testkit::Redis as Server;
 
 use crate::{
-    conformance::suite,
+    conformance::{resets, suite},
     through,
     world::{
         self, MINUTE, START, World, ask, config, connect, connect_to_cluster, connect_to_upstash,
@@ -93,6 +93,17 @@ async fn grpc() -> World {
 }
 
 suite!(grpc);
+
+resets!(memory, redis, cluster, upstash, failover, grpc);
+
+#[tokio::test]
+async fn nothing_is_reset_while_nobody_counts_together() {
+    let world = alone().await;
+    assert!(world.take("ann", "a", "three").await);
+    let refused = world.store.reset("ann", &[world.limits["three"].clone()]).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(world.left("ann", "three").await, 2);
+}
 
 #[tokio::test]
 async fn memory_is_bounded_and_forgets_first_what_ends_first() {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use mingle_proto::ratelimit::v1::{self, rate_limit_service_client::RateLimitServiceClient};
 use mingle_ratelimit::{
     Config, bind,
-    domain::{Answer, Ask, Standing, Verdict},
+    domain::{Answer, Ask, Limit, Standing, Verdict},
     store::Store,
 };
 use mingle_runtime::{Context, config::Section as _, grpc::Transport};
@@ -47,7 +47,7 @@ fn answer(ask: &Ask, allowed: bool, states: &[v1::LimitState]) -> Answer {
     assert_eq!(states.len(), ask.limits.len());
     let us = |ms: u64| if ms == u64::MAX { ms } else { ms * 1_000 };
     let standing = |(state, limit): (&v1::LimitState, &Arc<_>)| {
-        let limit: &mingle_ratelimit::domain::Limit = limit;
+        let limit: &Limit = limit;
         assert_eq!(
             (&*state.limit, state.quota, state.shadow),
             (&*limit.name, limit.quota, limit.shadow)
@@ -130,5 +130,11 @@ impl Store for Through {
         let (subject, charge_id) = (subject.to_owned(), charge_id.to_owned());
         let request = v1::RefundRequest { subject, charge_id, unless_repeated };
         Ok(self.0.clone().refund(request).await.map_err(failed)?.into_inner().refunded)
+    }
+
+    async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()> {
+        let limits = limits.iter().map(|limit| limit.name.to_string()).collect();
+        let request = v1::ResetRequest { subject: subject.to_owned(), limits };
+        self.0.clone().reset(request).await.map(drop).map_err(failed)
     }
 }

@@ -179,6 +179,11 @@ impl World {
         self.store.refund(subject, id, false).await.unwrap()
     }
 
+    pub(crate) async fn reset(&self, subject: &str, of: &[&str]) {
+        let limits: Vec<_> = of.iter().map(|name| self.limits[*name].clone()).collect();
+        self.store.reset(subject, &limits).await.unwrap();
+    }
+
     /// The same unless it was found made already.
     pub(crate) async fn refund_unless_repeated(&self, subject: &str, id: &str) -> bool {
         self.store.refund(subject, id, true).await.unwrap()

@@ -11,7 +11,7 @@ use std::{
 use mingle_proto::ratelimit::v1::{
     CheckEachRequest, CheckEachResponse, CheckEachResult, CheckManyRequest, CheckManyResponse,
     CheckRequest, CheckResponse, LimitState, ListLimitsRequest, ListLimitsResponse, OutagePolicy,
-    PeekRequest, PeekResponse, RefundRequest, RefundResponse,
+    PeekRequest, PeekResponse, RefundRequest, RefundResponse, ResetRequest, ResetResponse,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
 };
 use parking_lot::Mutex;
@@ -181,6 +181,10 @@ impl RateLimitService for Fake {
     }
 
     async fn peek(&self, _: Request<PeekRequest>) -> Result<Response<PeekResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn reset(&self, _: Request<ResetRequest>) -> Result<Response<ResetResponse>, Status> {
         Err(Status::unimplemented("not asked"))
     }
 

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::subject::{Back, Memo, Subject};
 use crate::{
-    domain::{Answer, Ask, Limits, Verdict},
+    domain::{Answer, Ask, Limit, Limits, Verdict},
     store::Store,
 };
 
@@ -180,14 +180,30 @@ impl Memory {
 
     /// Gives a charge back.
     pub(crate) fn give_back(&self, subject: &str, charge: (&str, bool)) -> Back {
+        let given =
+            self.known(subject, |subject, limits, now_us| subject.refund(charge, limits, now_us));
+        given.unwrap_or(Back::Nothing)
+    }
+
+    /// Makes a subject as if it had used nothing of these limits.
+    pub(crate) fn forget(&self, subject: &str, limits: &[Arc<Limit>]) {
+        self.known(subject, |subject, _, now_us| subject.reset(limits, now_us));
+    }
+
+    /// Changes a subject, if it is known.
+    fn known<T>(
+        &self,
+        subject: &str,
+        change: impl FnOnce(&mut Subject, &Limits, u64) -> T,
+    ) -> Option<T> {
         let now_us = self.now_us();
         let limits = self.limits();
         let mut shard = self.shard(subject).lock();
-        let Some((name, mut subject)) = shard.take(subject) else { return Back::Nothing };
-        let given = subject.refund(charge, &limits, now_us);
+        let (name, mut subject) = shard.take(subject)?;
+        let changed = change(&mut subject, &limits, now_us);
         let ends_us = subject.tidy(&limits, now_us);
         shard.keep(name, subject, ends_us);
-        given
+        Some(changed)
     }
 }
 
@@ -203,5 +219,10 @@ impl Store for Memory {
 
     async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool> {
         Ok(self.give_back(subject, (charge_id, unless_repeated)) == Back::Given)
+    }
+
+    async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()> {
+        self.forget(subject, limits);
+        Ok(())
     }
 }

@@ -141,6 +141,16 @@ impl Subject {
         if given { Back::Given } else { Back::Nothing }
     }
 
+    /// Makes it as if it had used nothing of these limits.
+    pub(super) fn reset(&mut self, limits: &[Arc<Limit>], now_us: u64) {
+        for (name, state) in &mut self.counts {
+            let limit = limits.iter().find(|limit| limit.name == *name);
+            if let Some(limit) = limit.filter(|limit| limit.ends_us(state) > now_us) {
+                limit.reset(state, now_us);
+            }
+        }
+    }
+
     /// Forgets what is as if unused; when the rest will be, 0 if there is none.
     pub(super) fn tidy(&mut self, limits: &Limits, now_us: u64) -> u64 {
         let ends_us =

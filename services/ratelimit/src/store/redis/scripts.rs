@@ -10,4 +10,8 @@ pub(super) static REFUND: Script = Script::new(
     "refund",
     concat!(include_str!("../../../lua/count.lua"), include_str!("../../../lua/refund.lua")),
 );
+pub(super) static RESET: Script = Script::new(
+    "reset",
+    concat!(include_str!("../../../lua/count.lua"), include_str!("../../../lua/reset.lua")),
+);
 pub(super) static BEAT: Script = Script::new("beat", include_str!("../../../lua/beat.lua"));

@@ -10,7 +10,7 @@ use mingle_store::{
 
 use super::{
     keys::Keys,
-    scripts::{CHECK, REFUND},
+    scripts::{CHECK, REFUND, RESET},
 };
 use crate::{
     domain::{Algorithm, Answer, Ask, Limit, Limits, NEVER, Standing, Verdict},
@@ -148,5 +148,12 @@ impl Store for RedisStore {
         let states = known.iter().map(|(_, limit)| keys.limit(&limit.name));
         let all: Vec<_> = std::iter::once(charge).chain(states).collect();
         Ok(self.redis.run::<i64>(&REFUND, &all, &args).await? == 1)
+    }
+
+    async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()> {
+        let keys = Keys::of(&self.redis, subject);
+        let states: Vec<_> = limits.iter().map(|limit| keys.limit(&limit.name)).collect();
+        let args: Vec<_> = limits.iter().flat_map(|limit| settings(limit)).collect();
+        self.redis.run::<i64>(&RESET, &states, &args).await.map(drop)
     }
 }

@@ -120,3 +120,31 @@ pub(crate) async fn nothing_is_charged_for_nothing(world: World) {
     assert!(!world.take("ann", "look", "three").await, "no charge of this id");
     assert!(world.take("ann", "look", "ten").await, "nor any content");
 }
+
+/// Whatever the algorithm: all is there again, of one subject and of the limits that
+/// are named, and no refund of before gives more than all.
+pub(crate) async fn reset(world: World) {
+    const ALL: [(&str, u64); 5] =
+        [("three", 3), ("thousand", 1_000), ("paced", 4), ("bucket", 10), ("fixed", 3)];
+    for (limit, most) in ALL {
+        for subject in ["ann", "bob"] {
+            let all = world.ask(subject, limit, most, &[limit]);
+            assert_eq!(world.check(&all).await.verdict, Verdict::Allowed, "{limit}");
+        }
+        assert!(world.take("ann", "beside", "ten").await);
+        world.reset("ann", &[limit]).await;
+        world.reset("carl", &[limit]).await;
+        world.clock.advance(1);
+        assert_eq!(world.left("ann", limit).await, most, "{limit}");
+        assert_eq!(world.left("bob", limit).await, 0, "{limit}");
+        assert_eq!(world.left("ann", "ten").await, 9, "{limit}");
+
+        let again = world.check(&world.ask("ann", limit, most, &[limit])).await;
+        assert!(again.verdict.is_allowed(), "{limit}: charged before");
+        assert_eq!(again.standings[0].remaining, most, "{limit}: not charged again");
+        assert!(world.take("ann", &format!("{limit}-new"), limit).await);
+        assert!(!world.refund("ann", limit).await, "{limit}: of before");
+        assert_eq!(world.left("ann", limit).await, most - 1, "{limit}");
+        assert!(world.refund("ann", &format!("{limit}-new")).await, "{limit}");
+    }
+}

@@ -43,4 +43,19 @@ macro_rules! suite {
     };
 }
 
+/// What all can but one that counts alone for want of the others.
+macro_rules! resets {
+    ($($backend:ident),* $(,)?) => {
+        mod resets {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $backend() {
+                    $crate::conformance::charges::reset(super::$backend().await).await;
+                }
+            )*
+        }
+    };
+}
+
+pub(crate) use resets;
 pub(crate) use suite;
