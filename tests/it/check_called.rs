@@ -85,7 +85,7 @@ async fn processes_that_are_called_are_asked_one_by_one_and_nobody_is_charged() 
     // As the limiter tells it to another, and as Redis does.
     let channel = Channel::from_shared(format!("http://{at}")).unwrap().connect().await.unwrap();
     let limits = vec!["chat_message".to_owned()];
-    let charge = Charge { subject: "mingle/check".to_owned(), limits, cost: 1 };
+    let charge = Charge { subject: "mingle/check".to_owned(), limits, cost: Some(1) };
     let mut request = Request::new(PeekRequest { charge: Some(charge) });
     let bearer = format!("Bearer {TOKEN}").parse().unwrap();
     request.metadata_mut().insert("authorization", bearer);

@@ -16,7 +16,8 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// See the module.
 pub(super) struct Hasty {
-    said: JoinHandle<Vec<Instant>>,
+    /// When each was asked for, and acknowledged.
+    said: JoinHandle<Vec<(Instant, Instant)>>,
     end: oneshot::Sender<()>,
 }
 
@@ -34,8 +35,9 @@ impl Hasty {
                     _ = &mut ended => break,
                 }
                 let request = message("ann", &room, &format!("hasty-{}", said.len()));
+                let asked = Instant::now();
                 match clients[at].send(request).await {
-                    Ok(_) => said.push(Instant::now()),
+                    Ok(_) => said.push((asked, Instant::now())),
                     Err(status) => assert!(is_denied(&status), "{status:?}"),
                 }
             }
@@ -44,12 +46,13 @@ impl Hasty {
         Self { said, end }
     }
 
-    /// The most that were acknowledged within any window of this length.
+    /// The most that were charged within any window of this length, for certain: asked
+    /// for and acknowledged in it.
     pub(super) async fn most_within(self, window: Duration) -> usize {
         self.end.send(()).expect("it goes on");
         let said = self.said.await.unwrap();
-        let within = |(at, from): (usize, &Instant)| {
-            said[at..].iter().take_while(|it| **it - *from < window).count()
+        let within = |(at, (from, _)): (usize, &(Instant, Instant))| {
+            said[at..].iter().take_while(|(_, acknowledged)| *acknowledged - *from < window).count()
         };
         said.iter().enumerate().map(within).max().unwrap_or(0)
     }

@@ -111,7 +111,7 @@ async fn assert_exact(deployment: &Deployment, clients: &[Client], room: &str) {
     let limits = RateLimitServiceClient::new(channel);
     let left = async |user: &str| {
         let limits_of = vec!["chat_message".to_owned()];
-        let charge = Some(Charge { subject: user.to_owned(), limits: limits_of, cost: 1 });
+        let charge = Some(Charge { subject: user.to_owned(), limits: limits_of, cost: Some(1) });
         let state = limits.clone().peek(PeekRequest { charge }).await.unwrap().into_inner();
         assert!(!state.degraded);
         state.states[0].remaining
