@@ -47,7 +47,9 @@ local function ends(limit, state)
   if limit.kind == 'F' then
     return (state.used > 0 and state.from + limit.window or state.born) - now
   end
-  return #state > 0 and over(limit, state[#state]) or state.last - now
+  local last = state[#state]
+  if not last then return 0 end
+  return last[2] > 0 and over(limit, last) or last[1] - last[1] % limit.step + limit.step - now
 end
 
 local function save(limit, key, state)
@@ -85,7 +87,13 @@ local function judge(limit, state, cost)
     need = need - slot[2]
     if need <= 0 then retry = over(limit, slot) end
   end
-  local reset = state.used > 0 and math.max(0, ends(limit, state)) or 0
+  local reset = 0
+  if limit.kind == 'F' then
+    reset = state.used > 0 and math.max(0, ends(limit, state)) or 0
+  end
+  for _, slot in ipairs(state) do
+    if slot[2] > 0 then reset = over(limit, slot) end
+  end
   return math.max(0, limit.quota - state.used), retry, reset
 end
 
@@ -93,21 +101,21 @@ end
 local function charge(limit, state, cost)
   if limit.kind == 'G' then
     if state.due <= now then
-      state.due, state.given, state.born = now, 0, math.max(now, state.born)
+      state.due, state.given, state.born = now, 0, math.max(now, state.born + 1)
     end
     local mark = {state.due, state.given, state.born}
     state.due = state.due + limit.step * cost
     return mark
   end
   if limit.kind == 'F' then
-    if state.used == 0 then state.born = math.max(now, state.born) end
+    if state.used == 0 then state.born = math.max(now, state.born + 1) end
     state.used = state.used + cost
     return {state.from, 0, state.born}
   end
   state.last = math.max(now, state.last)
   local start, last = state.last - state.last % limit.step, state[#state]
-  if last and last[1] == start then
-    last[2] = last[2] + cost
+  if last and last[1] >= start then
+    start, last[2] = last[1], last[2] + cost
   else
     state[#state + 1] = {start, cost}
   end
@@ -135,7 +143,8 @@ local function refund(limit, state, cost, mark)
   for at, slot in ipairs(state) do
     if slot[1] == mark[1] then
       slot[2] = math.max(0, slot[2] - cost)
-      if slot[2] == 0 then table.remove(state, at) end
+      -- One that began with a reset tells what was before it.
+      if slot[2] == 0 and slot[1] % limit.step == 0 then table.remove(state, at) end
       return true
     end
   end
@@ -149,9 +158,9 @@ local function reset(limit, state)
   elseif limit.kind == 'F' then
     state.used, state.born = 0, math.max(now, state.born) + 1
   else
-    local at = math.max(now, state.last)
     for slot = #state, 1, -1 do state[slot] = nil end
-    state.last, state.used = at - at % limit.step + limit.step, 0
+    state.last, state.used = math.max(now, state.last) + 1, 0
+    state[1] = {state.last, 0}
   end
 end
 

@@ -49,6 +49,8 @@ pub(crate) struct Tally {
     /// Tickets whose owner was told the room.
     pub(crate) called: AtomicUsize,
     pub(crate) left: AtomicUsize,
+    /// Those who begin nothing new.
+    pub(crate) settled: AtomicUsize,
     /// Those who did the last thing they will do.
     pub(crate) quiet: AtomicUsize,
     /// Those who closed their last socket.

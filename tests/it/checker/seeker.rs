@@ -1,6 +1,6 @@
 //! Somebody who looks for one stranger after the other, and talks to none.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use mingle_client::ws::proto::{MatchJoin, Ticket, client_frame::Kind as Ask};
 use tokio::{sync::watch, time::Instant};
@@ -34,6 +34,7 @@ pub(crate) async fn seek(
             seeker.join().await;
         }
     }
+    seeker.person.tally.settled.fetch_add(1, Relaxed);
     while matches!(*phase.borrow_and_update(), Phase::Settle) {
         seeker.person.listen().await;
         if seeker.waits() && seeker.is_elsewhere() {

@@ -46,7 +46,8 @@ impl Searchers {
                            where state = 'matched' and user_id like 'searcher-%'";
             let waiting = "select count(*) from mm_tickets where state = 'waiting'";
             let roomless = "select count(*) from mm_matches where room_id is null";
-            ledger.count(waiting).await <= 1
+            tally.settled.load(Relaxed) == self.crowd.len()
+                && ledger.count(waiting).await <= 1
                 && ledger.count(roomless).await == 0
                 && ledger.count(matched).await == tally.called.load(Relaxed) as i64
         })

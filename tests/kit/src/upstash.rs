@@ -30,12 +30,18 @@ const BY_KEY: &str = "#!lua flags=allow-key-locking\n";
 const OWN_KEYS: &str = "
     local own, server = {}, redis
     for _, key in ipairs(KEYS) do own[key] = true end
-    local function call(verb, ...)
-      local key = ...
-      if key and not own[key] then error('ERR undeclared key ' .. key) end
-      return server.call(verb, ...)
+    local of_keys = { DEL = true, EXISTS = true, MGET = true, UNLINK = true }
+    local function checked(call)
+      return function(verb, ...)
+        for at = 1, of_keys[verb:upper()] and select('#', ...) or math.min(1, select('#', ...)) do
+          local key = select(at, ...)
+          if not own[key] then error('ERR undeclared key ' .. key) end
+        end
+        return call(verb, ...)
+      end
     end
-    local redis = setmetatable({ call = call }, { __index = server })
+    local checking = { call = checked(server.call), pcall = checked(server.pcall) }
+    local redis = setmetatable(checking, { __index = server })
 ";
 const REFUSED: [&str; 4] = ["CLUSTER", "ASKING", "SSUBSCRIBE", "SPUBLISH"];
 

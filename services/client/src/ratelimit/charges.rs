@@ -106,7 +106,7 @@ where
     }
 
     /// Charges `subject`. Every attempt at one piece of work has the same `id`
-    /// (1 to 256 bytes) and is one charge.
+    /// (1 to 256 bytes, no control characters) and is one charge.
     ///
     /// **Errors**: [`Denied`]; nothing is charged then.
     pub async fn charge(&self, subject: &str, id: &str) -> Result<Charge, Denied> {

@@ -158,7 +158,7 @@ where
     }
 
     /// Charges `subject` with `cost`, from 1. The same `charge_id` (1 to 256
-    /// bytes) of a subject is charged once.
+    /// bytes, no control characters) of a subject is charged once.
     ///
     /// **Errors**: what is wrong with the call itself, such as a limit that the
     /// service does not know. An outage is none.

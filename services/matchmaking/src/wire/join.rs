@@ -69,6 +69,10 @@ pub fn join(request: CreateTicketRequest, pools: &Pools) -> Result<Join, Refusal
         let why = format!("has more than {MAX_REQUEST_ID} bytes");
         return Err(Refusal::new("request_id", Reason::TooLong, why));
     }
+    if request_id.chars().any(char::is_control) {
+        let why = "holds control characters";
+        return Err(Refusal::new("request_id", Reason::Malformed, why));
+    }
     let request_id = (!request_id.is_empty()).then_some(request_id);
     let content = Content { attributes, wants };
     let unplaced = || Refusal::new("attributes", Reason::UnknownValue, "do not fit the pool");

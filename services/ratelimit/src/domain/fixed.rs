@@ -61,7 +61,7 @@ impl Counter for Fixed {
     fn charge(&self, used: &mut Used, now_us: u64, cost: u64) -> Mark {
         *used = self.now(used, now_us);
         if used.cost == 0 {
-            used.born_us = now_us.max(used.born_us);
+            used.born_us = now_us.max(used.born_us + 1);
         }
         used.cost += cost;
         Mark { at_us: used.start_us, given_us: 0, born_us: used.born_us }

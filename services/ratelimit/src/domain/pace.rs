@@ -63,7 +63,7 @@ impl Counter for Rate {
 
     fn charge(&self, pace: &mut Pace, now_us: u64, cost: u64) -> Mark {
         if pace.due_us <= now_us {
-            *pace = Pace { due_us: now_us, given_us: 0, born_us: now_us.max(pace.born_us) };
+            *pace = Pace { due_us: now_us, given_us: 0, born_us: now_us.max(pace.born_us + 1) };
         }
         let mark = Mark { at_us: pace.due_us, given_us: pace.given_us, born_us: pace.born_us };
         pace.due_us += self.interval_us * cost;

@@ -27,7 +27,7 @@ pub struct Log {
 /// What was charged within one grain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// When the grain began.
+    /// When the grain began, or what was reset within it.
     pub start_us: u64,
     /// The cost.
     pub cost: u64,
@@ -84,7 +84,9 @@ impl Counter for Window {
             allowed: retry_us == 0,
             remaining: self.quota.saturating_sub(used),
             retry_us,
-            reset_us: live().next_back().map_or(0, |slot| self.over_us(slot) - now_us),
+            reset_us: live()
+                .rfind(|slot| slot.cost > 0)
+                .map_or(0, |slot| self.over_us(slot) - now_us),
         }
     }
 
@@ -94,7 +96,10 @@ impl Counter for Window {
         log.last_us = at_us;
         let start_us = self.slot_us(at_us);
         match log.slots.last_mut() {
-            Some(slot) if slot.start_us == start_us => slot.cost += cost,
+            Some(slot) if slot.start_us >= start_us => {
+                slot.cost += cost;
+                return Mark { at_us: slot.start_us, ..Mark::default() };
+            }
             _ => log.slots.push(Slot { start_us, cost }),
         }
         Mark { at_us: start_us, ..Mark::default() }
@@ -110,19 +115,23 @@ impl Counter for Window {
         };
         let slot = &mut log.slots[at];
         slot.cost = slot.cost.saturating_sub(cost);
-        if slot.cost == 0 {
+        // One that began with a reset tells what was before it for the rest of its grain.
+        if slot.cost == 0 && slot.start_us == self.slot_us(slot.start_us) {
             log.slots.remove(at);
         }
         true
     }
 
-    /// The next charge is in a slot of its own.
+    /// What follows is in a slot that no charge of before is in.
     fn reset(&self, log: &mut Log, now_us: u64) {
-        let last_us = self.slot_us(now_us.max(log.last_us)) + self.grain_us;
-        *log = Log { last_us, slots: Vec::new() };
+        let start_us = now_us.max(log.last_us) + 1;
+        *log = Log { last_us: start_us, slots: vec![Slot { start_us, cost: 0 }] };
     }
 
     fn ends_us(&self, log: &Log) -> u64 {
-        log.slots.last().map_or(log.last_us, |slot| self.over_us(slot))
+        log.slots.last().map_or(0, |slot| match slot.cost {
+            0 => self.slot_us(slot.start_us) + self.grain_us,
+            _ => self.over_us(slot),
+        })
     }
 }

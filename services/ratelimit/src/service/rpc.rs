@@ -65,7 +65,9 @@ impl Service {
             if answer.verdict == Verdict::Reused {
                 return Err(Error::Reused);
             }
-            count(ask, &answer);
+            if ask.cost > 0 {
+                count(ask, &answer);
+            }
             Ok(answer)
         });
         answers.collect()
@@ -88,7 +90,8 @@ impl Service {
             Ok(answer) => answer.verdict.is_allowed(),
             Err(error) => matches!(error, Error::Store(_)),
         };
-        let undone = asks.iter().zip(answers).filter(|(_, answer)| charged(answer));
+        let undone =
+            asks.iter().zip(answers).filter(|(ask, answer)| ask.cost > 0 && charged(answer));
         let undone = undone.map(|(ask, _)| self.store.refund(&ask.subject, &ask.charge_id, false));
         for undone in join_all(undone).await {
             undone?;

@@ -115,7 +115,7 @@ impl Failover {
 
     fn alone(&self, ask: &Ask, charges: bool) -> Answer {
         let answer = self.sides.alone.decide(ask, charges);
-        if charges && answer.verdict.is_allowed() {
+        if charges && ask.cost > 0 && answer.verdict.is_allowed() {
             self.sides.owed.forget(&ask.subject, &ask.charge_id);
         }
         answer

@@ -57,6 +57,7 @@ enum Step {
     Back(u64),
     Take(u64),
     Refund(prop::sample::Index),
+    Reset,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -65,6 +66,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..100_u64).prop_map(Step::Back),
         8 => prop_oneof![4 => 1..4_u64, 1 => 1..320_u64].prop_map(Step::Take),
         3 => any::<prop::sample::Index>().prop_map(Step::Refund),
+        1 => Just(Step::Reset),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -83,6 +85,8 @@ fn run(limit: &Limit, steps: &[Step], with_refunds: bool) -> Result<(), TestCase
     let mut state = None;
     // When it was admitted, the cost, and what giving it back needs.
     let mut charges = Vec::new();
+    // The same, of before a reset.
+    let mut gone = Vec::new();
     for step in steps {
         match step {
             Step::Pass(us) => now += us,
@@ -117,6 +121,20 @@ fn run(limit: &Limit, steps: &[Step], with_refunds: bool) -> Result<(), TestCase
                 }
             }
             Step::Refund(_) => {}
+            Step::Reset => {
+                if let Some(state) = &mut state {
+                    latest = now.max(latest);
+                    limit.reset(state, now);
+                    let unused = limit.judge(Some(state), now, 0);
+                    prop_assert_eq!((unused.reset_us, unused), (0, limit.judge(None, now, 0)));
+                }
+                gone.append(&mut charges);
+            }
+        }
+        for (_, cost, mark, _) in gone.iter().filter(|_| with_refunds) {
+            let mut tried = state.clone();
+            let given = tried.as_mut().is_some_and(|state| limit.refund(state, now, *cost, *mark));
+            prop_assert!(!given, "given back although it was reset");
         }
         let stands: Vec<_> = charges.iter().map(|(at, cost, ..)| (*at, *cost)).collect();
         prop_assert!(most_in_a_window(limit, &stands) <= promised(limit), "{:?}", stands);

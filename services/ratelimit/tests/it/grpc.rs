@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mingle_proto::ratelimit::v1::{
     Algorithm, Charge, CheckEachRequest, CheckManyRequest, CheckRequest, CheckResponse,
-    ListLimitsRequest, OutagePolicy, PeekRequest, RefundRequest,
+    ListLimitsRequest, OutagePolicy, PeekRequest, RefundRequest, ResetRequest,
 };
 use mingle_runtime::status::{Described, Kind};
 use mingle_store::clock::ManualClock;
@@ -61,6 +61,47 @@ async fn each_wrong_field_is_named() {
     let free = client.check(check(Some(charge("bob", &["three"], 0)), "b")).await.unwrap();
     let free = free.into_inner();
     assert_eq!((free.allowed, &*free.charge_id, free.states[0].remaining), (true, "", 2));
+}
+
+#[tokio::test]
+async fn what_is_reset_is_named_or_all_of_it() {
+    let (mut client, _) = serve(Arc::new(ManualClock::at(START)), None).await;
+    let both = || Some(charge("ann", &["three", "ten"], 2));
+    let reset = |subject: &str, limits: &[&str]| ResetRequest {
+        subject: subject.to_owned(),
+        limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
+    };
+    for (id, limits, left) in [("a", &["three"][..], [3, 8]), ("b", &[], [3, 10])] {
+        assert!(client.check(check(both(), id)).await.unwrap().into_inner().allowed, "{id}");
+        client.reset(reset("ann", limits)).await.unwrap();
+        let peek = PeekRequest { charge: both() };
+        let states = client.peek(peek).await.unwrap().into_inner().states;
+        assert_eq!([states[0].remaining, states[1].remaining], left, "{id}");
+    }
+    let nine: Vec<String> = (0..9).map(|n| format!("limit{n}")).collect();
+    let nine: Vec<&str> = nine.iter().map(String::as_str).collect();
+    for (request, reason, field) in [
+        (reset("", &["ten"]), "REQUIRED", "subject"),
+        (reset("a\tb", &[]), "MALFORMED", "subject"),
+        (reset("ann", &nine), "TOO_LONG", "limits"),
+        (reset("ann", &["ten", "no"]), "UNKNOWN_LIMIT", "limits[1]"),
+        (reset("ann", &["ten", "ten"]), "MALFORMED", "limits[1]"),
+    ] {
+        let described = Described::from(&client.reset(request).await.unwrap_err());
+        assert_eq!((&*described.reason, &*described.field), (reason, field));
+    }
+}
+
+/// What was only looked at is not given back with the rest: its id is another's.
+#[tokio::test]
+async fn a_denied_call_gives_back_what_it_took_and_no_more() {
+    let (mut client, _) = serve(Arc::new(ManualClock::at(START)), None).await;
+    client.check(check(Some(charge("room", &["ten"], 1)), "a")).await.unwrap();
+    let denied = vec![charge("ann", &["three"], 4), charge("room", &["ten"], 0)];
+    let reply = client.check_many(many(denied, "a")).await.unwrap().into_inner();
+    assert!(!reply.allowed);
+    let peek = PeekRequest { charge: Some(charge("room", &["ten"], 1)) };
+    assert_eq!(client.peek(peek).await.unwrap().into_inner().states[0].remaining, 9);
 }
 
 fn many(charges: Vec<Charge>, id: &str) -> CheckManyRequest {

@@ -170,9 +170,7 @@ impl Witness {
         let charge = self.stands.remove(at);
         !charge.names.is_empty() || !charge.shadowed.is_empty()
     }
-}
 
-impl Witness {
     /// Nothing of these is held any more.
     fn reset(&mut self, of: &[Arc<Limit>]) {
         let stays = |name: &Arc<str>| !of.iter().any(|limit| limit.name == *name);

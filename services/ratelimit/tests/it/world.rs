@@ -36,6 +36,11 @@ algorithm = "sliding_window"
 quota = 1000
 window = "1m"
 
+[ratelimit.limits.coarse]
+algorithm = "sliding_window"
+quota = 1000
+window = "1h"
+
 [ratelimit.limits.watched]
 algorithm = "sliding_window"
 quota = 1

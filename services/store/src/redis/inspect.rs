@@ -1,7 +1,7 @@
 //! Asks a server what it is, for whoever operates it.
 
-use futures::future::try_join_all;
-use redis::{Client, RedisError, RedisResult};
+use futures::future::join_all;
+use redis::{Client, RedisResult};
 use tokio::time::timeout;
 
 use super::{client::Redis, fault, said::Inspected};
@@ -11,20 +11,18 @@ use crate::{
 };
 
 impl Redis {
-    /// Asks on a connection of its own. Of a cluster every primary that is known: it
-    /// is the first that cannot be used, else that takes no writes, else any.
+    /// Asks on a connection of its own. Of a cluster every primary that is known, and
+    /// the answer is of the one that is of the least use.
     ///
-    /// **Errors**: with what a server or the way to it said as source;
-    /// `Timeout` after twice the time of a call.
+    /// **Errors**: with what a server or the way to it said as source, unless another
+    /// is there that cannot be used; `Timeout` after twice the time of a call.
     pub async fn inspect(&self) -> Result<Inspected> {
         let asking = async {
             let (any, _) = self.find().await?;
             let primaries = self.cluster().map(|cluster| cluster.clients()).transpose()?;
             let primaries = primaries.filter(|all| !all.is_empty());
             let asked = primaries.unwrap_or_else(|| vec![any]);
-            let mut said = try_join_all(asked.iter().map(|client| self.ask(client))).await?;
-            said.sort_by_key(|it| (it.unfit.is_none(), it.unwilling.is_none()));
-            Ok::<_, RedisError>(said.swap_remove(0))
+            worst(join_all(asked.iter().map(|client| self.ask(client))).await)
         };
         let late = |_| Error::new(ErrorKind::Timeout, "redis connection");
         let said = timeout(self.patience() * 2, asking).await.map_err(late)?;
@@ -45,5 +43,23 @@ impl Redis {
             Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000))
         };
         Skew::measure(clock, asking).await
+    }
+}
+
+fn worst(all: Vec<RedisResult<Inspected>>) -> RedisResult<Inspected> {
+    let (mut worst, mut failed): (Option<Inspected>, _) = (None, None);
+    for said in all {
+        match said {
+            Ok(said) if worst.as_ref().is_none_or(|worst| said.use_of() < worst.use_of()) => {
+                worst = Some(said);
+            }
+            Ok(_) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    match (worst, failed) {
+        (Some(worst), None) => Ok(worst),
+        (Some(worst), Some(_)) if worst.unfit.is_some() => Ok(worst),
+        (_, failed) => Err(failed.unwrap_or_else(fault::silent)),
     }
 }

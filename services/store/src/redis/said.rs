@@ -84,6 +84,13 @@ impl From<Unfit> for RedisError {
 }
 
 impl Inspected {
+    /// The less, the more there is to say about it.
+    pub(super) fn use_of(&self) -> impl Ord + use<> {
+        let keeps_all = self.eviction.as_deref().is_none_or(|policy| policy == "noeviction");
+        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        (self.unfit.is_none(), self.unwilling.is_none(), keeps_all, major)
+    }
+
     /// Reads INFO, of what should be a node of a cluster or should not.
     pub(super) fn read(info: &str, wants_cluster: bool) -> Self {
         let says = |name: &str| {

@@ -125,7 +125,7 @@ pub(crate) async fn nothing_is_charged_for_nothing(world: World) {
 /// are named, and no refund of before gives more than all.
 pub(crate) async fn reset(world: World) {
     const ALL: [(&str, u64); 5] =
-        [("three", 3), ("thousand", 1_000), ("paced", 4), ("bucket", 10), ("fixed", 3)];
+        [("three", 3), ("coarse", 1_000), ("paced", 4), ("bucket", 10), ("fixed", 3)];
     for (limit, most) in ALL {
         for subject in ["ann", "bob"] {
             let all = world.ask(subject, limit, most, &[limit]);

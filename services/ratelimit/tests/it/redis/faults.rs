@@ -25,22 +25,26 @@ async fn what_was_given_up_is_never_charged_nor_given_back_late() {
     let second = ask(&limits, "ann", "second", 1, &["three"]);
     store.check(std::slice::from_ref(&first)).await.remove(0).unwrap();
 
+    // So that the server knows the script.
+    store.reset("nobody", &first.limits).await.unwrap();
     server.freeze();
-    let (check, refund) = tokio::join!(
+    let (check, refund, reset) = tokio::join!(
         store.check(std::slice::from_ref(&second)),
-        store.refund("ann", "first", false)
+        store.refund("ann", "first", false),
+        store.reset("ann", &first.limits)
     );
+    assert_eq!(reset.unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(check[0].as_ref().unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(refund.unwrap_err().kind(), ErrorKind::Timeout);
     server.thaw();
     eventually(SOON, "the abandoned script", async || {
-        server.cli(&["INFO", "errorstats"]).contains("errorstat_LATE:count=1")
+        server.cli(&["INFO", "errorstats"]).contains("errorstat_LATE:count=2")
     })
     .await;
     connected(&redis).await;
 
     let left = store.peek(&second).await.unwrap().standings[0].remaining;
-    assert_eq!(left, 2, "neither charged nor given back");
+    assert_eq!(left, 2, "neither charged, given back nor reset");
     let again = store.check(std::slice::from_ref(&second)).await.remove(0).unwrap();
     assert_eq!((again.verdict, again.standings[0].remaining), (Verdict::Allowed, 1));
 }
