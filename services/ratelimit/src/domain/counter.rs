@@ -7,7 +7,10 @@ use super::limit::{Mark, Standing, State};
 /// An algorithm with the numbers of a limit.
 pub(super) trait Counter {
     /// What a subject used.
-    type State: Default + Into<State>;
+    type State: Default;
+
+    /// As it is kept.
+    fn kept(own: Self::State) -> State;
 
     /// The state, if it is one of this algorithm.
     fn own(state: &mut State) -> Option<&mut Self::State>;
@@ -31,6 +34,25 @@ pub(super) trait Counter {
     fn ends_us(&self, state: &Self::State) -> u64;
 }
 
+/// Keeps the states of an algorithm as this variant of [`State`].
+macro_rules! kept_as {
+    ($variant:ident) => {
+        fn kept(own: Self::State) -> State {
+            State::$variant(own)
+        }
+
+        fn own(state: &mut State) -> Option<&mut Self::State> {
+            if let State::$variant(own) = state { Some(own) } else { None }
+        }
+
+        fn seen(state: &State) -> Option<&Self::State> {
+            if let State::$variant(own) = state { Some(own) } else { None }
+        }
+    };
+}
+
+pub(super) use kept_as;
+
 /// A state of another algorithm counts as unused.
 pub(super) fn judge<C: Counter>(
     counter: &C,
@@ -52,7 +74,7 @@ pub(super) fn charge<C: Counter>(
     let own = state.as_mut().and_then(C::own);
     let mut own = own.map(mem::take).unwrap_or_default();
     let mark = counter.charge(&mut own, now_us, cost);
-    (own.into(), mark)
+    (C::kept(own), mark)
 }
 
 /// Nothing is given back to a state of another algorithm.

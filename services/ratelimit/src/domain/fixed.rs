@@ -4,7 +4,7 @@
 //! and so at most twice the quota in any true one, half of it at either side of an edge.
 
 use super::{
-    counter::Counter,
+    counter::{Counter, kept_as},
     limit::{Mark, NEVER, Standing, State},
 };
 
@@ -35,13 +35,7 @@ impl Fixed {
 impl Counter for Fixed {
     type State = Used;
 
-    fn own(state: &mut State) -> Option<&mut Used> {
-        if let State::Used(used) = state { Some(used) } else { None }
-    }
-
-    fn seen(state: &State) -> Option<&Used> {
-        if let State::Used(used) = state { Some(used) } else { None }
-    }
+    kept_as!(Used);
 
     fn judge(&self, used: &Used, now_us: u64, cost: u64) -> Standing {
         let used = self.now(used, now_us);

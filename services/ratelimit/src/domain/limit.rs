@@ -87,24 +87,6 @@ pub enum State {
     Used(Used),
 }
 
-impl From<Log> for State {
-    fn from(log: Log) -> Self {
-        Self::Log(log)
-    }
-}
-
-impl From<Pace> for State {
-    fn from(pace: Pace) -> Self {
-        Self::Pace(pace)
-    }
-}
-
-impl From<Used> for State {
-    fn from(used: Used) -> Self {
-        Self::Used(used)
-    }
-}
-
 /// What a charge needs to be given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {

@@ -11,7 +11,7 @@
 //! by all that was given back since, which errs on the side of less.
 
 use super::{
-    counter::Counter,
+    counter::{Counter, kept_as},
     limit::{Mark, NEVER, Standing, State},
 };
 
@@ -35,13 +35,7 @@ pub(super) struct Rate {
 impl Counter for Rate {
     type State = Pace;
 
-    fn own(state: &mut State) -> Option<&mut Pace> {
-        if let State::Pace(pace) = state { Some(pace) } else { None }
-    }
-
-    fn seen(state: &State) -> Option<&Pace> {
-        if let State::Pace(pace) = state { Some(pace) } else { None }
-    }
+    kept_as!(Pace);
 
     fn judge(&self, pace: &Pace, now_us: u64, cost: u64) -> Standing {
         let ahead_us = pace.due_us.saturating_sub(now_us);

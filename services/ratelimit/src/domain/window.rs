@@ -6,7 +6,7 @@
 //! back late.
 
 use super::{
-    counter::Counter,
+    counter::{Counter, kept_as},
     limit::{Mark, NEVER, Standing, State},
 };
 
@@ -53,13 +53,7 @@ impl Window {
 impl Counter for Window {
     type State = Log;
 
-    fn own(state: &mut State) -> Option<&mut Log> {
-        if let State::Log(log) = state { Some(log) } else { None }
-    }
-
-    fn seen(state: &State) -> Option<&Log> {
-        if let State::Log(log) = state { Some(log) } else { None }
-    }
+    kept_as!(Log);
 
     fn judge(&self, log: &Log, now_us: u64, cost: u64) -> Standing {
         let at_us = now_us.max(log.last_us);
