@@ -99,6 +99,7 @@ async fn good_servers_are_told_good_and_left_as_they_were() {
         ("redis memory", "ok"),
         ("redis persistence", "ok"),
         ("redis writes", "ok"),
+        ("redis cache", "skip"),
         ("database", "ok"),
         ("tables", "ok"),
         ("connections", "ok"),
@@ -114,7 +115,7 @@ async fn good_servers_are_told_good_and_left_as_they_were() {
     let builder = Mingle::builder().arg("check").env("DATABASE_URL", &url);
     let told = builder.run_to_end(END).await.log;
     assert!(told.contains(" 8. redis             skip"), "{told}");
-    assert!(told.contains("12. database          ok"), "{told}");
+    assert!(told.contains("13. database          ok"), "{told}");
 }
 
 #[tokio::test]
@@ -128,6 +129,28 @@ async fn notifications_that_no_pooler_passes_on_are_a_warning() {
     let direct = [env[0], env[1], ("DATABASE_DIRECT_URL", &pooler.direct_url)];
     let (code, steps) = check(&direct).await;
     assert_eq!((code, state(&steps, "announcements")), (0, "ok"));
+}
+
+#[tokio::test]
+async fn a_server_for_what_may_be_forgotten_is_asked_whether_it_forgets_well() {
+    let (redis, cache) = (Redis::start().await, Redis::start().await);
+    let (redis_url, cache_url) = (redis.url(), cache.url());
+    let secret = ("MINGLE_JWT_SECRET", "");
+    let env = [("REDIS_URL", &*redis_url), ("REDIS_CACHE_URL", &*cache_url), secret];
+    assert_eq!(cache.cli(&["CONFIG", "SET", "maxmemory", "100mb"]), "OK");
+    for (policy, found, told) in [
+        ("volatile-lfu", "ok", "maxmemory-policy volatile-lfu"),
+        ("allkeys-lru", "warn", "all is loaded anew"),
+        ("noeviction", "warn", "nothing more is cached"),
+    ] {
+        assert_eq!(cache.cli(&["CONFIG", "SET", "maxmemory-policy", policy]), "OK");
+        let (code, steps) = check_of(&["ratelimit"], &env).await;
+        assert_eq!((code, state(&steps, "redis cache")), (0, found), "{policy}: {steps:?}");
+        assert!(step(&steps, "redis cache").found.contains(told), "{policy}: {steps:?}");
+    }
+    cache.kill();
+    let (code, steps) = check_of(&["ratelimit"], &env).await;
+    assert_eq!((code, state(&steps, "redis cache"), state(&steps, "redis")), (1, "fail", "ok"));
 }
 
 #[tokio::test]

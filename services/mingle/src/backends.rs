@@ -114,6 +114,8 @@ impl Plan {
         let mut problems = Problems::default();
         let environment = config.environment();
         let redis = sources::redis(environment, config.mode(), &mut problems);
+        // Nothing is kept there yet that a start would need it for.
+        sources::cache(environment, redis.as_ref(), &mut problems);
         let database = sources::database(environment, &mut problems);
         let is_whole = roles.len() == Role::ALL.len();
         let keeps = roles.iter().any(|role| keeps_state(*role));

@@ -10,6 +10,7 @@
 //! does not), or `skip` (there is nothing to ask, or a step before it failed). Each
 //! is bounded. Those that know nothing of each other run at the same time.
 
+mod cache;
 mod clock;
 mod configuration;
 mod data;
@@ -54,7 +55,7 @@ pub(crate) async fn run(config: Result<Config, Problems>, roles: &[Role], json: 
 }
 
 async fn all(mut report: Report, asked: Asked<'_>) -> bool {
-    let [configuration, listeners, data, peers, redis, database, limiter, clock] =
+    let [configuration, listeners, data, peers, redis, cache, database, limiter, clock] =
         std::array::from_fn(|_| report.group());
     let steps = async {
         let plan = configuration::check(configuration, asked).await;
@@ -71,7 +72,8 @@ async fn all(mut report: Report, asked: Asked<'_>) -> bool {
                 database.close().await;
             }
         };
-        join!(data::check(data, (asked, plan.as_ref()), &beside), called, servers);
+        let data = data::check(data, (asked, plan.as_ref()), &beside);
+        join!(data, called, servers, cache::check(cache, asked));
     };
     join!(report.tell(), steps).0
 }

@@ -62,6 +62,10 @@ fn redis(config: &Config) -> String {
     if let Some(ms) = redis.request_timeout_ms {
         line.push_str(&format!(", timeout_ms is {ms} (REDIS_REQUESTS_TIMEOUT)"));
     }
+    if let Some(cache) = sources::cache(environment, Some(&redis), told) {
+        line.push_str(&format!("; for what may be forgotten: {}", place(cache.url.expose())));
+        line.push_str(&by(environment, &[cache.variable]));
+    }
     line
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn check(steps: Steps, asked: Asked<'_>) -> Option<Redis> {
             Ok(said) => {
                 let found = server(&said, &place(source.url.expose()));
                 inspected = Some(said);
-                found
+                found.map_or_else(|it| it, Found::ok)
             }
             Err(error) => Found::failed(&error, remedy::of_redis),
         }
@@ -59,29 +59,29 @@ pub(super) async fn check(steps: Steps, asked: Asked<'_>) -> Option<Redis> {
     Some(redis).filter(|_| writes)
 }
 
-fn server(said: &Inspected, place: &str) -> Found {
+/// What answers at `place`, or why that is not what was meant.
+pub(super) fn server(said: &Inspected, place: &str) -> Result<String, Found> {
     let place = if said.of_cluster { &said.server } else { place };
     let of = if said.of_cluster { ", of a cluster," } else { "" };
     let what = format!("{} {}{of} at {place}", said.product, said.version);
     let major = said.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    match (said.unfit, major) {
-        (Some(Unfit::OfCluster), _) => Found::fail(
+    let (what, remedy) = match (said.unfit, major) {
+        (Some(Unfit::OfCluster), _) => (
             format!("{what}: a node of a cluster"),
             "write redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT",
         ),
-        (Some(Unfit::NoCluster), _) => Found::fail(
+        (Some(Unfit::NoCluster), _) => (
             format!("{what}: no node of a cluster"),
             "write redis:// for a server that is alone, or name the cluster's nodes",
         ),
-        (Some(Unfit::Sentinel), _) => Found::fail(
+        (Some(Unfit::Sentinel), _) => (
             format!("{what}: a sentinel"),
             "write redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME",
         ),
-        (_, Some(major)) if major < OLDEST => {
-            Found::fail(what, "Redis 7.0 or newer, or Valkey, is needed")
-        }
-        _ => Found::ok(what),
-    }
+        (_, Some(major)) if major < OLDEST => (what, "Redis 7.0 or newer, or Valkey, is needed"),
+        _ => return Ok(what),
+    };
+    Err(Found::fail(what, remedy))
 }
 
 fn eviction(policy: Option<&str>, unfit: Option<Unfit>) -> Found {

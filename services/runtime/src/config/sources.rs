@@ -5,6 +5,9 @@
 //! or `UPSTASH_REDIS_URL` in development; a REST URL with its token; the
 //! parts `REDIS_HOST`, `REDIS_PORT` and so on. Two that name different
 //! servers are an error, not a choice.
+//!
+//! `REDIS_CACHE_URL` names another one for what may be forgotten: all else of it is
+//! said by the same names as of the first.
 
 use url::Url;
 
@@ -42,7 +45,7 @@ pub struct Tls {
 /// What the environment says of Redis; `None` when nothing, or when
 /// `REDIS_ENABLED=false`.
 pub fn redis(env: &Environment, mode: Mode, problems: &mut Problems) -> Option<Redis> {
-    if env.get("REDIS_ENABLED", problems).is_some_and(|value| !truthy(&value)) {
+    if !enabled(env, problems) {
         return None;
     }
     let found: Vec<_> = candidates(env, mode, problems)
@@ -74,6 +77,22 @@ pub fn redis(env: &Environment, mode: Mode, problems: &mut Problems) -> Option<R
             verify,
         },
     })
+}
+
+/// The Redis for what may be forgotten, where it is not that of all: `of_all`, the
+/// one without which there is none.
+pub fn cache(env: &Environment, of_all: Option<&Redis>, problems: &mut Problems) -> Option<Redis> {
+    let text = env.get(CACHE, problems).filter(|_| enabled(env, problems))?;
+    let named = parse(CACHE, &text, problems)?;
+    let why = "is there without REDIS_URL: what may be forgotten is not all that is kept";
+    problems.require(of_all.is_some() || problems.has("REDIS_URL"), CACHE, why);
+    Some(Redis { variable: CACHE, url: Secret::new(&named.url), ..of_all?.clone() })
+}
+
+const CACHE: &str = "REDIS_CACHE_URL";
+
+fn enabled(env: &Environment, problems: &mut Problems) -> bool {
+    env.get("REDIS_ENABLED", problems).is_none_or(|value| truthy(&value))
 }
 
 /// A PostgreSQL server.

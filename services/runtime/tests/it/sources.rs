@@ -94,3 +94,35 @@ fn the_same_server_by_two_names_is_no_contradiction() {
     let pairs = [("REDIS_URL", "redis://h"), ("REDIS_HOST", "h"), ("REDIS_PORT", "6379")];
     assert_eq!(url(&pairs, Mode::Production).unwrap().as_deref(), Some("redis://h"));
 }
+
+#[test]
+fn what_may_be_forgotten_may_have_a_server_of_its_own() {
+    let (one, other) = (("REDIS_URL", "redis://h"), ("REDIS_CACHE_URL", "redis://c"));
+    let prefix = ("REDIS_ADAPTER_KEY", "app:");
+    for (pairs, told, wrong) in [
+        (vec![one, other, prefix], Some("redis://c"), None),
+        (vec![one], None, None),
+        (vec![one, other, ("REDIS_ENABLED", "0")], None, None),
+        (vec![other], None, Some("REDIS_CACHE_URL")),
+        (vec![("REDIS_URL", "http://h"), other], None, Some("REDIS_URL")),
+        (vec![one, ("REDIS_CACHE_URL", "http://c")], None, Some("REDIS_CACHE_URL")),
+    ] {
+        let mut problems = Problems::default();
+        let environment = pairs.iter().copied().collect::<Environment>();
+        let of_all = sources::redis(&environment, Mode::Production, &mut problems);
+        let cache = sources::cache(&environment, of_all.as_ref(), &mut problems);
+        assert_eq!(cache.as_ref().map(|cache| cache.url.expose()), told, "{pairs:?}");
+        if let Some(cache) = cache {
+            assert_eq!((cache.variable, &*cache.key_prefix), ("REDIS_CACHE_URL", "app:"));
+        }
+        let problems = problems.into_result().err().map(|problems| problems.to_string());
+        match (wrong, problems) {
+            (None, None) => {}
+            (Some(name), Some(problems)) => {
+                assert_eq!(problems.matches(": ").count(), 1, "{problems}");
+                assert!(problems.contains(name), "{problems}");
+            }
+            other => panic!("{pairs:?}: {other:?}"),
+        }
+    }
+}
