@@ -20,7 +20,8 @@ fn judge(path: &str) -> Option<fn(&str)> {
         "deploy/Dockerfile" => the_image_has_no_faults,
         "deploy/README.md" => it_names_what_there_is,
         "deploy/secrets.sh" => secrets_are_made_once,
-        "deploy/envoy/envoy.yaml" => envoy_takes,
+        "deploy/envoy/envoy.yaml" | "deploy/envoy/ratelimit.yaml" => envoy_takes,
+        "deploy/envoy/limits.yaml" => ratelimit_takes,
         "deploy/nginx/nginx.conf" => nginx_takes,
         "deploy/haproxy/haproxy.cfg" => haproxy_takes,
         "deploy/redis/redis.conf" => redis::is_of_the_containers,
@@ -118,6 +119,12 @@ fn name(file: &Path) -> String {
 fn envoy_takes(path: &str) {
     let mut envoy = Command::new(Envoy::program());
     tools::succeed(envoy.args(["--mode", "validate", "--config-path"]).arg(root().join(path)));
+}
+
+fn ratelimit_takes(path: &str) {
+    let mut mingle = Command::new(mingle_testkit::binary());
+    let said = tools::succeed(mingle.args(["ratelimit", "check-config"]).arg(root().join(path)));
+    assert_eq!(said, "2 limits of descriptors\n");
 }
 
 /// The balancers are judged with the addresses of a test: they look up names.

@@ -24,6 +24,7 @@ mod grpc;
 mod half_open;
 mod http;
 mod ledger;
+mod limiter;
 mod limits;
 mod main_job;
 mod meanings;

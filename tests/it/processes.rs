@@ -19,7 +19,7 @@ mod idle;
 mod limits;
 mod lost_welcome;
 mod matchmaking_killed;
-mod monitor;
+pub(crate) mod monitor;
 mod old_snapshot;
 mod one_wish;
 mod pairs;

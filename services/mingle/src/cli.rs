@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use mingle_runtime::{Role, config::Problems};
 
-use crate::{check, compose, judge, load, migrate, probe, show, token};
+use crate::{check, compose, judge, limits, load, migrate, probe, show, token};
 
 const CONFIGURATION: &str = "\
 Configuration, each layer over the one before:
@@ -79,9 +79,23 @@ enum Command {
         /// As of serve; all of them when none is named.
         roles: Vec<Role>,
     },
+    /// What there is about limits.
+    #[command(subcommand)]
+    Ratelimit(Ratelimit),
     /// Prints a user's token, signed with the configured secret, or with the one
     /// that development keeps in its data folder.
     Token(token::Asked),
+}
+
+#[derive(Subcommand)]
+enum Ratelimit {
+    /// Judges limits before they are deployed: a TOML file as --config takes it, or the
+    /// YAML of descriptors, a file or a folder. Prints each fault as
+    /// file:line:column: what, and exits 1 when there is one.
+    CheckConfig {
+        /// TOML by its ending, else YAML.
+        file: PathBuf,
+    },
 }
 
 /// Runs the command and returns its exit code: 0 after an orderly end, 2 when
@@ -130,6 +144,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             let roles = load::roles(roles);
             show::run(&load::config(file, &roles)?, &roles)?;
         }
+        Command::Ratelimit(Ratelimit::CheckConfig { file }) => return limits::check(&file),
         Command::Token(asked) => token::run(load::config(file, &[])?, asked)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -23,6 +23,15 @@ pub(crate) fn roles(mut roles: Vec<Role>) -> Vec<Role> {
 /// The defaults of every crate, those of a role that is alone in its process,
 /// and what goes over them.
 pub(crate) fn config(file: Option<&Path>, roles: &[Role]) -> Result<Config, Problems> {
+    config_in(file, roles, Environment::of_process())
+}
+
+/// The same in another environment than that of this process.
+pub(crate) fn config_in(
+    file: Option<&Path>,
+    roles: &[Role],
+    environment: Environment,
+) -> Result<Config, Problems> {
     let ports = match roles {
         [alone] => format!(
             "[grpc]\nlisten = \"127.0.0.1:{}\"\n[probes]\nlisten = \"127.0.0.1:{}\"\n",
@@ -41,5 +50,5 @@ pub(crate) fn config(file: Option<&Path>, roles: &[Role]) -> Result<Config, Prob
         mingle_gateway::Config::DEFAULTS,
         &ports,
     ];
-    Config::load(&defaults, file, Environment::of_process())
+    Config::load(&defaults, file, environment)
 }

@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod compose;
 mod judge;
+mod limits;
 mod load;
 mod migrate;
 mod probe;

@@ -142,7 +142,8 @@ local function refund(limit, state, cost, mark)
   state.last = math.max(now, state.last)
   for at, slot in ipairs(state) do
     if slot[1] == mark[1] then
-      slot[2] = math.max(0, slot[2] - cost)
+      local given = math.min(cost, slot[2])
+      slot[2], state.used = slot[2] - given, state.used - given
       -- One that began with a reset tells what was before it.
       if slot[2] == 0 and slot[1] % limit.step == 0 then table.remove(state, at) end
       return true
@@ -174,7 +175,17 @@ end
 -- Behind the marks of a charge that was found made already.
 local REPEATED = ' r'
 
-local function repeated(marks) return marks:sub(-#REPEATED) == REPEATED end
+local function repeated(record) return record:sub(-#REPEATED) == REPEATED end
+
+-- By limit, false where nothing was charged.
+local function marks(record)
+  local all = {}
+  for mark in record:gmatch('%S+') do
+    local a, b, c = mark:match('^(%d+),(%d+),(%d+)$')
+    all[#all + 1] = a and {tonumber(a), tonumber(b), tonumber(c)} or false
+  end
+  return all
+end
 
 -- The limits in ARGV from `first` on, five each.
 local function limits(first)

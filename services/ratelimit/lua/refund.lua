@@ -15,15 +15,13 @@
 local content, record = recall(KEYS[1])
 if content ~= ARGV[1] or (ARGV[4] == '1' and repeated(record)) then return 0 end
 
-local marks, places, given = {}, {}, 0
-for mark in record:gmatch('%S+') do marks[#marks + 1] = mark end
+local charged, places, given = marks(record), {}, 0
 for place in ARGV[3]:gmatch('%d+') do places[#places + 1] = tonumber(place) end
 -- All are read before any is written: one that cannot be read gives nothing back.
 local all, states = limits(5), {}
 for at, limit in ipairs(all) do states[at] = load(limit, KEYS[at + 1]) end
 for at, limit in ipairs(all) do
-  local a, b, c = marks[places[at]]:match('^(%d+),(%d+),(%d+)$')
-  local mark = a and {tonumber(a), tonumber(b), tonumber(c)}
+  local mark = charged[places[at]]
   if mark and refund(limit, states[at], tonumber(ARGV[2]), mark) then
     save(limit, KEYS[at + 1], states[at])
     given = 1

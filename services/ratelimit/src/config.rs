@@ -1,20 +1,23 @@
 //! The `[ratelimit]` section.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use mingle_runtime::config::{Problems, Section};
 use serde::Deserialize;
 
 use crate::{
-    domain::{self, Limit, Limits, parse_span},
+    domain::{self, Limit, Limits, MAX_QUOTA, parse_span},
     store::memory::Bounds,
 };
 
 /// Limits that may be configured.
 const MAX_LIMITS: usize = 256;
 const MAX_NAME: usize = 64;
-const MAX_QUOTA: u64 = 1_000_000_000;
-const MAX_WINDOW_US: u64 = 366 * 86_400_000_000;
+pub(crate) const MAX_WINDOW_US: u64 = 366 * 86_400_000_000;
 
 /// The limits, and how they are counted.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +33,8 @@ pub struct Config {
     pub max_charges: usize,
     /// Subjects that a process on Redis counts by itself.
     pub max_subjects_alone: usize,
+    /// A file of rules for descriptors, or a folder of them; empty: none.
+    pub descriptors: PathBuf,
     /// The limits by name.
     pub limits: BTreeMap<String, LimitConfig>,
 }
@@ -66,6 +71,8 @@ pub enum Algorithm {
     TokenBucket,
     /// Windows between multiples of their length.
     FixedWindow,
+    /// What is held at once.
+    Concurrency,
 }
 
 /// What answers when nobody can count.
@@ -79,6 +86,28 @@ pub enum Outage {
     Open,
     /// All is denied.
     Closed,
+}
+
+impl From<Algorithm> for domain::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::SlidingWindow => Self::SlidingWindow,
+            Algorithm::Gcra => Self::Gcra,
+            Algorithm::TokenBucket => Self::TokenBucket,
+            Algorithm::FixedWindow => Self::FixedWindow,
+            Algorithm::Concurrency => Self::Concurrency,
+        }
+    }
+}
+
+impl From<Outage> for domain::Outage {
+    fn from(outage: Outage) -> Self {
+        match outage {
+            Outage::Local => Self::Local,
+            Outage::Open => Self::Open,
+            Outage::Closed => Self::Closed,
+        }
+    }
 }
 
 impl LimitConfig {
@@ -95,20 +124,11 @@ impl LimitConfig {
     fn limit(&self, name: &str) -> Option<Limit> {
         Some(Limit {
             name: name.into(),
-            algorithm: match self.algorithm {
-                Algorithm::SlidingWindow => domain::Algorithm::SlidingWindow,
-                Algorithm::Gcra => domain::Algorithm::Gcra,
-                Algorithm::TokenBucket => domain::Algorithm::TokenBucket,
-                Algorithm::FixedWindow => domain::Algorithm::FixedWindow,
-            },
+            algorithm: self.algorithm.into(),
             quota: self.quota,
             window_us: parse_span(&self.window).ok()?,
             burst: self.burst(),
-            outage: match self.outage {
-                Outage::Local => domain::Outage::Local,
-                Outage::Open => domain::Outage::Open,
-                Outage::Closed => domain::Outage::Closed,
-            },
+            outage: self.outage.into(),
             shadow: self.shadow,
             parts: 1,
         })
@@ -144,6 +164,11 @@ impl Config {
             Some((name.clone(), Arc::new(config.limit(name)?)))
         };
         self.limits.iter().filter_map(limit).collect()
+    }
+
+    /// Where the rules for descriptors are.
+    pub fn descriptors(&self) -> Option<&Path> {
+        (!self.descriptors.as_os_str().is_empty()).then_some(&*self.descriptors)
     }
 
     /// What memory may hold.

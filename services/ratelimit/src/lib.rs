@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod catalogue;
 mod config;
+pub mod descriptors;
 pub mod domain;
 mod error;
 mod service;
@@ -10,6 +12,7 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server as envoy_server;
 use mingle_proto::ratelimit::v1::rate_limit_service_server::{
     RateLimitServiceServer, SERVICE_NAME,
 };
@@ -18,9 +21,11 @@ use mingle_runtime::{Bound, Context, Role};
 use mingle_store::{breaker::Breaker, clock::Clock, redis::Redis};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
+use catalogue::Current;
 pub use config::Config;
-use service::Service;
+use service::{Envoy, Service};
 use store::{Failover, Instance, memory::Memory, redis::RedisStore};
 
 /// What a start waits for the first connection to Redis.
@@ -38,7 +43,8 @@ pub async fn bind(
         "mingle_ratelimit_decisions_total",
         "checks answered, by limit and decision"
     );
-    let limits = config.limits();
+    catalogue::describe();
+    let current = Current::read(&ctx.config, &config)?;
     let store: Arc<dyn store::Store> = match redis {
         Some(redis) => {
             let redis = redis.with_timeout(Duration::from_millis(config.timeout_ms));
@@ -47,21 +53,25 @@ pub async fn bind(
             if timeout(FIRST, redis.connected()).await.is_err() {
                 tracing::warn!("started without redis");
             }
-            let together = RedisStore::new(redis, limits.clone(), config.remember_us());
+            let together = RedisStore::new(redis, config.remember_us());
             let id = ctx.node_id.to_string();
-            let (limits, bounds) = (limits.clone(), config.bounds_alone());
-            let instance = Instance { id, clock, limits, bounds };
+            let instance = Instance { id, clock, bounds: config.bounds_alone() };
             let failover = Failover::start(together, instance, &ctx.tasks, ctx.stop.clone());
             let (breaker, health) = (failover.breaker().clone(), ctx.health.clone());
             ctx.tasks.spawn(tell(breaker, health, ctx.stop.clone()));
             Arc::new(failover)
         }
-        None => Arc::new(Memory::new(clock, limits.clone(), config.bounds())),
+        None => Arc::new(Memory::new(clock, config.bounds())),
     };
-    let service = Service::new(store, limits, ctx.tasks.clone());
-    ctx.health.set_service(SERVICE_NAME, true).await;
-    let server = RateLimitServiceServer::new(service);
-    Ok(Bound::grpc(Role::Ratelimit, tonic::service::Routes::new(server)))
+    ctx.tasks.spawn(current.clone().follow(ctx.stop.clone()));
+    let service = Service::new(store, current, ctx.tasks.clone());
+    let envoy = Envoy::new(service.clone());
+    for name in [SERVICE_NAME, envoy_server::SERVICE_NAME] {
+        ctx.health.set_service(name, true).await;
+    }
+    let routes = Routes::new(RateLimitServiceServer::new(service));
+    let routes = routes.add_service(envoy_server::RateLimitServiceServer::new(envoy));
+    Ok(Bound::grpc(Role::Ratelimit, routes))
 }
 
 /// Keeps the health of the process true about the breaker.

@@ -12,20 +12,20 @@ use tokio::{
 const END: &str = "END OF THE LOG";
 
 /// A reader of MONITOR.
-pub(super) struct Monitor {
+pub(crate) struct Monitor {
     child: Child,
     reading: JoinHandle<Vec<Executed>>,
 }
 
 /// One command.
 #[derive(Debug)]
-pub(super) struct Executed {
+pub(crate) struct Executed {
     /// Seconds since 1970 of the server's clock.
-    pub(super) at: f64,
+    pub(crate) at: f64,
     /// A script did it; the command that ran the script stands before it.
-    pub(super) is_nested: bool,
+    pub(crate) is_nested: bool,
     /// The command and its arguments, each in quotes.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl Executed {
@@ -37,12 +37,12 @@ impl Executed {
     }
 
     /// The command, in capitals.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.text.split('"').nth(1).unwrap_or_default().to_uppercase()
     }
 
     /// When whoever ran a script gave up, in seconds since 1970.
-    pub(super) fn not_after(&self) -> Option<f64> {
+    pub(crate) fn not_after(&self) -> Option<f64> {
         let scripts = ["EVALSHA", "EVAL"];
         let millis = self.text.strip_suffix(" \"\"")?.rsplit(' ').next()?.trim_matches('"');
         let is_script = !self.is_nested && scripts.contains(&self.name().as_str());
@@ -51,7 +51,7 @@ impl Executed {
 }
 
 impl Monitor {
-    pub(super) async fn start(redis: &Redis) -> Self {
+    pub(crate) async fn start(redis: &Redis) -> Self {
         let mut command = Command::new("redis-cli");
         command.args(["-u", &redis.root_url(), "MONITOR"]);
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -70,7 +70,7 @@ impl Monitor {
     }
 
     /// All that was executed until now.
-    pub(super) async fn end(mut self, redis: &Redis) -> Vec<Executed> {
+    pub(crate) async fn end(mut self, redis: &Redis) -> Vec<Executed> {
         assert_eq!(redis.cli(&["ECHO", END]), END);
         let executed = self.reading.await.unwrap();
         self.child.kill().await.unwrap();

@@ -20,6 +20,7 @@ use crate::{
 const READY: Duration = Duration::from_secs(30);
 /// Only addresses are another in a test.
 const CONFIG: &str = include_str!("../../../deploy/envoy/envoy.yaml");
+const LIMITING: &str = include_str!("../../../deploy/envoy/ratelimit.yaml");
 /// The services of the configuration with the ports that are in it.
 const SERVICES: &[(&str, u16)] =
     &[("ratelimit", 50052), ("presence", 50053), ("matchmaking", 50054), ("chat", 50055)];
@@ -55,13 +56,46 @@ impl Envoy {
     /// When it is not installed, does not listen in time or has no such
     /// service.
     pub async fn start(instances: Vec<(&'static str, Vec<SocketAddr>)>) -> Self {
-        let program = Self::program();
-        let server = Server::prepare("envoy", "TERM");
-        let admin = free_port();
         let listeners = SERVICES.iter().map(|(service, _)| (*service, free_port())).collect();
-        let envoy = Self { server, admin, listeners, instances };
+        let envoy = Self::prepare(listeners, instances);
+        let config = envoy.config();
+        envoy.run(&config).await
+    }
+
+    /// Starts one before an application, whose requests the instance of ratelimit is
+    /// asked about; its listener is `web`.
+    ///
+    /// # Panics
+    ///
+    /// When it is not installed or does not listen in time.
+    pub async fn limiting(application: SocketAddr, ratelimit: SocketAddr) -> Self {
+        let envoy = Self::prepare(BTreeMap::from([("web", free_port())]), Vec::new());
+        let mut config = LIMITING.to_owned();
+        for (host, port, at) in [
+            ("127.0.0.1", 9901, envoy.admin()),
+            ("0.0.0.0", 8000, envoy.address("web")),
+            ("application", 8080, application),
+            ("ratelimit", 50052, ratelimit),
+        ] {
+            put(&mut config, &text(host, port), &address(at), 1);
+        }
+        // No call is to be let pass because a machine is busy.
+        put(&mut config, "timeout: 0.020s", "timeout: 5s", 1);
+        envoy.run(&config).await
+    }
+
+    fn prepare(
+        listeners: BTreeMap<&'static str, u16>,
+        instances: Vec<(&'static str, Vec<SocketAddr>)>,
+    ) -> Self {
+        let server = Server::prepare("envoy", "TERM");
+        Self { server, admin: free_port(), listeners, instances }
+    }
+
+    async fn run(self, config: &str) -> Self {
+        let (program, envoy) = (Self::program(), self);
         let file = envoy.server.folder().join("envoy.yaml");
-        must(fs::write(&file, envoy.config()), "envoy.yaml");
+        must(fs::write(&file, config), "envoy.yaml");
         let mut arguments = vec!["--config-path".into(), file.into_os_string()];
         let settings = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"];
         arguments.extend(settings.map(Into::into));
@@ -74,11 +108,11 @@ impl Envoy {
         envoy
     }
 
-    /// Where callers of this service go.
+    /// Where callers of this listener go.
     ///
     /// # Panics
     ///
-    /// When there is no such service.
+    /// When there is none.
     #[must_use]
     pub fn address(&self, service: &str) -> SocketAddr {
         match self.listeners.get(service) {
@@ -91,6 +125,15 @@ impl Envoy {
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.admin).into()
+    }
+
+    /// A counter of its own, such as `cluster.application.ratelimit.over_limit`; 0
+    /// where it counts no such thing.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        let answer = page(self.admin, "/stats").unwrap_or_default();
+        let of_name = |line: &str| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok();
+        answer.lines().find_map(of_name).unwrap_or(0)
     }
 
     /// Waits until every instance is healthy in its eyes.

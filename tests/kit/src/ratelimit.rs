@@ -6,9 +6,10 @@ use std::{
 };
 
 use mingle_proto::ratelimit::v1::{
-    CheckEachRequest, CheckEachResponse, CheckEachResult, CheckManyRequest, CheckManyResponse,
-    CheckRequest, CheckResponse, ListLimitsRequest, ListLimitsResponse, PeekRequest, PeekResponse,
-    RefundRequest, RefundResponse, ResetRequest, ResetResponse,
+    AcquireRequest, AcquireResponse, CheckEachRequest, CheckEachResponse, CheckEachResult,
+    CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, ListLimitsRequest,
+    ListLimitsResponse, PeekRequest, PeekResponse, RefundRequest, RefundResponse, ReleaseRequest,
+    ReleaseResponse, ReloadConfigRequest, ReloadConfigResponse, ResetRequest, ResetResponse,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
 };
 use tonic::{Request, Response, Status};
@@ -109,11 +110,32 @@ impl RateLimitService for Ratelimit {
         Err(Status::unimplemented("not called"))
     }
 
+    async fn acquire(
+        &self,
+        _: Request<AcquireRequest>,
+    ) -> Result<Response<AcquireResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn release(
+        &self,
+        _: Request<ReleaseRequest>,
+    ) -> Result<Response<ReleaseResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
     async fn peek(&self, _: Request<PeekRequest>) -> Result<Response<PeekResponse>, Status> {
         Err(Status::unimplemented("not called"))
     }
 
     async fn reset(&self, _: Request<ResetRequest>) -> Result<Response<ResetResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn reload_config(
+        &self,
+        _: Request<ReloadConfigRequest>,
+    ) -> Result<Response<ReloadConfigResponse>, Status> {
         Err(Status::unimplemented("not called"))
     }
 

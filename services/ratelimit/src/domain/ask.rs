@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::limit::{Limit, Standing};
+use super::limit::{Algorithm, Limit, Standing};
 
 /// One subject, and the limits that it is charged against.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// Who is counted.
     pub subject: String,
-    /// Tells this charge from others of the subject.
+    /// Tells this charge from others of the subject. Empty: it is not remembered, and
+    /// so neither repeated nor given back.
     pub charge_id: String,
     /// 0: nothing is charged, whatever is asked.
     pub cost: u64,
@@ -29,10 +30,25 @@ impl Ask {
         content
     }
 
-    /// How long the charge must be remembered: as long as a window holds it,
-    /// and at most `most_us`.
+    /// True of a lease: asked for again it is renewed, and judged anew where it is
+    /// not held any more.
+    pub fn is_lease(&self) -> bool {
+        self.limits.iter().all(|limit| limit.algorithm == Algorithm::Concurrency)
+    }
+
+    /// How long a lease is held by all of its limits.
+    pub fn held_us(&self) -> u64 {
+        self.limits.iter().map(|limit| limit.window_us).min().unwrap_or(0)
+    }
+
+    /// How long the charge must be remembered: not at all, or as long as a window holds
+    /// it, and, but for a lease, at most `most_us`.
     pub fn remembered_us(&self, most_us: u64) -> u64 {
-        self.limits.iter().map(|limit| limit.window_us).max().unwrap_or(0).min(most_us)
+        if self.charge_id.is_empty() {
+            return 0;
+        }
+        let longest_us = self.limits.iter().map(|limit| limit.window_us).max().unwrap_or(0);
+        if self.is_lease() { longest_us } else { longest_us.min(most_us) }
     }
 
     /// What the limits together say to standings in their order.
@@ -47,6 +63,17 @@ impl Ask {
     }
 }
 
+/// A charge that is to be given back.
+#[derive(Clone, Copy, Debug)]
+pub struct Charged<'a> {
+    /// Who was counted.
+    pub subject: &'a str,
+    /// As its ask said.
+    pub charge_id: &'a str,
+    /// Not if an ask found it made already.
+    pub unless_repeated: bool,
+}
+
 /// What became of an ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
@@ -54,7 +81,8 @@ pub enum Verdict {
     Denied,
     /// Charged now.
     Allowed,
-    /// Charged before by the same ask; nothing was charged now.
+    /// Charged before by the same ask; nothing was charged now, and a lease was
+    /// renewed.
     Repeated,
     /// The id was used for another charge; nothing was charged.
     Reused,

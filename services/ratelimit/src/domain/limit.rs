@@ -12,6 +12,9 @@ use super::{
 /// A wait that has no end: the cost is above what the limit ever admits.
 pub const NEVER: u64 = u64::MAX;
 
+/// The largest quota, and the largest cost that is told from others.
+pub const MAX_QUOTA: u64 = 1_000_000_000;
+
 /// What a limit guarantees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
@@ -24,6 +27,9 @@ pub enum Algorithm {
     /// Never more than the quota between two multiples of its length: at most twice
     /// the quota in any window.
     FixedWindow,
+    /// Never more than the quota held at once; what is not given back nor renewed ends
+    /// after a window.
+    Concurrency,
 }
 
 /// What answers when nobody can count.
@@ -44,7 +50,7 @@ pub struct Limit {
     pub name: Arc<str>,
     /// How it counts.
     pub algorithm: Algorithm,
-    /// Cost that a window admits.
+    /// Cost that a window admits; 0: none, of sliding and fixed windows alone.
     pub quota: u64,
     /// Length of the window.
     pub window_us: u64,
@@ -79,7 +85,7 @@ pub struct Standing {
 /// What a subject used of a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Of a sliding window.
+    /// Of a sliding window, and of what is held.
     Log(Log),
     /// Of gcra and of a token bucket.
     Pace(Pace),
@@ -102,7 +108,8 @@ pub struct Mark {
 macro_rules! by_algorithm {
     ($limit:expr, $counter:ident => $done:expr) => {
         match $limit.algorithm {
-            Algorithm::SlidingWindow => {
+            // What is held is a charge until it is given back, or its window ends.
+            Algorithm::SlidingWindow | Algorithm::Concurrency => {
                 let $counter = &$limit.window();
                 $done
             }
@@ -125,21 +132,24 @@ impl Limit {
         Self { parts: parts.max(1), ..self.clone() }
     }
 
-    /// The quota, or this process's part of it: rounded down, and at least 1.
+    /// The quota, or this process's part of it: rounded down, and at least 1 of what
+    /// is not 0.
     pub fn share(&self) -> u64 {
-        (self.quota / self.parts).max(1)
+        (self.quota / self.parts).max(self.quota.min(1))
     }
 
     /// The time by which this limit counts in steps: the grain of a window,
     /// the interval of a pace.
     pub fn step_us(&self) -> u64 {
         match self.algorithm {
-            Algorithm::SlidingWindow if self.quota <= EXACT => 1,
-            Algorithm::SlidingWindow => self.window_us.div_ceil(PARTS).max(1),
+            Algorithm::SlidingWindow | Algorithm::Concurrency => match self.quota {
+                0..=EXACT => 1,
+                _ => self.window_us.div_ceil(PARTS).max(1),
+            },
             Algorithm::FixedWindow => self.window_us,
             // Rounded up: rather slower than the quota says than faster.
             Algorithm::Gcra | Algorithm::TokenBucket => {
-                self.window_us.div_ceil(self.share()).max(1)
+                self.window_us.div_ceil(self.share().max(1)).max(1)
             }
         }
     }

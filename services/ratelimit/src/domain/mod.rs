@@ -7,13 +7,16 @@ mod fixed;
 mod invalid;
 mod limit;
 mod pace;
+mod rules;
 mod span;
 mod window;
 
-pub use ask::{Answer, Ask, Verdict};
+pub use ask::{Answer, Ask, Charged, Verdict};
 pub use fixed::Used;
 pub use invalid::{Invalid, Why};
-pub use limit::{Algorithm, Limit, Limits, Mark, NEVER, Outage, Standing, State};
+pub use limit::{Algorithm, Limit, Limits, MAX_QUOTA, Mark, NEVER, Outage, Standing, State};
 pub use pace::Pace;
+pub(crate) use rules::{Domain, Node, Wildcard, label, named_us, subject, unit_of, unit_us};
+pub use rules::{Found, Rule, Rules};
 pub use span::{BadSpan, parse_span};
 pub use window::{EXACT, Log, PARTS, Slot};

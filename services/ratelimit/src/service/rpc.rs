@@ -14,7 +14,8 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use crate::{
-    domain::{Answer, Ask, Limits, Verdict},
+    catalogue::{Catalogue, Current},
+    domain::{Answer, Ask, Charged, Limits, Verdict},
     error::Error,
     store::Store,
     wire,
@@ -27,21 +28,21 @@ const MAX_STEPS: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Service {
     store: Arc<dyn Store>,
-    limits: Arc<Limits>,
+    pub(super) current: Current,
     steps: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
 impl Service {
     /// A service over its store.
-    pub(crate) fn new(store: Arc<dyn Store>, limits: Limits, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, current: Current, tasks: TaskTracker) -> Self {
         let steps = Arc::new(Semaphore::new(MAX_STEPS));
-        Self { store, limits: Arc::new(limits), steps, tasks }
+        Self { store, current, steps, tasks }
     }
 
     /// Runs what has several steps to its end, also when the caller leaves
     /// between them. At the bound it is refused.
-    async fn whole<T, F>(&self, steps: F) -> Result<T, Status>
+    pub(super) async fn whole<T, F>(&self, steps: F) -> Result<T, Status>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
@@ -58,7 +59,22 @@ impl Service {
         Ok(run.await.unwrap_or_else(|_| Err(unanswered()))?)
     }
 
-    async fn charge(&self, asks: &[Ask]) -> Vec<Result<Answer, Error>> {
+    async fn give_back(
+        &self,
+        (subject, charge_id): (String, String),
+        unless_repeated: bool,
+        limits: Arc<Limits>,
+    ) -> Result<bool, Status> {
+        let store = self.store.clone();
+        let refunding = async move {
+            let (subject, charge_id) = (&*subject, &*charge_id);
+            let charge = Charged { subject, charge_id, unless_repeated };
+            Ok(store.refund(charge, &limits).await?)
+        };
+        self.whole(refunding).await
+    }
+
+    pub(super) async fn charge(&self, asks: &[Ask]) -> Vec<Result<Answer, Error>> {
         let answers = self.store.check(asks).await;
         let answers = answers.into_iter().zip(asks).map(|(answer, ask)| {
             let answer = answer?;
@@ -74,7 +90,7 @@ impl Service {
     }
 
     /// Charges all of `asks` or, in the end, none.
-    async fn charge_all(self, asks: Arc<[Ask]>) -> Result<(bool, Vec<Answer>), Error> {
+    pub(super) async fn charge_all(self, asks: Arc<[Ask]>) -> Result<(bool, Vec<Answer>), Error> {
         let answers = self.charge(&asks).await;
         let allowed =
             answers.iter().all(|answer| answer.as_ref().is_ok_and(|it| it.verdict.is_allowed()));
@@ -92,7 +108,12 @@ impl Service {
         };
         let undone =
             asks.iter().zip(answers).filter(|(ask, answer)| ask.cost > 0 && charged(answer));
-        let undone = undone.map(|(ask, _)| self.store.refund(&ask.subject, &ask.charge_id, false));
+        let undone = undone.map(async |(ask, _)| {
+            let Ask { subject, charge_id, limits, .. } = ask;
+            let charge = Charged { subject, charge_id, unless_repeated: false };
+            let limits = limits.iter().map(|it| (it.name.to_string(), it.clone())).collect();
+            self.store.refund(charge, &Arc::new(limits)).await
+        });
         for undone in join_all(undone).await {
             undone?;
         }
@@ -112,22 +133,35 @@ fn count(ask: &Ask, answer: &Answer) {
 
 type Reply<T> = Result<Response<T>, Status>;
 
+/// In the metadata of each reply: which limits it was judged by.
+const VERSION: &str = "mingle-ratelimit-config";
+
+/// A reply by this catalogue.
+pub(super) fn by<T>(catalogue: &Catalogue, message: T) -> Reply<T> {
+    let mut response = Response::new(message);
+    if let Ok(version) = catalogue.version.parse() {
+        response.metadata_mut().insert(VERSION, version);
+    }
+    Ok(response)
+}
+
 #[tonic::async_trait]
 impl RateLimitService for Service {
     async fn check(&self, request: Request<v1::CheckRequest>) -> Reply<v1::CheckResponse> {
-        let ask = wire::one(request.into_inner(), &self.limits).map_err(Error::from)?;
-        let asks = [ask];
+        let now = self.current.get();
+        let asks = [wire::one(request.into_inner(), &now.limits).map_err(Error::from)?];
         let mut answers = self.charge(&asks).await;
         // A store answers each ask.
         let answer = answers.pop().unwrap_or_else(|| Err(unanswered()))?;
-        Ok(Response::new(wire::result(&asks[0], &answer)))
+        by(&now, wire::result(&asks[0], &answer))
     }
 
     async fn check_each(
         &self,
         request: Request<v1::CheckEachRequest>,
     ) -> Reply<v1::CheckEachResponse> {
-        let each = wire::each(request.into_inner(), &self.limits).map_err(Error::from)?;
+        let now = self.current.get();
+        let each = wire::each(request.into_inner(), &now.limits).map_err(Error::from)?;
         let places: Vec<_> = each.iter().map(Result::is_ok).collect();
         let asks: Vec<_> = each.into_iter().flatten().collect();
         let answers = self.charge(&asks).await;
@@ -142,14 +176,15 @@ impl RateLimitService for Service {
             };
             results.push(v1::CheckEachResult { response });
         }
-        Ok(Response::new(v1::CheckEachResponse { results }))
+        by(&now, v1::CheckEachResponse { results })
     }
 
     async fn check_many(
         &self,
         request: Request<v1::CheckManyRequest>,
     ) -> Reply<v1::CheckManyResponse> {
-        let asks = wire::asks(request.into_inner(), &self.limits).map_err(Error::from)?;
+        let now = self.current.get();
+        let asks = wire::asks(request.into_inner(), &now.limits).map_err(Error::from)?;
         let asks: Arc<[Ask]> = asks.into();
         let charging = self.clone().charge_all(asks.clone());
         let (allowed, answers) = self.whole(charging).await?;
@@ -158,39 +193,67 @@ impl RateLimitService for Service {
         if !allowed {
             results.iter_mut().for_each(|result| result.charge_id.clear());
         }
-        Ok(Response::new(v1::CheckManyResponse { allowed, results }))
+        by(&now, v1::CheckManyResponse { allowed, results })
+    }
+
+    async fn acquire(&self, request: Request<v1::AcquireRequest>) -> Reply<v1::AcquireResponse> {
+        let now = self.current.get();
+        let asks = [wire::acquire(request.into_inner(), &now.limits).map_err(Error::from)?];
+        let answer = self.charge(&asks).await.pop().unwrap_or_else(|| Err(unanswered()))?;
+        by(&now, wire::lease(&asks[0], &answer))
+    }
+
+    async fn release(&self, request: Request<v1::ReleaseRequest>) -> Reply<v1::ReleaseResponse> {
+        let now = self.current.get();
+        let lease = wire::release(request.into_inner()).map_err(Error::from)?;
+        let released = self.give_back(lease, false, now.limits.clone()).await?;
+        by(&now, v1::ReleaseResponse { released })
     }
 
     async fn peek(&self, request: Request<v1::PeekRequest>) -> Reply<v1::PeekResponse> {
-        let ask = wire::peek(request.into_inner(), &self.limits).map_err(Error::from)?;
+        let now = self.current.get();
+        let ask = wire::peek(request.into_inner(), &now.limits).map_err(Error::from)?;
         let answer = self.store.peek(&ask).await.map_err(Error::from)?;
-        Ok(Response::new(wire::peeked(&ask, &answer)))
+        by(&now, wire::peeked(&ask, &answer))
     }
 
     async fn refund(&self, request: Request<v1::RefundRequest>) -> Reply<v1::RefundResponse> {
+        let now = self.current.get();
         let request = request.into_inner();
         let unless_repeated = request.unless_repeated;
-        let (subject, charge_id) = wire::refund(request).map_err(Error::from)?;
-        let store = self.store.clone();
-        let refunding =
-            async move { Ok(store.refund(&subject, &charge_id, unless_repeated).await?) };
-        let refunded = self.whole(refunding).await?;
-        Ok(Response::new(v1::RefundResponse { refunded }))
+        let charge = wire::refund(request).map_err(Error::from)?;
+        let refunded = self.give_back(charge, unless_repeated, now.limits.clone()).await?;
+        by(&now, v1::RefundResponse { refunded })
     }
 
     async fn reset(&self, request: Request<v1::ResetRequest>) -> Reply<v1::ResetResponse> {
+        let now = self.current.get();
         let (subject, limits) =
-            wire::reset(request.into_inner(), &self.limits).map_err(Error::from)?;
+            wire::reset(request.into_inner(), &now.limits).map_err(Error::from)?;
         self.store.reset(&subject, &limits).await.map_err(Error::from)?;
-        Ok(Response::new(v1::ResetResponse {}))
+        by(&now, v1::ResetResponse {})
     }
 
     async fn list_limits(
         &self,
         _: Request<v1::ListLimitsRequest>,
     ) -> Reply<v1::ListLimitsResponse> {
-        let limits = self.limits.values().map(|limit| wire::configured(limit)).collect();
-        Ok(Response::new(v1::ListLimitsResponse { limits }))
+        let now = self.current.get();
+        let limits = now.limits.values().map(|limit| wire::configured(limit)).collect();
+        by(&now, v1::ListLimitsResponse { limits, version: now.version.clone() })
+    }
+
+    async fn reload_config(
+        &self,
+        _: Request<v1::ReloadConfigRequest>,
+    ) -> Reply<v1::ReloadConfigResponse> {
+        let current = self.current.clone();
+        let reloading = tokio::task::spawn_blocking(move || current.reload());
+        let read = reloading.await.map_err(|_| unanswered())?;
+        let now = read.map_err(|error| {
+            refuse(Kind::Precondition, Reason::ConfigInvalid, error.to_string())
+        })?;
+        by(&now, v1::ReloadConfigResponse { version: now.version.clone() })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{
 use mingle_store::clock::Clock;
 
 use super::memory::{Back, Bounds, Memory};
-use crate::domain::{Answer, Ask, Limit, Limits, Outage, Standing, Verdict};
+use crate::domain::{Answer, Ask, Charged, Limit, Outage, Standing, Verdict};
 
 /// When to come again while nobody counts and all is denied.
 const CLOSED_US: u64 = 1_000_000;
@@ -21,26 +21,18 @@ const CLOSED_US: u64 = 1_000_000;
 /// any window, what it [noted](Self::note) included.
 pub(super) struct Alone {
     memory: Memory,
-    whole: Limits,
     nodes: AtomicU64,
 }
 
 impl Alone {
     /// Knows of no other process yet.
-    pub(super) fn new(clock: Arc<dyn Clock>, limits: Limits, bounds: Bounds) -> Self {
-        let memory = Memory::new(clock, limits.clone(), bounds);
-        Self { memory, whole: limits, nodes: AtomicU64::new(1) }
+    pub(super) fn new(clock: Arc<dyn Clock>, bounds: Bounds) -> Self {
+        Self { memory: Memory::new(clock, bounds), nodes: AtomicU64::new(1) }
     }
 
     /// Shares the limits with as many processes, this one included.
     pub(super) fn share(&self, nodes: u64) {
-        let nodes = nodes.max(1);
-        if self.nodes.swap(nodes, Ordering::Relaxed) != nodes {
-            let part = |(name, limit): (&String, &Arc<Limit>)| {
-                (name.clone(), Arc::new(limit.part_of(nodes)))
-            };
-            self.memory.set_limits(self.whole.iter().map(part).collect());
-        }
+        self.nodes.store(nodes.max(1), Ordering::Relaxed);
     }
 
     /// Takes note of what was counted together.
@@ -48,10 +40,11 @@ impl Alone {
         if answer.verdict.is_allowed()
             && let Some(local) = self.local(ask)
         {
-            match answer.verdict {
-                Verdict::Allowed => self.memory.note(&local),
-                // Charged by another process, or noted already.
-                _ => self.memory.mark_repeated(&local),
+            // What is found made was charged by another process, or noted already.
+            if answer.verdict == Verdict::Allowed || local.is_lease() {
+                self.memory.note(&local);
+            } else {
+                self.memory.mark_repeated(&local);
             }
         }
     }
@@ -83,8 +76,8 @@ impl Alone {
     }
 
     /// Gives back what is counted here.
-    pub(super) fn give_back(&self, subject: &str, charge: (&str, bool)) -> Back {
-        self.memory.give_back(subject, charge)
+    pub(super) fn give_back(&self, charge: Charged<'_>) -> Back {
+        self.memory.give_back(charge)
     }
 
     /// Forgets what a subject used of these limits.
@@ -94,9 +87,9 @@ impl Alone {
 
     /// The part of an ask that is counted here, if there is one.
     fn local(&self, ask: &Ask) -> Option<Ask> {
-        let parts = self.memory.limits();
+        let nodes = self.nodes.load(Ordering::Relaxed);
         let local = ask.limits.iter().filter(|limit| limit.outage == Outage::Local);
-        let limits: Vec<_> = local.filter_map(|limit| parts.get(&*limit.name).cloned()).collect();
+        let limits: Vec<_> = local.map(|limit| Arc::new(limit.part_of(nodes))).collect();
         (!limits.is_empty()).then(|| Ask {
             subject: ask.subject.clone(),
             charge_id: ask.charge_id.clone(),

@@ -32,7 +32,7 @@ use super::{
     owed::Owed,
     redis::{LOST_MS, RedisStore},
 };
-use crate::domain::{Answer, Ask, Limit, Limits};
+use crate::domain::{Answer, Ask, Charged, Limit, Limits};
 
 /// What the refunds that are owed may take of a probe.
 const PAYING: Duration = Duration::from_millis(250);
@@ -43,8 +43,6 @@ pub struct Instance {
     pub id: String,
     /// Its time.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
-    pub limits: Limits,
     /// What it may hold in memory.
     pub bounds: Bounds,
 }
@@ -77,10 +75,11 @@ impl Failover {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let Instance { id, clock, limits, bounds } = instance;
-        let alone = Alone::new(clock, limits, bounds);
+        let Instance { id, clock, bounds } = instance;
+        let alone = Alone::new(clock, bounds);
         let company = Company::new(Duration::from_millis(LOST_MS));
-        let sides = Arc::new(Sides { id, together, alone, owed: Owed::default(), company });
+        let owed = Owed::default();
+        let sides = Arc::new(Sides { id, together, alone, owed, company });
         let breaker = Arc::new(Breaker::new("ratelimit", Policy::default()));
         let (watched, watching) = (sides.clone(), breaker.clone());
         tasks.spawn(async move {
@@ -154,18 +153,18 @@ impl Store for Failover {
         Ok(self.settle(ask, answer, false))
     }
 
-    async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool> {
+    async fn refund(&self, charge: Charged<'_>, limits: &Arc<Limits>) -> Result<bool> {
         let Sides { together, alone, owed, .. } = &*self.sides;
-        let here = alone.give_back(subject, (charge_id, unless_repeated));
+        let here = alone.give_back(charge);
         if !self.breaker.is_open() {
-            let given = together.refund(subject, charge_id, unless_repeated).await;
+            let given = together.refund(charge, limits).await;
             self.breaker.record(given.is_err());
             if let Ok(given) = given {
                 return Ok(given || here == Back::Given);
             }
         }
         if here != Back::Kept {
-            owed.add(subject, charge_id);
+            owed.add(charge, limits);
         }
         Ok(here == Back::Given)
     }

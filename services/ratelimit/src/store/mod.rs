@@ -14,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mingle_store::Result;
 
-use crate::domain::{Answer, Ask, Limit};
+use crate::domain::{Answer, Ask, Charged, Limit, Limits};
 
 /// Counts what subjects use of their limits.
 ///
@@ -37,10 +37,10 @@ pub trait Store: Send + Sync + 'static {
     /// What [`check`](Self::check) would answer now, without charging.
     async fn peek(&self, ask: &Ask) -> Result<Answer>;
 
-    /// Gives a charge back to the limits that still count something of it;
+    /// Gives a charge back to those of the limits that still count something of it;
     /// false when none does, or the charge is not known, or not any more, or
     /// `unless_repeated` and an ask found it made already.
-    async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool>;
+    async fn refund(&self, charge: Charged<'_>, limits: &Arc<Limits>) -> Result<bool>;
 
     /// Makes a subject as if it had used nothing of these limits. Charges of before are
     /// remembered, and nothing of them is given back any more.

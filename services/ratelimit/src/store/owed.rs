@@ -1,24 +1,26 @@
 //! Refunds that Redis is owed: it was away when they were asked for.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, sync::Arc};
 
 use mingle_store::Error;
 use parking_lot::Mutex;
 
 use super::{Store as _, redis::RedisStore};
+use crate::domain::{Charged, Limits};
 
 /// Refunds that are kept. Of those beyond, what is on Redis ends with its window.
 const MAX: usize = 1024;
 
-/// Subject and charge of each: a charge is given back in any order.
+/// By subject and charge, the limits of then: a charge is given back in any order.
 #[derive(Default)]
-pub(super) struct Owed(Mutex<BTreeSet<(String, String)>>);
+pub(super) struct Owed(Mutex<BTreeMap<(String, String), Arc<Limits>>>);
 
 impl Owed {
-    pub(super) fn add(&self, subject: &str, charge_id: &str) {
+    pub(super) fn add(&self, charge: Charged<'_>, limits: &Arc<Limits>) {
         let mut owed = self.0.lock();
         if owed.len() < MAX {
-            owed.insert((subject.to_owned(), charge_id.to_owned()));
+            let of = (charge.subject.to_owned(), charge.charge_id.to_owned());
+            owed.insert(of, limits.clone());
         }
     }
 
@@ -35,10 +37,12 @@ impl Owed {
     /// it ends with its window, and must not stand before the others.
     pub(super) async fn pay(&self, to: &RedisStore) {
         loop {
-            let next = self.0.lock().first().cloned();
-            let Some(next) = next else { return };
-            let (subject, charge_id) = &next;
-            match to.refund(subject, charge_id, true).await.err() {
+            let next =
+                self.0.lock().first_key_value().map(|(of, limits)| (of.clone(), limits.clone()));
+            let Some((next, limits)) = next else { return };
+            let (subject, charge_id) = (&*next.0, &*next.1);
+            let charge = Charged { subject, charge_id, unless_repeated: true };
+            match to.refund(charge, &limits).await.err() {
                 Some(error) if error.is_transient() => return,
                 refused => refused.iter().for_each(told),
             }

@@ -1,7 +1,8 @@
 //! The protocol: every rule of its fields, and the way to the domain and back.
 
+pub(crate) mod envoy;
 mod reply;
 mod request;
 
-pub(crate) use reply::{configured, peeked, result};
-pub(crate) use request::{asks, each, one, peek, refund, reset};
+pub(crate) use reply::{configured, lease, peeked, result};
+pub(crate) use request::{acquire, asks, each, one, peek, refund, release, reset};

@@ -18,6 +18,22 @@ pub(crate) fn result(ask: &Ask, answer: &Answer) -> v1::CheckResponse {
     }
 }
 
+/// What became of a lease.
+pub(crate) fn lease(ask: &Ask, answer: &Answer) -> v1::AcquireResponse {
+    let v1::CheckResponse { allowed, charge_id, states, retry_after_ms, degraded } =
+        result(ask, answer);
+    let held_us = if charge_id.is_empty() { 0 } else { ask.held_us() };
+    v1::AcquireResponse {
+        acquired: allowed,
+        lease_id: charge_id,
+        // Rounded down: until then it is so.
+        expires_after_ms: held_us / 1_000,
+        states,
+        retry_after_ms,
+        degraded,
+    }
+}
+
 /// What would become of it.
 pub(crate) fn peeked(ask: &Ask, answer: &Answer) -> v1::PeekResponse {
     let allowed = answer.verdict.is_allowed();
@@ -31,6 +47,7 @@ pub(crate) fn configured(limit: &Limit) -> v1::Limit {
         Algorithm::Gcra => v1::Algorithm::Gcra,
         Algorithm::TokenBucket => v1::Algorithm::TokenBucket,
         Algorithm::FixedWindow => v1::Algorithm::FixedWindow,
+        Algorithm::Concurrency => v1::Algorithm::Concurrency,
     };
     let bursts = matches!(limit.algorithm, Algorithm::Gcra | Algorithm::TokenBucket);
     v1::Limit {

@@ -4,19 +4,32 @@ use std::sync::Arc;
 
 use mingle_proto::ratelimit::v1;
 
-use crate::domain::{Ask, Invalid, Limit, Limits, Why};
+use crate::domain::{Algorithm, Ask, Invalid, Limit, Limits, Why};
 
 const MAX_SUBJECT: usize = 256;
 const MAX_ID: usize = 256;
 const MAX_LIMITS: usize = 8;
 const MAX_COST: u64 = 1_000_000;
 const MAX_CHARGES: usize = 16;
-const MAX_CHECKS: usize = 256;
+const MAX_CHECKS: usize = 1_000;
 
 /// One charge, to be made.
 pub(crate) fn one(request: v1::CheckRequest, limits: &Limits) -> Result<Ask, Invalid> {
     let id = text("request_id", request.request_id, MAX_ID)?;
-    ask("charge", request.charge, id, limits)
+    charge("charge", request.charge, id, limits)
+}
+
+/// One lease, to be taken or renewed.
+pub(crate) fn acquire(request: v1::AcquireRequest, limits: &Limits) -> Result<Ask, Invalid> {
+    let id = text("request_id", request.request_id, MAX_ID)?;
+    let ask = ask("charge", request.charge, id, limits)?;
+    of_kind("charge", ask, true, "is not of concurrency: it is charged by Check")
+}
+
+/// Subject and id of the lease to give back.
+pub(crate) fn release(request: v1::ReleaseRequest) -> Result<(String, String), Invalid> {
+    let subject = text("subject", request.subject, MAX_SUBJECT)?;
+    Ok((subject, text("lease_id", request.lease_id, MAX_ID)?))
 }
 
 /// Several charges, each for itself, wrong or not.
@@ -27,7 +40,7 @@ pub(crate) fn each(
     match request.checks.len() {
         0 => Err(required("checks")),
         1..=MAX_CHECKS => Ok(request.checks.into_iter().map(|check| one(check, limits)).collect()),
-        _ => Err(Invalid::new("checks", Why::TooLong, "must be at most 256")),
+        _ => Err(Invalid::new("checks", Why::TooLong, "must be at most 1000")),
     }
 }
 
@@ -43,7 +56,7 @@ pub(crate) fn asks(request: v1::CheckManyRequest, limits: &Limits) -> Result<Vec
     let mut asks: Vec<Ask> = Vec::with_capacity(request.charges.len());
     for (at, charge) in request.charges.into_iter().enumerate() {
         let field = format!("charges[{at}]");
-        let ask = ask(&field, Some(charge), id.clone(), limits)?;
+        let ask = self::charge(&field, Some(charge), id.clone(), limits)?;
         if asks.iter().any(|other| other.subject == ask.subject) {
             let field = format!("{field}.subject");
             return Err(Invalid::new(field, Why::Malformed, "must not be there twice"));
@@ -74,6 +87,26 @@ pub(crate) fn reset(
         return Ok((subject, limits.values().cloned().collect()));
     }
     Ok((subject, named("limits", &request.limits, limits)?))
+}
+
+/// What is charged, and not held.
+fn charge(
+    field: &str,
+    charge: Option<v1::Charge>,
+    charge_id: String,
+    limits: &Limits,
+) -> Result<Ask, Invalid> {
+    let ask = ask(field, charge, charge_id, limits)?;
+    of_kind(field, ask, false, "is of concurrency: it is held by Acquire")
+}
+
+/// All of it is held, or all of it is charged.
+fn of_kind(field: &str, ask: Ask, held: bool, rule: &str) -> Result<Ask, Invalid> {
+    let other = |limit: &Arc<Limit>| (limit.algorithm == Algorithm::Concurrency) != held;
+    match ask.limits.iter().position(other) {
+        Some(at) => Err(Invalid::new(format!("{field}.limits[{at}]"), Why::Malformed, rule)),
+        None => Ok(ask),
+    }
 }
 
 fn ask(

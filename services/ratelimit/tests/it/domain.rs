@@ -9,14 +9,20 @@ use mingle_runtime::{Context, config::Section as _};
 use proptest::prelude::*;
 
 pub(crate) fn any_algorithm() -> impl Strategy<Value = Algorithm> {
-    use Algorithm::{FixedWindow, Gcra, SlidingWindow, TokenBucket};
-    prop_oneof![3 => Just(SlidingWindow), 2 => Just(Gcra), 1 => Just(TokenBucket), 2 => Just(FixedWindow)]
+    use Algorithm::{Concurrency, FixedWindow, Gcra, SlidingWindow, TokenBucket};
+    prop_oneof![
+        3 => Just(SlidingWindow),
+        2 => Just(Gcra),
+        1 => Just(TokenBucket),
+        2 => Just(FixedWindow),
+        2 => Just(Concurrency),
+    ]
 }
 
 /// The most that any window of its length holds, as the documents say.
 pub(crate) fn promised(limit: &Limit) -> u64 {
     match limit.algorithm {
-        Algorithm::SlidingWindow => limit.quota,
+        Algorithm::SlidingWindow | Algorithm::Concurrency => limit.quota,
         Algorithm::Gcra | Algorithm::TokenBucket => limit.quota + limit.burst,
         Algorithm::FixedWindow => 2 * limit.quota,
     }
@@ -227,6 +233,7 @@ fn configuration_names_each_problem() {
         (one("algorithm = \"gcra\"\nquota = 2\nwindow = \"1m\"\nburst = 3"), "mine.burst"),
         (one("algorithm = \"gcra\"\nquota = 2000\nwindow = \"1ms\""), "mine.quota"),
         (one("algorithm = \"fixed_window\"\nquota = 2\nwindow = \"1m\"\nburst = 1"), "mine.burst"),
+        (one("algorithm = \"concurrency\"\nquota = 2\nwindow = \"1m\"\nburst = 1"), "mine.burst"),
         (one("algorithm = \"fastest\"\nquota = 2\nwindow = \"1m\""), "algorithm"),
         (one("algorithm = \"gcra\"\nquota = 2\nwindow = \"400d\""), "mine.window"),
         (one("algorithm = \"gcra\"\nquota = 2\nwindow = \"1m\"\nbrust = 1"), "brust"),

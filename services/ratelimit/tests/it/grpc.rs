@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use mingle_proto::ratelimit::v1::{
-    Algorithm, Charge, CheckEachRequest, CheckManyRequest, CheckRequest, CheckResponse,
-    ListLimitsRequest, OutagePolicy, PeekRequest, RefundRequest, ResetRequest,
+    AcquireRequest, Algorithm, Charge, CheckEachRequest, CheckManyRequest, CheckRequest,
+    CheckResponse, ListLimitsRequest, OutagePolicy, PeekRequest, RefundRequest, ReleaseRequest,
+    ResetRequest,
 };
 use mingle_runtime::status::{Described, Kind};
 use mingle_store::clock::ManualClock;
@@ -36,6 +37,7 @@ async fn each_wrong_field_is_named() {
         (check(Some(charge("ann", &[], 1)), "a"), "REQUIRED", "charge.limits"),
         (check(Some(charge("ann", &nine, 1)), "a"), "TOO_LONG", "charge.limits"),
         (check(Some(charge("ann", &["three", "no"], 1)), "a"), "UNKNOWN_LIMIT", "charge.limits[1]"),
+        (check(Some(charge("ann", &["ten", "jobs"], 1)), "a"), "MALFORMED", "charge.limits[1]"),
         (check(Some(charge("ann", &["ten", "ten"], 1)), "a"), "MALFORMED", "charge.limits[1]"),
         (check(Some(charge("ann", &["ten"], 1_000_001)), "a"), "MALFORMED", "charge.cost"),
         (check(Some(charge("ann", &["ten"], u64::MAX)), "a"), "MALFORMED", "charge.cost"),
@@ -61,6 +63,38 @@ async fn each_wrong_field_is_named() {
     let free = client.check(check(Some(charge("bob", &["three"], 0)), "b")).await.unwrap();
     let free = free.into_inner();
     assert_eq!((free.allowed, &*free.charge_id, free.states[0].remaining), (true, "", 2));
+}
+
+#[tokio::test]
+async fn what_is_held_is_of_concurrency_and_told_until_when() {
+    let (mut client, _) = serve(Arc::new(ManualClock::at(START)), None).await;
+    let acquire = |subject: &str, limits: &[&str], id: &str| AcquireRequest {
+        charge: Some(charge(subject, limits, 1)),
+        request_id: id.to_owned(),
+    };
+    let held = client.acquire(acquire("ann", &["fleet", "jobs"], "a")).await.unwrap().into_inner();
+    assert!(held.acquired && !held.degraded);
+    assert_eq!((&*held.lease_id, held.expires_after_ms), ("a", 60_000), "the shorter of the two");
+    let refund = RefundRequest {
+        subject: "ann".to_owned(),
+        charge_id: "a".to_owned(),
+        ..Default::default()
+    };
+    assert!(client.refund(refund).await.unwrap().into_inner().refunded, "a lease is a charge");
+    for (request, reason, field) in [
+        (AcquireRequest::default(), "REQUIRED", "request_id"),
+        (acquire("ann", &[], "a"), "REQUIRED", "charge.limits"),
+        (acquire("ann", &["jobs", "three"], "a"), "MALFORMED", "charge.limits[1]"),
+        (acquire("ann", &["no"], "a"), "UNKNOWN_LIMIT", "charge.limits[0]"),
+        (acquire("", &["jobs"], "a"), "REQUIRED", "charge.subject"),
+    ] {
+        let described = Described::from(&client.acquire(request).await.unwrap_err());
+        assert_eq!((&*described.reason, &*described.field), (reason, field));
+    }
+    let nothing = ReleaseRequest { subject: "ann".to_owned(), lease_id: String::new() };
+    assert_eq!(Described::from(&client.release(nothing).await.unwrap_err()).field, "lease_id");
+    let unknown = ReleaseRequest { subject: "ann".to_owned(), lease_id: "b".to_owned() };
+    assert!(!client.release(unknown).await.unwrap().into_inner().released);
 }
 
 #[tokio::test]
@@ -134,6 +168,7 @@ async fn several_subjects_are_charged_all_or_none() {
         (many(vec![charge("a", &["ten"], 1); 17], "a"), "TOO_LONG", "charges"),
         (many(vec![charge("a", &["ten"], 1); 2], "a"), "MALFORMED", "charges[1].subject"),
         (many(vec![charge("a", &["no"], 1)], "a"), "UNKNOWN_LIMIT", "charges[0].limits[0]"),
+        (many(vec![charge("a", &["jobs"], 1)], "a"), "MALFORMED", "charges[0].limits[0]"),
     ] {
         let described = Described::from(&client.check_many(request).await.unwrap_err());
         assert_eq!((&*described.reason, &*described.field), (reason, field));
@@ -178,7 +213,7 @@ async fn each_of_several_checks_is_for_itself() {
         Some((true, 0)),
     ];
     assert_eq!(told, expected);
-    for (count, reason) in [(0, "REQUIRED"), (257, "TOO_LONG")] {
+    for (count, reason) in [(0, "REQUIRED"), (1_001, "TOO_LONG")] {
         let request = CheckEachRequest { checks: vec![of("ann", 1, "f"); count] };
         let described = Described::from(&client.check_each(request).await.unwrap_err());
         assert_eq!((&*described.reason, &*described.field), (reason, "checks"));

@@ -7,6 +7,7 @@
 )]
 
 mod conformance;
+mod descriptors;
 mod domain;
 mod grpc;
 mod model;

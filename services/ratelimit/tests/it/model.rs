@@ -5,7 +5,7 @@
 use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering};
 
 use mingle_ratelimit::{
-    domain::{Algorithm, Answer, Ask, Limit, Limits, Outage, Verdict},
+    domain::{Algorithm, Answer, Ask, Charged, Limit, Limits, Outage, Verdict},
     store::{
         Store,
         memory::{Bounds, Memory},
@@ -89,16 +89,26 @@ struct Charge {
     names: Vec<Arc<str>>,
     shadowed: Vec<Arc<str>>,
     repeated: bool,
+    is_lease: bool,
 }
 
 /// Knows no algorithm: only what was admitted, and what was promised of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Witness {
     stands: Vec<Charge>,
     latest_us: u64,
 }
 
 impl Witness {
+    /// What is renewed stands once.
+    fn renewed(&mut self, ask: &Ask, id: u8) {
+        let is_named = |name: &Arc<str>| ask.limits.iter().any(|limit| limit.name == *name);
+        self.stands.retain(|charge| {
+            let mut names = charge.names.iter().chain(&charge.shadowed);
+            charge.id != id || !charge.is_lease || !names.all(is_named)
+        });
+    }
+
     fn within(&self, limit: &Limit, from_us: u64) -> u64 {
         let counts = |charge: &&Charge| {
             charge.names.contains(&limit.name)
@@ -110,13 +120,16 @@ impl Witness {
 
     fn note(&mut self, ask: &Ask, id: u8, now_us: u64, answer: &Answer) -> Result<(), String> {
         if answer.verdict == Verdict::Denied {
-            return self.needed(ask, now_us, answer);
+            return self.clone().needed(ask, id, now_us, answer);
         }
-        if answer.verdict == Verdict::Repeated {
+        let is_lease = ask.is_lease() && ask.cost > 0 && answer.verdict != Verdict::Reused;
+        if is_lease {
+            self.renewed(ask, id);
+        } else if answer.verdict == Verdict::Repeated {
             let found = self.stands.iter_mut().rfind(|charge| charge.id == id);
             found.into_iter().for_each(|charge| charge.repeated = true);
         }
-        if answer.verdict != Verdict::Allowed || ask.cost == 0 {
+        if !is_lease && (answer.verdict != Verdict::Allowed || ask.cost == 0) {
             return Ok(());
         }
         self.latest_us = self.latest_us.max(now_us);
@@ -131,6 +144,7 @@ impl Witness {
             names: names(real.clone()),
             shadowed: names(shadowed),
             repeated: false,
+            is_lease,
         });
         for limit in real {
             let promised = promised(&limit);
@@ -143,11 +157,15 @@ impl Witness {
         Ok(())
     }
 
-    /// An exact window that denies holds too much: nothing is denied without
-    /// need.
-    fn needed(&self, ask: &Ask, now_us: u64, answer: &Answer) -> Result<(), String> {
+    /// An exact window that denies holds too much, without what is to be renewed:
+    /// nothing is denied without need.
+    fn needed(mut self, ask: &Ask, id: u8, now_us: u64, answer: &Answer) -> Result<(), String> {
+        if ask.is_lease() {
+            self.renewed(ask, id);
+        }
         for (limit, standing) in ask.limits.iter().zip(&answer.standings) {
-            let exact = limit.algorithm == Algorithm::SlidingWindow && limit.quota <= 256;
+            let logs = matches!(limit.algorithm, Algorithm::SlidingWindow | Algorithm::Concurrency);
+            let exact = logs && limit.quota <= 256;
             if !exact || limit.shadow || standing.allowed {
                 continue;
             }
@@ -256,10 +274,11 @@ impl Case<'_> {
             }
             Step::Refund { id, unless_repeated } => {
                 let id_text = format!("id {id}");
-                let given =
-                    self.memory.refund(&self.subject, &id_text, *unless_repeated).await.unwrap();
-                let shown =
-                    self.redis.refund(&self.subject, &id_text, *unless_repeated).await.unwrap();
+                let (subject, unless_repeated) = (&*self.subject, *unless_repeated);
+                let charge = Charged { subject, charge_id: &id_text, unless_repeated };
+                let limits = Arc::new(self.limits.clone());
+                let given = self.memory.refund(charge, &limits).await.unwrap();
+                let shown = self.redis.refund(charge, &limits).await.unwrap();
                 prop_assert_eq!(shown, given);
                 if given {
                     prop_assert!(!unless_repeated || !self.witness.is_repeated(*id));
@@ -281,8 +300,8 @@ fn open<'a>(
     static SUBJECTS: AtomicU64 = AtomicU64::new(0);
     let bounds = Bounds { max_subjects: 1_000, max_charges: 1_000, remember_us: REMEMBER_US };
     Case {
-        redis: RedisStore::new(redis.clone(), limits.clone(), REMEMBER_US),
-        memory: Memory::new(clock.clone(), limits.clone(), bounds),
+        redis: RedisStore::new(redis.clone(), REMEMBER_US),
+        memory: Memory::new(clock.clone(), bounds),
         witness: Witness::default(),
         limits,
         clock,

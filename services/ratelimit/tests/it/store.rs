@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
-use mingle_ratelimit::store::{
-    Store as _,
-    memory::{Bounds, Memory},
-    redis::RedisStore,
+use mingle_ratelimit::{
+    domain::Charged,
+    store::{
+        Store as _,
+        memory::{Bounds, Memory},
+        redis::RedisStore,
+    },
 };
 use mingle_store::{ErrorKind, clock::ManualClock, redis::Redis};
 use mingle_testkit::Redis as Server;
@@ -22,7 +25,7 @@ use crate::{
 async fn memory() -> World {
     let clock = Arc::new(ManualClock::at(START));
     let limits = config().limits();
-    let store = Arc::new(Memory::new(clock.clone(), limits.clone(), config().bounds()));
+    let store = Arc::new(Memory::new(clock.clone(), config().bounds()));
     World { store, clock, limits, _server: None }
 }
 
@@ -34,7 +37,7 @@ async fn redis() -> World {
     let server = Server::start().await;
     let redis = connect(&server).await.with_clock(clock.clone());
     let remember_us = config().bounds().remember_us;
-    let store = Arc::new(RedisStore::new(redis, limits.clone(), remember_us));
+    let store = Arc::new(RedisStore::new(redis, remember_us));
     World { store, clock, limits, _server: Some(server) }
 }
 
@@ -58,7 +61,7 @@ fn shared(redis: Redis) -> World {
     let limits = config().limits();
     let remember_us = config().bounds().remember_us;
     let redis = redis.with_clock(clock.clone());
-    let store = Arc::new(RedisStore::new(redis, limits.clone(), remember_us));
+    let store = Arc::new(RedisStore::new(redis, remember_us));
     World { store, clock, limits, _server: None }
 }
 
@@ -111,7 +114,7 @@ async fn memory_is_bounded_and_forgets_first_what_ends_first() {
     let limits = config().limits();
     // One subject a shard.
     let bounds = Bounds { max_subjects: 64, max_charges: 2, remember_us: 60_000_000 };
-    let memory = Memory::new(clock.clone(), limits.clone(), bounds);
+    let memory = Memory::new(clock.clone(), bounds);
     for subject in 0..1_000 {
         clock.advance(1);
         let ask = ask(&limits, &format!("user {subject}"), "1", 1, &["ten"]);
@@ -127,9 +130,11 @@ async fn memory_is_bounded_and_forgets_first_what_ends_first() {
     for id in ["a", "b", "c"] {
         memory.check(&[ask(&limits, "ann", id, 1, &["three"])]).await.remove(0).unwrap();
     }
-    assert!(!memory.refund("ann", "a", false).await.unwrap());
-    assert!(memory.refund("ann", "b", false).await.unwrap());
-    assert!(memory.refund("ann", "c", false).await.unwrap());
+    let limits = Arc::new(limits);
+    for (charge_id, is_known) in [("a", false), ("b", true), ("c", true)] {
+        let charge = Charged { subject: "ann", charge_id, unless_repeated: false };
+        assert_eq!(memory.refund(charge, &limits).await.unwrap(), is_known, "{charge_id}");
+    }
     clock.advance(15 * MINUTE);
     memory.check(&[ask(&limits, "new", "1", 1, &["three"])]).await.remove(0).unwrap();
     assert!(memory.subjects() <= 64);

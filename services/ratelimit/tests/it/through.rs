@@ -1,41 +1,56 @@
 //! The role as a store: each method is a call through the whole server stack.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use mingle_proto::ratelimit::v1::{self, rate_limit_service_client::RateLimitServiceClient};
 use mingle_ratelimit::{
     Config, bind,
-    domain::{Answer, Ask, Limit, Standing, Verdict},
+    domain::{Answer, Ask, Charged, Limit, Limits, Standing, Verdict},
     store::Store,
 };
 use mingle_runtime::{Context, config::Section as _, grpc::Transport};
 use mingle_store::{Error, ErrorKind, Result, clock::ManualClock, redis::Redis};
+use parking_lot::Mutex;
 use tonic::{Code, Status};
 
 use crate::world::{LIMITS, START, World, config};
 
 /// What is counted, asked by the RPCs. That an ask was charged before has no
 /// field of the reply: it is allowed.
-struct Through(RateLimitServiceClient<Transport>);
+struct Through {
+    client: RateLimitServiceClient<Transport>,
+    /// Subject and id of what is given back by Release.
+    leases: Mutex<BTreeSet<(String, String)>>,
+}
 
 /// A client of the role behind the whole server stack.
 pub(crate) async fn serve(
     clock: Arc<ManualClock>,
     redis: Option<Redis>,
 ) -> (RateLimitServiceClient<Transport>, Context) {
+    let (transport, context) = serve_by(clock, redis, "").await;
+    (RateLimitServiceClient::new(transport), context)
+}
+
+/// The way to the role, with this in its section.
+pub(crate) async fn serve_by(
+    clock: Arc<ManualClock>,
+    redis: Option<Redis>,
+    keys: &str,
+) -> (Transport, Context) {
     let context = Context::for_test(
         &[Config::DEFAULTS],
-        &format!("[ratelimit]\ntimeout_ms = 10000\n{LIMITS}"),
+        &format!("[ratelimit]\ntimeout_ms = 10000\n{keys}\n{LIMITS}"),
     );
     let routes = bind(context.clone(), clock, redis).await.unwrap().into_routes().unwrap();
-    (RateLimitServiceClient::new(Transport::local(routes)), context)
+    (Transport::local(routes), context)
 }
 
 pub(crate) async fn open() -> World {
     let clock = Arc::new(ManualClock::at(START));
     let (client, _) = serve(clock.clone(), None).await;
-    World { store: Arc::new(Through(client)), clock, limits: config().limits(), _server: None }
+    World { store: Arc::new(Through::new(client)), clock, limits: config().limits(), _server: None }
 }
 
 pub(crate) fn charge(ask: &Ask) -> v1::Charge {
@@ -88,8 +103,32 @@ fn request(ask: &Ask) -> v1::CheckRequest {
 }
 
 impl Through {
+    fn new(client: RateLimitServiceClient<Transport>) -> Self {
+        Self { client, leases: Mutex::default() }
+    }
+
+    async fn hold(&self, ask: &Ask) -> Result<Answer> {
+        let (charge, request_id) = (Some(charge(ask)), ask.charge_id.clone());
+        let reply = self.client.clone().acquire(v1::AcquireRequest { charge, request_id }).await;
+        let reply = reply.map_err(failed)?.into_inner();
+        self.leases.lock().insert((ask.subject.clone(), ask.charge_id.clone()));
+        let lease = if reply.acquired { (&*ask.charge_id, ask.held_us() / 1_000) } else { ("", 0) };
+        assert_eq!((&*reply.lease_id, reply.expires_after_ms), lease);
+        let v1::AcquireResponse { acquired, lease_id, states, retry_after_ms, degraded, .. } =
+            reply;
+        let charge_id = lease_id;
+        let allowed = acquired;
+        Ok(checked(
+            ask,
+            &v1::CheckResponse { allowed, charge_id, states, retry_after_ms, degraded },
+        ))
+    }
+
     async fn one(&self, ask: &Ask) -> Result<Answer> {
-        match self.0.clone().check(request(ask)).await {
+        if ask.is_lease() {
+            return self.hold(ask).await;
+        }
+        match self.client.clone().check(request(ask)).await {
             Ok(reply) => Ok(checked(ask, &reply.into_inner())),
             Err(status) if status.code() == Code::AlreadyExists => {
                 Ok(Answer::new(Verdict::Reused, Vec::new()))
@@ -106,7 +145,7 @@ impl Store for Through {
             return vec![self.one(ask).await];
         }
         let checks = asks.iter().map(request).collect();
-        let each = self.0.clone().check_each(v1::CheckEachRequest { checks }).await;
+        let each = self.client.clone().check_each(v1::CheckEachRequest { checks }).await;
         let results = each.unwrap().into_inner().results;
         assert_eq!(results.len(), asks.len());
         let mut answers = Vec::new();
@@ -122,19 +161,25 @@ impl Store for Through {
 
     async fn peek(&self, ask: &Ask) -> Result<Answer> {
         let request = v1::PeekRequest { charge: Some(charge(ask)) };
-        let reply = self.0.clone().peek(request).await.map_err(failed)?.into_inner();
+        let reply = self.client.clone().peek(request).await.map_err(failed)?.into_inner();
         Ok(answer(ask, reply.allowed, &reply.states))
     }
 
-    async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool> {
+    async fn refund(&self, charge: Charged<'_>, _: &Arc<Limits>) -> Result<bool> {
+        let Charged { subject, charge_id, unless_repeated } = charge;
         let (subject, charge_id) = (subject.to_owned(), charge_id.to_owned());
+        if self.leases.lock().contains(&(subject.clone(), charge_id.clone())) {
+            let request = v1::ReleaseRequest { subject, lease_id: charge_id };
+            let reply = self.client.clone().release(request).await.map_err(failed)?;
+            return Ok(reply.into_inner().released);
+        }
         let request = v1::RefundRequest { subject, charge_id, unless_repeated };
-        Ok(self.0.clone().refund(request).await.map_err(failed)?.into_inner().refunded)
+        Ok(self.client.clone().refund(request).await.map_err(failed)?.into_inner().refunded)
     }
 
     async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()> {
         let limits = limits.iter().map(|limit| limit.name.to_string()).collect();
         let request = v1::ResetRequest { subject: subject.to_owned(), limits };
-        self.0.clone().reset(request).await.map(drop).map_err(failed)
+        self.client.clone().reset(request).await.map(drop).map_err(failed)
     }
 }

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use mingle_ratelimit::{
     Config,
-    domain::{Answer, Ask, Limits},
+    domain::{Answer, Ask, Charged, Limits},
     store::{Failover, Instance, Store, redis::RedisStore},
 };
 use mingle_runtime::{Context, config::Section as _};
 use mingle_store::{
+    Result,
     clock::ManualClock,
     redis::{Options, Redis},
 };
@@ -65,6 +66,16 @@ algorithm = "fixed_window"
 quota = 3
 window = "1m"
 
+[ratelimit.limits.jobs]
+algorithm = "concurrency"
+quota = 3
+window = "1m"
+
+[ratelimit.limits.fleet]
+algorithm = "concurrency"
+quota = 4
+window = "90s"
+
 [ratelimit.limits.shut]
 algorithm = "sliding_window"
 quota = 5
@@ -94,9 +105,9 @@ pub(crate) struct World {
 
 /// An instance that counts on `redis` while it can.
 pub(crate) fn failover(redis: Redis, clock: Arc<ManualClock>, id: &str) -> Failover {
-    let (limits, bounds) = (config().limits(), config().bounds());
-    let together = RedisStore::new(redis, limits.clone(), bounds.remember_us);
-    let instance = Instance { id: id.to_owned(), clock, limits, bounds };
+    let bounds = config().bounds();
+    let together = RedisStore::new(redis, bounds.remember_us);
+    let instance = Instance { id: id.to_owned(), clock, bounds };
     Failover::start(together, instance, &TaskTracker::new(), CancellationToken::new())
 }
 
@@ -145,6 +156,17 @@ pub(crate) async fn connected(redis: &Redis) {
     eventually(SOON, "the connection", async || redis.query::<()>(&time).await.is_ok()).await;
 }
 
+/// Gives a charge of the usual limits back.
+pub(crate) async fn refund(
+    store: &impl Store,
+    subject: &str,
+    charge_id: &str,
+    unless_repeated: bool,
+) -> Result<bool> {
+    let charge = Charged { subject, charge_id, unless_repeated };
+    store.refund(charge, &Arc::new(config().limits())).await
+}
+
 /// Rounded up, as replies are.
 pub(crate) fn ms(us: u64) -> u64 {
     us.div_ceil(1_000)
@@ -181,7 +203,7 @@ impl World {
     }
 
     pub(crate) async fn refund(&self, subject: &str, id: &str) -> bool {
-        self.store.refund(subject, id, false).await.unwrap()
+        self.give_back(subject, id, false).await
     }
 
     pub(crate) async fn reset(&self, subject: &str, of: &[&str]) {
@@ -191,6 +213,11 @@ impl World {
 
     /// The same unless it was found made already.
     pub(crate) async fn refund_unless_repeated(&self, subject: &str, id: &str) -> bool {
-        self.store.refund(subject, id, true).await.unwrap()
+        self.give_back(subject, id, true).await
+    }
+
+    async fn give_back(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> bool {
+        let charge = Charged { subject, charge_id, unless_repeated };
+        self.store.refund(charge, &Arc::new(self.limits.clone())).await.unwrap()
     }
 }

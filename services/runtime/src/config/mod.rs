@@ -10,7 +10,10 @@ mod secret;
 mod show;
 pub mod sources;
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use figment::{
     Figment,
@@ -52,6 +55,14 @@ pub struct Config {
     figment: Figment,
     environment: Environment,
     mode: Mode,
+    origin: Arc<Origin>,
+}
+
+/// What lies below the environment.
+#[derive(Debug)]
+struct Origin {
+    defaults: Vec<String>,
+    file: Option<PathBuf>,
 }
 
 impl Config {
@@ -88,7 +99,22 @@ impl Config {
         }
         let mode = environment.mode(&mut problems);
         problems.into_result()?;
-        Ok(Self { figment, environment, mode })
+        let origin = Origin {
+            defaults: defaults.iter().map(|text| (*text).to_owned()).collect(),
+            file: file.map(PathBuf::from),
+        };
+        Ok(Self { figment, environment, mode, origin: Arc::new(origin) })
+    }
+
+    /// The same as its file is by now, without what [`Config::with`] laid over it.
+    pub fn again(&self) -> Result<Self, Problems> {
+        let defaults: Vec<_> = self.origin.defaults.iter().map(String::as_str).collect();
+        Self::load(&defaults, self.file(), self.environment.clone())
+    }
+
+    /// The file that lies over the defaults.
+    pub fn file(&self) -> Option<&Path> {
+        self.origin.file.as_deref()
     }
 
     /// Reads one section; its problems are added, and `None` returned when it

@@ -23,8 +23,21 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
             }
         }
     }
+    methods.insert(
+        ENVOYS.to_owned(),
+        Method {
+            service: "EnvoyRateLimitService".to_owned(),
+            full_service: "envoy.service.ratelimit.v3.RateLimitService".to_owned(),
+            name: "ShouldRateLimit".to_owned(),
+            span: "ratelimit.ShouldRateLimit".to_owned(),
+            streams: false,
+        },
+    );
     methods
 });
+
+/// The one method that is answered and not described by us.
+const ENVOYS: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
 struct Method {
     service: String,

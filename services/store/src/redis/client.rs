@@ -197,6 +197,12 @@ impl Redis {
         Self { timeout, ..self }
     }
 
+    /// The same server; calls may take so much longer.
+    #[must_use]
+    pub fn with_longer(self, by: Duration) -> Self {
+        Self { timeout: self.timeout + by, ..self }
+    }
+
     /// Where the URL names a cluster.
     pub(crate) fn cluster(&self) -> Option<&Arc<Cluster>> {
         match &self.shared.servers {

@@ -9,9 +9,11 @@ use std::{
 };
 
 use mingle_proto::ratelimit::v1::{
-    CheckEachRequest, CheckEachResponse, CheckEachResult, CheckManyRequest, CheckManyResponse,
-    CheckRequest, CheckResponse, LimitState, ListLimitsRequest, ListLimitsResponse, OutagePolicy,
-    PeekRequest, PeekResponse, RefundRequest, RefundResponse, ResetRequest, ResetResponse,
+    AcquireRequest, AcquireResponse, CheckEachRequest, CheckEachResponse, CheckEachResult,
+    CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, LimitState,
+    ListLimitsRequest, ListLimitsResponse, OutagePolicy, PeekRequest, PeekResponse, RefundRequest,
+    RefundResponse, ReleaseRequest, ReleaseResponse, ReloadConfigRequest, ReloadConfigResponse,
+    ResetRequest, ResetResponse,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
 };
 use parking_lot::Mutex;
@@ -180,11 +182,32 @@ impl RateLimitService for Fake {
         Err(Status::unimplemented("not asked"))
     }
 
+    async fn acquire(
+        &self,
+        _: Request<AcquireRequest>,
+    ) -> Result<Response<AcquireResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn release(
+        &self,
+        _: Request<ReleaseRequest>,
+    ) -> Result<Response<ReleaseResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
     async fn peek(&self, _: Request<PeekRequest>) -> Result<Response<PeekResponse>, Status> {
         Err(Status::unimplemented("not asked"))
     }
 
     async fn reset(&self, _: Request<ResetRequest>) -> Result<Response<ResetResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn reload_config(
+        &self,
+        _: Request<ReloadConfigRequest>,
+    ) -> Result<Response<ReloadConfigResponse>, Status> {
         Err(Status::unimplemented("not asked"))
     }
 

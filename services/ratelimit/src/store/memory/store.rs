@@ -8,11 +8,11 @@ use std::{
 
 use async_trait::async_trait;
 use mingle_store::{Result, clock::Clock};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use super::subject::{Back, Memo, Subject};
 use crate::{
-    domain::{Answer, Ask, Limit, Limits, Verdict},
+    domain::{Answer, Ask, Charged, Limit, Limits, Verdict},
     store::Store,
 };
 
@@ -34,7 +34,6 @@ pub struct Bounds {
 /// Limits in the memory of this process.
 pub struct Memory {
     clock: Arc<dyn Clock>,
-    limits: RwLock<Arc<Limits>>,
     bounds: Bounds,
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
@@ -79,25 +78,13 @@ impl Shard {
 
 impl Memory {
     /// An empty store.
-    pub fn new(clock: Arc<dyn Clock>, limits: Limits, bounds: Bounds) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, bounds: Bounds) -> Self {
         Self {
             clock,
-            limits: RwLock::new(Arc::new(limits)),
             bounds,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         }
-    }
-
-    /// The limits as they are counted.
-    pub(crate) fn limits(&self) -> Arc<Limits> {
-        self.limits.read().clone()
-    }
-
-    /// Counts by these limits from now on: of the same names, algorithms and
-    /// windows.
-    pub(crate) fn set_limits(&self, limits: Limits) {
-        *self.limits.write() = Arc::new(limits);
     }
 
     /// Subjects that are held.
@@ -130,7 +117,8 @@ impl Memory {
         }
         self.change(ask, |subject, memo| {
             let answer = subject.check(ask, memo);
-            let has_changed = answer.verdict == Verdict::Allowed;
+            let renews = ask.is_lease() && answer.verdict == Verdict::Repeated;
+            let has_changed = renews || answer.verdict == Verdict::Allowed;
             (answer, has_changed)
         })
     }
@@ -148,12 +136,11 @@ impl Memory {
     /// Changes a subject, and keeps it if that has changed it.
     fn change<T>(&self, ask: &Ask, change: impl FnOnce(&mut Subject, Memo) -> (T, bool)) -> T {
         let memo = self.memo();
-        let limits = self.limits();
         let mut shard = self.shard(&ask.subject).lock();
         if let Some((_, subject)) = shard.subjects.get_mut(ask.subject.as_str()) {
             let (changed, has_changed) = change(subject, memo);
             if has_changed && let Some((name, mut subject)) = shard.take(&ask.subject) {
-                let ends_us = subject.tidy(&limits, memo.now_us);
+                let ends_us = subject.tidy(memo.now_us);
                 shard.keep(name, subject, ends_us);
             }
             return changed;
@@ -162,7 +149,7 @@ impl Memory {
         let (changed, has_changed) = change(&mut subject, memo);
         if has_changed {
             shard.make_room(memo.now_us, (self.bounds.max_subjects / SHARDS).max(1));
-            let ends_us = subject.tidy(&limits, memo.now_us);
+            let ends_us = subject.tidy(memo.now_us);
             shard.keep(ask.subject.as_str().into(), subject, ends_us);
         }
         changed
@@ -179,29 +166,23 @@ impl Memory {
     }
 
     /// Gives a charge back.
-    pub(crate) fn give_back(&self, subject: &str, charge: (&str, bool)) -> Back {
-        let given =
-            self.known(subject, |subject, limits, now_us| subject.refund(charge, limits, now_us));
+    pub(crate) fn give_back(&self, charge: Charged<'_>) -> Back {
+        let given = self.known(charge.subject, |subject, now_us| subject.refund(charge, now_us));
         given.unwrap_or(Back::Nothing)
     }
 
     /// Makes a subject as if it had used nothing of these limits.
     pub(crate) fn forget(&self, subject: &str, limits: &[Arc<Limit>]) {
-        self.known(subject, |subject, _, now_us| subject.reset(limits, now_us));
+        self.known(subject, |subject, now_us| subject.reset(limits, now_us));
     }
 
     /// Changes a subject, if it is known.
-    fn known<T>(
-        &self,
-        subject: &str,
-        change: impl FnOnce(&mut Subject, &Limits, u64) -> T,
-    ) -> Option<T> {
+    fn known<T>(&self, subject: &str, change: impl FnOnce(&mut Subject, u64) -> T) -> Option<T> {
         let now_us = self.now_us();
-        let limits = self.limits();
         let mut shard = self.shard(subject).lock();
         let (name, mut subject) = shard.take(subject)?;
-        let changed = change(&mut subject, &limits, now_us);
-        let ends_us = subject.tidy(&limits, now_us);
+        let changed = change(&mut subject, now_us);
+        let ends_us = subject.tidy(now_us);
         shard.keep(name, subject, ends_us);
         Some(changed)
     }
@@ -217,8 +198,8 @@ impl Store for Memory {
         Ok(self.judge(ask))
     }
 
-    async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool> {
-        Ok(self.give_back(subject, (charge_id, unless_repeated)) == Back::Given)
+    async fn refund(&self, charge: Charged<'_>, _: &Arc<Limits>) -> Result<bool> {
+        Ok(self.give_back(charge) == Back::Given)
     }
 
     async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()> {

@@ -2,11 +2,12 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use crate::domain::{Answer, Ask, Limit, Limits, Mark, Standing, State, Verdict};
+use crate::domain::{Answer, Ask, Charged, Limit, Mark, Standing, State, Verdict};
 
 #[derive(Default)]
 pub(super) struct Subject {
-    counts: Vec<(Arc<str>, State)>,
+    /// With the limit that each was counted by last.
+    counts: Vec<(Arc<Limit>, State)>,
     /// Oldest first.
     charges: VecDeque<Charge>,
 }
@@ -43,7 +44,7 @@ pub(super) struct Memo {
 
 impl Subject {
     fn state(&self, limit: &Limit) -> Option<&State> {
-        self.counts.iter().find(|(name, _)| *name == limit.name).map(|(_, state)| state)
+        self.counts.iter().find(|(of, _)| of.name == limit.name).map(|(_, state)| state)
     }
 
     /// What each limit says now.
@@ -53,16 +54,22 @@ impl Subject {
     }
 
     pub(super) fn check(&mut self, ask: &Ask, memo: Memo) -> Answer {
-        let known = self.charges.iter_mut().rev().find(|charge| *charge.id == *ask.charge_id);
-        if let Some(charge) = known.filter(|charge| charge.until_us > memo.now_us) {
-            return if *charge.content == *ask.content() {
-                charge.repeated = true;
-                let standings = self.judge(ask, memo.now_us, 0);
-                Answer::new(Verdict::Repeated, standings)
-            } else {
-                Answer::new(Verdict::Reused, Vec::new())
-            };
+        if let Some(at) = self.known(&ask.charge_id, memo.now_us) {
+            let charge = &mut self.charges[at];
+            if *charge.content != *ask.content() {
+                return Answer::new(Verdict::Reused, Vec::new());
+            }
+            if ask.is_lease() {
+                return self.renew(ask, memo, at);
+            }
+            charge.repeated = true;
+            let standings = self.judge(ask, memo.now_us, 0);
+            return Answer::new(Verdict::Repeated, standings);
         }
+        self.take(ask, memo)
+    }
+
+    fn take(&mut self, ask: &Ask, memo: Memo) -> Answer {
         let mut standings = self.judge(ask, memo.now_us, ask.cost);
         let verdict = ask.verdict(&standings);
         if verdict == Verdict::Allowed {
@@ -72,18 +79,43 @@ impl Subject {
         Answer::new(verdict, standings)
     }
 
+    /// Gives a lease back and takes it anew, or changes nothing.
+    fn renew(&mut self, ask: &Ask, memo: Memo, at: usize) -> Answer {
+        let before = self.counts.clone();
+        let Some(charge) = self.charges.remove(at) else { return self.take(ask, memo) };
+        let held = self.give_back(&charge, memo.now_us);
+        let mut answer = self.take(ask, memo);
+        if answer.verdict == Verdict::Denied {
+            self.counts = before;
+            self.charges.insert(at, charge);
+        } else if held == charge.marks.len() {
+            answer.verdict = Verdict::Repeated;
+        }
+        answer
+    }
+
+    /// Where a charge is that is remembered.
+    fn known(&self, charge_id: &str, now_us: u64) -> Option<usize> {
+        let lives = |charge: &Charge| *charge.id == *charge_id && charge.until_us > now_us;
+        self.charges.iter().rposition(lives)
+    }
+
     /// Takes note that a charge was found made already; false when it is not
     /// known here.
     pub(super) fn mark_repeated(&mut self, ask: &Ask, memo: Memo) -> bool {
-        let known = self.charges.iter_mut().rev().find(|charge| *charge.id == *ask.charge_id);
-        let known = known.filter(|charge| charge.until_us > memo.now_us);
-        known.map(|charge| charge.repeated = true).is_some()
+        let known = self.known(&ask.charge_id, memo.now_us);
+        known.map(|at| self.charges[at].repeated = true).is_some()
     }
 
-    /// Takes note of what was charged elsewhere. A limit that has less left
-    /// than that is used up.
+    /// Takes note of what was charged elsewhere, and of a lease that was renewed
+    /// there. A limit that has less left than that is used up.
     pub(super) fn note(&mut self, ask: &Ask, memo: Memo) {
-        if self.mark_repeated(ask, memo) {
+        if ask.is_lease() {
+            let known = self.known(&ask.charge_id, memo.now_us);
+            if let Some(charge) = known.and_then(|at| self.charges.remove(at)) {
+                self.give_back(&charge, memo.now_us);
+            }
+        } else if self.mark_repeated(ask, memo) {
             return;
         }
         let mut standings = self.judge(ask, memo.now_us, 0);
@@ -98,14 +130,17 @@ impl Subject {
             if cost == 0 {
                 continue;
             }
-            let at = self.counts.iter().position(|(name, _)| *name == limit.name);
+            let at = self.counts.iter().position(|(of, _)| of.name == limit.name);
             let state = at.map(|at| self.counts.swap_remove(at).1);
             let (state, mark) = limit.charge(state, memo.now_us, cost);
             *standing = limit.judge(Some(&state), memo.now_us, 0);
-            self.counts.push((limit.name.clone(), state));
+            self.counts.push((limit.clone(), state));
             marks.push((limit.name.clone(), mark, cost));
         }
         self.charges.retain(|charge| charge.until_us > memo.now_us);
+        if ask.charge_id.is_empty() {
+            return;
+        }
         if self.charges.len() >= memo.max_charges {
             self.charges.pop_front();
         }
@@ -118,46 +153,42 @@ impl Subject {
         });
     }
 
-    /// `unless_repeated`: not of a charge that was found made already.
-    pub(super) fn refund(
-        &mut self,
-        (charge_id, unless_repeated): (&str, bool),
-        limits: &Limits,
-        now_us: u64,
-    ) -> Back {
-        let lives = |charge: &Charge| *charge.id == *charge_id && charge.until_us > now_us;
-        let Some(at) = self.charges.iter().rposition(lives) else { return Back::Nothing };
-        if unless_repeated && self.charges[at].repeated {
+    pub(super) fn refund(&mut self, of: Charged<'_>, now_us: u64) -> Back {
+        let Some(at) = self.known(of.charge_id, now_us) else { return Back::Nothing };
+        if of.unless_repeated && self.charges[at].repeated {
             return Back::Kept;
         }
         let Some(charge) = self.charges.remove(at) else { return Back::Nothing };
-        let mut given = false;
+        let given = self.give_back(&charge, now_us);
+        if given > 0 { Back::Given } else { Back::Nothing }
+    }
+
+    /// How many limits still held something of a charge.
+    fn give_back(&mut self, charge: &Charge, now_us: u64) -> usize {
+        let mut given = 0;
         for (name, mark, cost) in &charge.marks {
-            let state = self.counts.iter_mut().find(|(of, _)| of == name);
-            if let (Some((_, state)), Some(limit)) = (state, limits.get(&**name)) {
-                given |= limit.refund(state, now_us, *cost, *mark);
+            if let Some((limit, state)) = self.counts.iter_mut().find(|(of, _)| of.name == *name) {
+                given += usize::from(limit.refund(state, now_us, *cost, *mark));
             }
         }
-        if given { Back::Given } else { Back::Nothing }
+        given
     }
 
     /// Makes it as if it had used nothing of these limits.
     pub(super) fn reset(&mut self, limits: &[Arc<Limit>], now_us: u64) {
-        for (name, state) in &mut self.counts {
-            let limit = limits.iter().find(|limit| limit.name == *name);
-            if let Some(limit) = limit.filter(|limit| limit.ends_us(state) > now_us) {
+        for (limit, state) in &mut self.counts {
+            let is_meant = limits.iter().any(|it| it.name == limit.name);
+            if is_meant && limit.ends_us(state) > now_us {
                 limit.reset(state, now_us);
             }
         }
     }
 
     /// Forgets what is as if unused; when the rest will be, 0 if there is none.
-    pub(super) fn tidy(&mut self, limits: &Limits, now_us: u64) -> u64 {
-        let ends_us =
-            |name: &str, state: &State| limits.get(name).map_or(0, |limit| limit.ends_us(state));
-        self.counts.retain(|(name, state)| ends_us(name, state) > now_us);
+    pub(super) fn tidy(&mut self, now_us: u64) -> u64 {
+        self.counts.retain(|(limit, state)| limit.ends_us(state) > now_us);
         self.charges.retain(|charge| charge.until_us > now_us);
-        let counts = self.counts.iter().map(|(name, state)| ends_us(name, state));
+        let counts = self.counts.iter().map(|(limit, state)| limit.ends_us(state));
         let charges = self.charges.iter().map(|charge| charge.until_us);
         counts.chain(charges).max().unwrap_or(0)
     }

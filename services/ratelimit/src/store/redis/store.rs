@@ -1,6 +1,6 @@
 //! The store itself.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use mingle_store::{
@@ -13,26 +13,32 @@ use super::{
     scripts::{CHECK, REFUND, RESET},
 };
 use crate::{
-    domain::{Algorithm, Answer, Ask, Limit, Limits, NEVER, Standing, Verdict},
+    domain::{Algorithm, Answer, Ask, Charged, Limit, Limits, NEVER, Standing, Verdict},
     store::Store,
 };
+
+/// What each further check of a batch may take: several times the script.
+const EACH: Duration = Duration::from_micros(40);
 
 /// Limits of many processes over one server.
 pub struct RedisStore {
     pub(super) redis: Redis,
-    limits: Limits,
     remember_us: u64,
 }
 
 impl RedisStore {
     /// The store over a server, whatever is in it; charges are remembered for
     /// at most `remember_us`.
-    pub fn new(redis: Redis, limits: Limits, remember_us: u64) -> Self {
-        Self { redis, limits, remember_us }
+    pub fn new(redis: Redis, remember_us: u64) -> Self {
+        Self { redis, remember_us }
     }
 
     fn call(&self, charges: bool, ask: &Ask) -> Call {
-        let mode = if charges && ask.cost > 0 { "take" } else { "peek" };
+        let mode = match charges && ask.cost > 0 {
+            false => "peek",
+            true if ask.is_lease() => "hold",
+            true => "take",
+        };
         let keys = Keys::of(&self.redis, &ask.subject);
         let limits = ask.limits.iter();
         let shadows: String =
@@ -54,7 +60,7 @@ impl RedisStore {
 /// The five arguments of a limit.
 fn settings(limit: &Limit) -> [Arg; 5] {
     let kind = match limit.algorithm {
-        Algorithm::SlidingWindow => "S",
+        Algorithm::SlidingWindow | Algorithm::Concurrency => "S",
         Algorithm::Gcra | Algorithm::TokenBucket => "G",
         Algorithm::FixedWindow => "F",
     };
@@ -110,7 +116,8 @@ impl Store for RedisStore {
             return vec![numbers.and_then(|numbers| answer(&numbers, ask.limits.len()))];
         }
         let calls: Vec<_> = asks.iter().map(|ask| self.call(true, ask)).collect();
-        match self.redis.run_many::<Vec<i64>>(&CHECK, &calls).await {
+        let redis = self.redis.clone().with_longer(EACH * u32::try_from(asks.len()).unwrap_or(0));
+        match redis.run_many::<Vec<i64>>(&CHECK, &calls).await {
             Ok(answers) => answers
                 .into_iter()
                 .zip(asks)
@@ -126,9 +133,9 @@ impl Store for RedisStore {
     }
 
     /// Two steps: the charge tells which limits, and so which keys.
-    async fn refund(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> Result<bool> {
-        let keys = Keys::of(&self.redis, subject);
-        let charge = keys.charge(charge_id);
+    async fn refund(&self, of: Charged<'_>, limits: &Arc<Limits>) -> Result<bool> {
+        let keys = Keys::of(&self.redis, of.subject);
+        let charge = keys.charge(of.charge_id);
         let mut get = redis::cmd("GET");
         get.arg(&charge);
         let Some(record) = self.redis.query::<Option<String>>(&get).await? else {
@@ -139,11 +146,11 @@ impl Store for RedisStore {
         let known: Vec<(usize, &Arc<Limit>)> = names
             .iter()
             .enumerate()
-            .filter_map(|(at, name)| Some((at + 1, self.limits.get(*name)?)))
+            .filter_map(|(at, name)| Some((at + 1, limits.get(*name)?)))
             .collect();
         let places: Vec<_> = known.iter().map(|(at, _)| at.to_string()).collect();
         let mut args =
-            vec![content.into(), cost.into(), places.join(",").into(), unless_repeated.into()];
+            vec![content.into(), cost.into(), places.join(",").into(), of.unless_repeated.into()];
         args.extend(known.iter().flat_map(|(_, limit)| settings(limit)));
         let states = known.iter().map(|(_, limit)| keys.limit(&limit.name));
         let all: Vec<_> = std::iter::once(charge).chain(states).collect();

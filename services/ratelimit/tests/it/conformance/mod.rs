@@ -3,6 +3,7 @@
 
 pub(crate) mod charges;
 pub(crate) mod fixed;
+pub(crate) mod held;
 pub(crate) mod limits;
 pub(crate) mod pace;
 pub(crate) mod window;
@@ -19,6 +20,10 @@ macro_rules! suite {
             );
             $crate::conformance::suite!(
                 $backend: fixed: begins_anew_at_its_edge, refunds_within_its_window
+            );
+            $crate::conformance::suite!(
+                $backend: held: as_many_at_once, ends_unless_renewed, one_that_ended_is_judged,
+                all_or_none, crowd
             );
             $crate::conformance::suite!(
                 $backend: charges: once, reused, denied_is_judged_anew, refund, refund_ends,

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use mingle_ratelimit::{domain::Verdict, store::Store as _};
+use mingle_ratelimit::domain::Verdict;
 use mingle_testkit::eventually;
 
 use super::sides::Stage;
-use crate::world::SOON;
+use crate::world::{SOON, refund};
 
 /// Longer than anybody who says nothing counts.
 const FORGOTTEN: Duration = Duration::from_secs(7);
@@ -79,7 +79,7 @@ async fn a_refund_that_is_refused_for_good_does_not_stand_before_the_others() {
     stage.flipped(true).await;
     let instance = &stage.instances[0];
     for id in ["a", "b"] {
-        assert!(instance.refund("ann", id, false).await.unwrap(), "{id} is given back here");
+        assert!(refund(instance, "ann", id, false).await.unwrap(), "{id} is given back here");
     }
     stage.server.restart().await;
     stage.flipped(false).await;
@@ -89,7 +89,7 @@ async fn a_refund_that_is_refused_for_good_does_not_stand_before_the_others() {
     let mut changes = instance.breaker().changes();
     changes.borrow_and_update();
     // A refund that is refused while nothing is away is owed as well.
-    assert!(instance.refund("ann", "a", false).await.is_ok());
+    assert!(refund(instance, "ann", "a", false).await.is_ok());
     let flip = tokio::time::timeout(Duration::from_secs(4), changes.changed()).await;
     assert!(flip.is_err(), "several probes have met it");
     assert_eq!(stage.left(0, "ten").await, 9);
@@ -105,7 +105,7 @@ async fn what_is_asked_for_again_is_not_given_back_any_more() {
     stage.server.kill();
     stage.flipped(true).await;
     for id in ["a", "b"] {
-        assert!(stage.instances[0].refund("ann", id, false).await.unwrap());
+        assert!(refund(&stage.instances[0], "ann", id, false).await.unwrap());
     }
     assert_eq!(stage.take(0, "a", "ten").await.verdict, Verdict::Allowed);
     stage.server.restart().await;

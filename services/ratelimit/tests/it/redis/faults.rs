@@ -9,7 +9,7 @@ use mingle_ratelimit::{
 use mingle_store::ErrorKind;
 use mingle_testkit::{Redis as Server, eventually};
 
-use crate::world::{SOON, ask, config, connect, connect_within, connected};
+use crate::world::{SOON, ask, config, connect, connect_within, connected, refund};
 
 const REMEMBER_US: u64 = 900_000_000;
 /// Short, since these tests wait for it to pass.
@@ -20,7 +20,7 @@ async fn what_was_given_up_is_never_charged_nor_given_back_late() {
     let server = Server::start().await;
     let redis = connect_within(&server, TIMEOUT).await;
     let limits = config().limits();
-    let store = RedisStore::new(redis.clone(), limits.clone(), REMEMBER_US);
+    let store = RedisStore::new(redis.clone(), REMEMBER_US);
     let first = ask(&limits, "ann", "first", 1, &["three"]);
     let second = ask(&limits, "ann", "second", 1, &["three"]);
     store.check(std::slice::from_ref(&first)).await.remove(0).unwrap();
@@ -30,7 +30,7 @@ async fn what_was_given_up_is_never_charged_nor_given_back_late() {
     server.freeze();
     let (check, refund, reset) = tokio::join!(
         store.check(std::slice::from_ref(&second)),
-        store.refund("ann", "first", false),
+        refund(&store, "ann", "first", false),
         store.reset("ann", &first.limits)
     );
     assert_eq!(reset.unwrap_err().kind(), ErrorKind::Timeout);
@@ -55,7 +55,7 @@ async fn what_was_given_up_is_never_charged_nor_given_back_late() {
 async fn a_charge_whose_answer_was_lost_is_found_by_another_process() {
     let server = Server::start().await;
     let limits = config().limits();
-    let open = async || RedisStore::new(connect(&server).await, limits.clone(), REMEMBER_US);
+    let open = async || RedisStore::new(connect(&server).await, REMEMBER_US);
     let (one, other) = (open().await, open().await);
     let lost = ask(&limits, "ann", "a", 1, &["three", "paced"]);
     one.check(std::slice::from_ref(&lost)).await.remove(0).unwrap();
@@ -66,7 +66,7 @@ async fn a_charge_whose_answer_was_lost_is_found_by_another_process() {
         assert_eq!(found.standings[0].remaining, 2);
     }
     let (first, second) =
-        tokio::join!(one.refund("ann", "a", false), other.refund("ann", "a", false));
+        tokio::join!(refund(&one, "ann", "a", false), refund(&other, "ann", "a", false));
     assert!(first.unwrap() ^ second.unwrap(), "given back once");
     assert_eq!(one.peek(&lost).await.unwrap().standings[0].remaining, 3);
 }
@@ -77,7 +77,7 @@ async fn three_processes_admit_the_quota_together() {
     let limits = config().limits();
     let mut calls = Vec::new();
     for process in 0..3 {
-        let store = Arc::new(RedisStore::new(connect(&server).await, limits.clone(), REMEMBER_US));
+        let store = Arc::new(RedisStore::new(connect(&server).await, REMEMBER_US));
         for n in 0..20 {
             let ask = ask(&limits, "ann", &format!("{process} {n}"), 1, &["ten"]);
             let store = store.clone();
@@ -96,7 +96,7 @@ async fn counts_outlive_a_restart_and_begin_anew_on_an_empty_server() {
     let server = Server::start().await;
     let redis = connect(&server).await;
     let limits = config().limits();
-    let store = RedisStore::new(redis.clone(), limits.clone(), REMEMBER_US);
+    let store = RedisStore::new(redis.clone(), REMEMBER_US);
     let take = async |id: &str| {
         let ask = ask(&limits, "ann", id, 2, &["ten"]);
         store.check(&[ask]).await.remove(0).unwrap()
@@ -108,6 +108,6 @@ async fn counts_outlive_a_restart_and_begin_anew_on_an_empty_server() {
     assert_eq!(take("b").await.standings[0].remaining, 6);
     server.restart_empty().await;
     connected(&redis).await;
-    assert!(!store.refund("ann", "a", false).await.unwrap(), "nothing of it is there");
+    assert!(!refund(&store, "ann", "a", false).await.unwrap(), "nothing of it is there");
     assert_eq!(take("b").await.standings[0].remaining, 8);
 }
