@@ -13,7 +13,6 @@ use mingle_proto::{
     presence::v1::{self as pr, presence_service_client::PresenceServiceClient},
 };
 use mingle_runtime::{Context, Role, grpc::Transport, status::Kind};
-use uuid::Uuid;
 
 use super::{
     Address, Asker, asker,
@@ -55,9 +54,7 @@ impl Throttle {
         if !is_attempt(&fault) {
             return fault;
         }
-        let charge_id = Uuid::new_v4().simple().to_string();
-        let subject = address.subject();
-        match self.limiter.check(&self.attempts, &subject, 1, &charge_id).await {
+        match self.limiter.check_once(&self.attempts, &address.subject(), 1).await {
             Ok(verdict) if verdict.allowed => fault,
             Ok(verdict) => denied(&verdict),
             Err(status) => {

@@ -14,7 +14,7 @@ use mingle_runtime::{
 };
 use mingle_store::{
     Backends, Database, Usage,
-    bus::{self, Memory, Merged, Servers},
+    bus::{self, Bus, Memory, Merged, Servers},
     clock::{Clock, SystemClock},
     postgres::{self, Postgres},
     redis::{self, Redis},
@@ -101,8 +101,9 @@ pub(crate) enum Plan {
 
 pub(crate) struct Shared {
     redis: (sources::Redis, RedisConfig),
-    /// `None` where no role keeps anything in it; then there is no bus either.
-    database: Option<(sources::Database, DatabaseConfig, BusConfig)>,
+    /// `None` where no role keeps anything in it.
+    database: Option<(sources::Database, DatabaseConfig)>,
+    bus: BusConfig,
     /// The roles of this process, for the others to know: a bit each.
     kinds: u64,
 }
@@ -147,9 +148,9 @@ impl Plan {
             {
                 let redis = (redis, for_redis);
                 let database = database.filter(|_| keeps_rows);
-                let database = database.map(|database| (database, for_database, bus));
+                let database = database.map(|database| (database, for_database));
                 let kinds = roles.iter().fold(0, |kinds, role| kinds | role.bit());
-                Self::Shared(Box::new(Shared { redis, database, kinds }))
+                Self::Shared(Box::new(Shared { redis, database, bus, kinds }))
             }
             _ if keeps => Self::Embedded,
             _ => Self::Nothing,
@@ -175,10 +176,14 @@ impl Plan {
                 let database = shared.database().await?;
                 let redis = shared.redis(stop).await?;
                 opened.redis = Some(redis.clone());
-                if let Some((database, beats)) = database {
-                    let servers = Servers::Both(redis.clone(), database.clone());
-                    let bus = Arc::new(Merged::start(servers, beats));
-                    opened.bus = Some(bus.clone());
+                let servers = match &database {
+                    Some(database) => Servers::Both(redis.clone(), database.clone()),
+                    None => Servers::Redis(redis.clone()),
+                };
+                let beats = bus::Options { kinds: shared.kinds, ..shared.bus.beats() };
+                let bus = Arc::new(Merged::start(servers, beats));
+                opened.bus = Some(bus.clone());
+                if let Some(database) = database {
                     let database = database.into();
                     opened.backends = Some(Backends { database, redis: Some(redis), bus, clock });
                 }
@@ -202,12 +207,14 @@ impl Plan {
             Self::Shared(shared) => {
                 let redis = place(shared.redis.0.url.expose());
                 diagnostics.declare(("limits", "redis"), &redis, vigil::REDIS);
+                let mut on_redis = vec!["bus"];
                 if let Some((database, ..)) = &shared.database {
                     let database = place(database.url.expose());
                     diagnostics.declare(("database", "postgresql"), &database, vigil::DATABASE);
-                    for name in ["bus", "presence", "match index"] {
-                        diagnostics.declare((name, "redis"), &redis, vigil::REDIS);
-                    }
+                    on_redis.extend(["presence", "match index"]);
+                }
+                for name in on_redis {
+                    diagnostics.declare((name, "redis"), &redis, vigil::REDIS);
                 }
             }
         }
@@ -215,13 +222,9 @@ impl Plan {
 }
 
 impl Shared {
-    /// The database, and how the bus over it beats.
-    async fn database(&self) -> anyhow::Result<Option<(Postgres, bus::Options)>> {
-        let Some((source, config, bus)) = &self.database else { return Ok(None) };
-        Ok(Some((
-            connect(source, config).await?,
-            bus::Options { kinds: self.kinds, ..bus.beats() },
-        )))
+    async fn database(&self) -> anyhow::Result<Option<Postgres>> {
+        let Some((source, config)) = &self.database else { return Ok(None) };
+        connect(source, config).await.map(Some)
     }
 
     async fn redis(&self, stop: CancellationToken) -> anyhow::Result<Redis> {
@@ -343,6 +346,11 @@ impl Opened {
         if let Some(Backends { database, .. }) = &self.backends {
             diagnostics.ask(DatabaseServer(database.clone()));
         }
+    }
+
+    /// Between the processes; `None` where there is no server that they share.
+    pub(crate) fn bus(&self) -> Option<Arc<dyn Bus>> {
+        self.bus.clone().map(|bus| -> Arc<dyn Bus> { bus })
     }
 
     /// Says farewell to the other processes and closes the connections.

@@ -18,7 +18,7 @@ use mingle_proto::ratelimit::v1::rate_limit_service_server::{
 };
 use mingle_runtime::health::Health;
 use mingle_runtime::{Bound, Context, Role};
-use mingle_store::{breaker::Breaker, clock::Clock, redis::Redis};
+use mingle_store::{breaker::Breaker, bus::Bus, clock::Clock, redis::Redis};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -32,21 +32,22 @@ use store::{Failover, Instance, memory::Memory, redis::RedisStore};
 const FIRST: Duration = Duration::from_secs(1);
 
 /// Binds the role: configuration, store, service, probes, server. Counts in
-/// memory by `clock` where there is no Redis.
+/// memory by `clock` where there is no Redis; where there is, the instances tell each
+/// other by the bus what is given back.
 pub async fn bind(
     ctx: Context,
     clock: Arc<dyn Clock>,
-    redis: Option<Redis>,
+    redis: Option<(Redis, Arc<dyn Bus>)>,
 ) -> anyhow::Result<Bound> {
     let config: Config = ctx.config.read().context("ratelimit")?;
     metrics::describe_counter!(
         "mingle_ratelimit_decisions_total",
-        "checks answered, by limit and decision"
+        "checks answered, by limit, decision and source: count, denial (remembered), alone"
     );
     catalogue::describe();
     let current = Current::read(&ctx.config, &config)?;
     let store: Arc<dyn store::Store> = match redis {
-        Some(redis) => {
+        Some((redis, bus)) => {
             let redis = redis.with_timeout(Duration::from_millis(config.timeout_ms));
             // A start is no outage, and callers come as soon as the process
             // listens.
@@ -55,7 +56,7 @@ pub async fn bind(
             }
             let together = RedisStore::new(redis, config.remember_us());
             let id = ctx.node_id.to_string();
-            let instance = Instance { id, clock, bounds: config.bounds_alone() };
+            let instance = Instance { id, clock, bus, bounds: config.bounds_alone() };
             let failover = Failover::start(together, instance, &ctx.tasks, ctx.stop.clone());
             let (breaker, health) = (failover.breaker().clone(), ctx.health.clone());
             ctx.tasks.spawn(tell(breaker, health, ctx.stop.clone()));

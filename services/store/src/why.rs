@@ -5,7 +5,7 @@ use std::{error::Error as StdError, io};
 use redis::{RedisError, ServerError};
 use sqlx::postgres::PgDatabaseError;
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, redis::fault};
 
 /// PostgreSQL is older than what is needed.
 pub(crate) const OLD: &str = "postgres is older than 15";
@@ -139,6 +139,7 @@ fn of_redis(error: &RedisError) -> Why {
             "NOPERM" | "DENIED" => Why::Permission,
             "LOADING" => Why::Starting,
             "READONLY" | "MASTERDOWN" => Why::Follower,
+            "ERR" if said.details().is_some_and(fault::is_no_leave) => Why::Permission,
             "ERR" if said.details().is_some_and(|text| text.starts_with("max ")) => Why::Full,
             "ERR" if said.details().is_some_and(|text| text.starts_with("No such master")) => {
                 Why::NoPrimary

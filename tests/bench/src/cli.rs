@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    chat, connections, crowd, floor, main_job, matching, plan::Plan, pool, report::Report, rooms,
-    rpc, sends, shards, stalled, versus,
+    chat, connections, crowd, decisions, floor, main_job, matching, plan::Plan, pool,
+    report::Report, rooms, rpc, sends, shards, stalled, versus,
 };
 
 /// Measures a running Mingle beside the floor of the same machine.
@@ -56,6 +56,8 @@ enum What {
     Sends(sends::Args),
     /// Readers beside sockets that read nothing.
     Slow(stalled::Args),
+    /// Decisions of one ratelimit process.
+    Ratelimit(decisions::Args),
     /// Calls of Redis through the slots.
     Pool(pool::Args),
     /// Calls of a Redis Cluster of which one server is frozen.
@@ -99,6 +101,7 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
             What::VersusSocketio(args) => versus::measure(&plan()?, &args).await.map(Some),
             What::Sends(args) => sends::measure(&plan()?, &args).await.map(Some),
             What::Slow(args) => stalled::measure(&plan()?, &args).await.map(Some),
+            What::Ratelimit(args) => decisions::measure(&plan()?, &args).await.map(Some),
             What::Pool(args) => pool::measure(&plan()?, &args).await.map(Some),
             What::Shards(args) => shards::measure(&plan()?, &args).await.map(Some),
             What::FloorEcho => floor::echo::serve().await.map(|()| None),

@@ -11,6 +11,7 @@
 //! | `chat` | latency from a send to the other's `message` at a rate of sends | the same INSERT in group commit |
 //! | `rooms` | deliveries per second and server CPU of each, in rooms of many | a bare WebSocket server that passes it on |
 //! | `versus-socketio` | the same, order, loss, memory | Socket.IO with its Redis adapter: not a floor |
+//! | `ratelimit` | decisions of one process over Redis: server CPU, throughput, latency, scripts | a bare tonic server |
 //! | `pool` | calls of Redis per second through the slots of `mingle-store` | one bare connection |
 //! | `shards` | calls of two servers of a Redis Cluster while the third is frozen | while all serve |
 //! | `slow` | latency to those who read beside 500 sockets that do not | the same without these |
@@ -30,6 +31,7 @@ mod child;
 mod cli;
 mod connections;
 mod crowd;
+mod decisions;
 mod floor;
 mod latency;
 mod load;

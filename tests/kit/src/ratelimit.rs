@@ -7,9 +7,10 @@ use std::{
 
 use mingle_proto::ratelimit::v1::{
     AcquireRequest, AcquireResponse, CheckEachRequest, CheckEachResponse, CheckEachResult,
-    CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, ListLimitsRequest,
-    ListLimitsResponse, PeekRequest, PeekResponse, RefundRequest, RefundResponse, ReleaseRequest,
-    ReleaseResponse, ReloadConfigRequest, ReloadConfigResponse, ResetRequest, ResetResponse,
+    CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, ExplainRequest,
+    ExplainResponse, ListLimitsRequest, ListLimitsResponse, PeekRequest, PeekResponse,
+    RefundRequest, RefundResponse, ReleaseRequest, ReleaseResponse, ReloadConfigRequest,
+    ReloadConfigResponse, ResetRequest, ResetResponse,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
 };
 use tonic::{Request, Response, Status};
@@ -61,7 +62,7 @@ impl Ratelimit {
 #[tonic::async_trait]
 impl RateLimitService for Ratelimit {
     async fn check(&self, call: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let CheckRequest { charge, request_id } = call.into_inner();
+        let CheckRequest { charge, request_id, .. } = call.into_inner();
         let charge = charge.unwrap_or_default();
         assert_eq!((charge.limits, charge.cost), (vec![self.limit.to_owned()], Some(1)));
         assert!((1..=256).contains(&request_id.len()), "{request_id}");
@@ -129,6 +130,13 @@ impl RateLimitService for Ratelimit {
     }
 
     async fn reset(&self, _: Request<ResetRequest>) -> Result<Response<ResetResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn explain(
+        &self,
+        _: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, Status> {
         Err(Status::unimplemented("not called"))
     }
 

@@ -20,7 +20,6 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::{Layer, Service};
-use uuid::Uuid;
 
 use super::{
     limiter::{Limiter, Verdict},
@@ -113,8 +112,7 @@ where
             let Some(subject) = (layer.key)(&parts) else {
                 return inner.call(http::Request::from_parts(parts, body)).await;
             };
-            let charge_id = Uuid::new_v4().simple().to_string();
-            let checked = layer.limiter.check(&layer.policy, &subject, 1, &charge_id).await;
+            let checked = layer.limiter.check_once(&layer.policy, &subject, 1).await;
             let verdict = match checked {
                 Ok(verdict) => verdict,
                 Err(status) => {

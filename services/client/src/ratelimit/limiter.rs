@@ -19,6 +19,7 @@ use tonic::{
     client::GrpcService,
     codegen::{Body as ResponseBody, Bytes, StdError},
 };
+use uuid::Uuid;
 
 use super::{
     gather::{Gather, Told, Turn},
@@ -169,9 +170,31 @@ where
         cost: u64,
         charge_id: &str,
     ) -> Result<Verdict, Status> {
+        self.charge(policy, (subject, cost), (charge_id, false)).await
+    }
+
+    /// The same for what nobody will ask for again: whoever was denied a moment ago
+    /// may be denied without being counted anew. There is no id to give it back by.
+    pub async fn check_once(
+        &self,
+        policy: &Policy,
+        subject: &str,
+        cost: u64,
+    ) -> Result<Verdict, Status> {
+        let id = Uuid::new_v4().simple().to_string();
+        self.charge(policy, (subject, cost), (&id, true)).await
+    }
+
+    async fn charge(
+        &self,
+        policy: &Policy,
+        (subject, cost): (&str, u64),
+        (charge_id, is_new): (&str, bool),
+    ) -> Result<Verdict, Status> {
         let limits = vec![policy.limit.clone()];
         let charge = Charge { subject: subject.to_owned(), limits, cost: Some(cost.max(1)) };
-        let check = CheckRequest { charge: Some(charge), request_id: charge_id.to_owned() };
+        let request_id = charge_id.to_owned();
+        let check = CheckRequest { charge: Some(charge), request_id, is_new };
         let asked = match policy.outage {
             Outage::Closed => self.insist(check).await,
             Outage::Local | Outage::Open => {
@@ -194,12 +217,14 @@ where
 
     /// Where nobody may pass uncounted, one answer that is late must not turn people
     /// away: it is asked again, which is one charge. Each is asked for alone.
-    async fn insist(&self, check: CheckRequest) -> Result<CheckResponse, Status> {
+    async fn insist(&self, mut check: CheckRequest) -> Result<CheckResponse, Status> {
         let mut pauses = INSISTS.iter();
         let until = Instant::now() + INSISTENT;
         loop {
             let due = Instant::now() + self.deadline;
             let asked = in_time(due, self.alone(check.clone(), due)).await;
+            // It may have been charged, and the answer lost.
+            check.is_new = false;
             let is_decided = match &asked {
                 Ok(response) => !is_closed(response),
                 Err(status) => !is_outage(status),

@@ -12,6 +12,8 @@ pub struct Ask {
     /// Tells this charge from others of the subject. Empty: it is not remembered, and
     /// so neither repeated nor given back.
     pub charge_id: String,
+    /// True: nobody asked with this id before, and it was charged nowhere.
+    pub is_new: bool,
     /// 0: nothing is charged, whatever is asked.
     pub cost: u64,
     /// At least one, none twice.
@@ -72,6 +74,17 @@ pub struct Charged<'a> {
     pub charge_id: &'a str,
     /// Not if an ask found it made already.
     pub unless_repeated: bool,
+    /// It is a lease.
+    pub is_lease: bool,
+}
+
+/// Where something is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On Redis, by this key.
+    Redis(String),
+    /// In the memory of this process.
+    Memory,
 }
 
 /// What became of an ask.
@@ -106,12 +119,14 @@ pub struct Answer {
     /// Nobody could count it together with others: the limits' outage policies
     /// decided, in one of so many processes.
     pub alone_of: Option<u64>,
+    /// A denial that was told before, and holds until its wait is over.
+    pub remembered: bool,
 }
 
 impl Answer {
     /// Counted together.
     pub fn new(verdict: Verdict, standings: Vec<Standing>) -> Self {
-        Self { verdict, standings, alone_of: None }
+        Self { verdict, standings, alone_of: None, remembered: false }
     }
 
     /// The longest wait that a limit imposes; 0 when allowed.

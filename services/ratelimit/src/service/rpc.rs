@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use crate::{
     catalogue::{Catalogue, Current},
-    domain::{Answer, Ask, Charged, Limits, Verdict},
+    domain::{Answer, Ask, Charged, Limits, Place, Verdict},
     error::Error,
     store::Store,
     wire,
@@ -62,13 +62,13 @@ impl Service {
     async fn give_back(
         &self,
         (subject, charge_id): (String, String),
-        unless_repeated: bool,
+        (unless_repeated, is_lease): (bool, bool),
         limits: Arc<Limits>,
     ) -> Result<bool, Status> {
         let store = self.store.clone();
         let refunding = async move {
             let (subject, charge_id) = (&*subject, &*charge_id);
-            let charge = Charged { subject, charge_id, unless_repeated };
+            let charge = Charged { subject, charge_id, unless_repeated, is_lease };
             Ok(store.refund(charge, &limits).await?)
         };
         self.whole(refunding).await
@@ -110,7 +110,7 @@ impl Service {
             asks.iter().zip(answers).filter(|(ask, answer)| ask.cost > 0 && charged(answer));
         let undone = undone.map(async |(ask, _)| {
             let Ask { subject, charge_id, limits, .. } = ask;
-            let charge = Charged { subject, charge_id, unless_repeated: false };
+            let charge = Charged { subject, charge_id, unless_repeated: false, is_lease: false };
             let limits = limits.iter().map(|it| (it.name.to_string(), it.clone())).collect();
             self.store.refund(charge, &Arc::new(limits)).await
         });
@@ -125,8 +125,13 @@ impl Service {
 fn count(ask: &Ask, answer: &Answer) {
     for (limit, standing) in ask.limits.iter().zip(&answer.standings) {
         let decision = if standing.allowed { "allowed" } else { "denied" };
+        let source = match answer {
+            Answer { remembered: true, .. } => "denial",
+            Answer { alone_of: Some(_), .. } => "alone",
+            _ => "count",
+        };
         let limit = limit.name.to_string();
-        metrics::counter!("mingle_ratelimit_decisions_total", "limit" => limit, "decision" => decision)
+        metrics::counter!("mingle_ratelimit_decisions_total", "limit" => limit, "decision" => decision, "source" => source)
             .increment(1);
     }
 }
@@ -206,7 +211,7 @@ impl RateLimitService for Service {
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Reply<v1::ReleaseResponse> {
         let now = self.current.get();
         let lease = wire::release(request.into_inner()).map_err(Error::from)?;
-        let released = self.give_back(lease, false, now.limits.clone()).await?;
+        let released = self.give_back(lease, (false, true), now.limits.clone()).await?;
         by(&now, v1::ReleaseResponse { released })
     }
 
@@ -217,12 +222,27 @@ impl RateLimitService for Service {
         by(&now, wire::peeked(&ask, &answer))
     }
 
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Reply<v1::ExplainResponse> {
+        let now = self.current.get();
+        let question = wire::question(request.into_inner(), &now.limits, &now.rules);
+        let Some(ask) = question.map_err(Error::from)? else {
+            return by(&now, wire::explained(None, Vec::new(), &now.version));
+        };
+        let answer = self.store.peek(&ask).await.map_err(Error::from)?;
+        let places = ask.limits.iter().map(|limit| match answer.alone_of {
+            Some(_) => Place::Memory,
+            None => self.store.place(&ask.subject, limit),
+        });
+        let told = wire::explained(Some((&ask, &answer)), places.collect(), &now.version);
+        by(&now, told)
+    }
+
     async fn refund(&self, request: Request<v1::RefundRequest>) -> Reply<v1::RefundResponse> {
         let now = self.current.get();
         let request = request.into_inner();
         let unless_repeated = request.unless_repeated;
         let charge = wire::refund(request).map_err(Error::from)?;
-        let refunded = self.give_back(charge, unless_repeated, now.limits.clone()).await?;
+        let refunded = self.give_back(charge, (unless_repeated, false), now.limits.clone()).await?;
         by(&now, v1::RefundResponse { refunded })
     }
 

@@ -93,6 +93,7 @@ impl Alone {
         (!limits.is_empty()).then(|| Ask {
             subject: ask.subject.clone(),
             charge_id: ask.charge_id.clone(),
+            is_new: ask.is_new,
             cost: ask.cost,
             limits,
         })

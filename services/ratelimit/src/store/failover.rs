@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use mingle_store::{
     Error, ErrorKind, Result,
     breaker::{Breaker, Policy},
+    bus::Bus,
     clock::Clock,
     failover::{Probe, watch},
 };
@@ -28,11 +29,12 @@ use super::{
     Store,
     alone::Alone,
     company::Company,
+    denials::Denials,
     memory::{Back, Bounds},
     owed::Owed,
     redis::{LOST_MS, RedisStore},
 };
-use crate::domain::{Answer, Ask, Charged, Limit, Limits};
+use crate::domain::{Answer, Ask, Charged, Limit, Limits, Place};
 
 /// What the refunds that are owed may take of a probe.
 const PAYING: Duration = Duration::from_millis(250);
@@ -43,6 +45,8 @@ pub struct Instance {
     pub id: String,
     /// Its time.
     pub clock: Arc<dyn Clock>,
+    /// By which the instances tell each other what is given back.
+    pub bus: Arc<dyn Bus>,
     /// What it may hold in memory.
     pub bounds: Bounds,
 }
@@ -64,6 +68,7 @@ struct Sides {
     alone: Alone,
     owed: Owed,
     company: Company,
+    denials: Arc<Denials>,
 }
 
 impl Failover {
@@ -75,11 +80,13 @@ impl Failover {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let Instance { id, clock, bounds } = instance;
+        let Instance { id, clock, bus, bounds } = instance;
         let alone = Alone::new(clock, bounds);
         let company = Company::new(Duration::from_millis(LOST_MS));
         let owed = Owed::default();
-        let sides = Arc::new(Sides { id, together, alone, owed, company });
+        let denials = Denials::new(bus, bounds.max_subjects);
+        tasks.spawn(denials.clone().follow(together.data(), stop.clone()));
+        let sides = Arc::new(Sides { id, together, alone, owed, company, denials });
         let breaker = Arc::new(Breaker::new("ratelimit", Policy::default()));
         let (watched, watching) = (sides.clone(), breaker.clone());
         tasks.spawn(async move {
@@ -129,7 +136,7 @@ impl Probe for Sides {
         self.together.prove(&self.id).await?;
         let live = self.together.beat(&self.id, false).await?;
         self.alone.share(self.company.told(series, live));
-        let _ = timeout(PAYING, self.owed.pay(&self.together)).await;
+        let _ = timeout(PAYING, self.owed.pay(&self.together, &self.denials)).await;
         Ok(())
     }
 }
@@ -140,9 +147,29 @@ impl Store for Failover {
         if self.breaker.is_open() {
             return asks.iter().map(|ask| Ok(self.alone(ask, true))).collect();
         }
-        let answers = self.sides.together.check(asks).await;
-        let settle = |(ask, answer)| Ok(self.settle(ask, answer, true));
-        asks.iter().zip(answers).map(settle).collect()
+        let Sides { together, denials, .. } = &*self.sides;
+        let remembered: Vec<_> = asks.iter().map(|ask| denials.find(ask)).collect();
+        let open = asks.iter().zip(&remembered).filter(|(_, known)| known.is_none());
+        let open: Vec<_> = open.map(|(ask, _)| ask.clone()).collect();
+        let asked = denials.moment();
+        let answers = if open.is_empty() { Vec::new() } else { together.check(&open).await };
+        let mut answers = answers.into_iter();
+        let settle = |(ask, known)| {
+            let unanswered = || Err(Error::new(ErrorKind::Corrupt, "ratelimit answer"));
+            let answer = match known {
+                Some(known) => known,
+                None => {
+                    let answer = answers.next().unwrap_or_else(unanswered);
+                    let answer = self.settle(ask, answer, true);
+                    if answer.alone_of.is_none() {
+                        denials.note(ask, &answer, asked);
+                    }
+                    answer
+                }
+            };
+            Ok(answer)
+        };
+        asks.iter().zip(remembered).map(settle).collect()
     }
 
     async fn peek(&self, ask: &Ask) -> Result<Answer> {
@@ -154,11 +181,14 @@ impl Store for Failover {
     }
 
     async fn refund(&self, charge: Charged<'_>, limits: &Arc<Limits>) -> Result<bool> {
-        let Sides { together, alone, owed, .. } = &*self.sides;
+        let Sides { together, alone, owed, denials, .. } = &*self.sides;
         let here = alone.give_back(charge);
         if !self.breaker.is_open() {
             let given = together.refund(charge, limits).await;
             self.breaker.record(given.is_err());
+            if !charge.is_lease && !matches!(given, Ok(false)) {
+                denials.end(charge.subject).await;
+            }
             if let Ok(given) = given {
                 return Ok(given || here == Back::Given);
             }
@@ -167,6 +197,10 @@ impl Store for Failover {
             owed.add(charge, limits);
         }
         Ok(here == Back::Given)
+    }
+
+    fn place(&self, subject: &str, limit: &Limit) -> Place {
+        self.sides.together.place(subject, limit)
     }
 
     async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()> {
@@ -178,6 +212,7 @@ impl Store for Failover {
         if reset.is_ok() {
             self.sides.alone.forget(subject, limits);
         }
+        self.sides.denials.end(subject).await;
         reset
     }
 }

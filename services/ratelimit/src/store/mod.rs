@@ -2,6 +2,7 @@
 
 mod alone;
 mod company;
+mod denials;
 mod failover;
 pub mod memory;
 mod owed;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mingle_store::Result;
 
-use crate::domain::{Answer, Ask, Charged, Limit, Limits};
+use crate::domain::{Answer, Ask, Charged, Limit, Limits, Place};
 
 /// Counts what subjects use of their limits.
 ///
@@ -41,6 +42,9 @@ pub trait Store: Send + Sync + 'static {
     /// false when none does, or the charge is not known, or not any more, or
     /// `unless_repeated` and an ask found it made already.
     async fn refund(&self, charge: Charged<'_>, limits: &Arc<Limits>) -> Result<bool>;
+
+    /// Where the count of a limit is kept, for people.
+    fn place(&self, subject: &str, limit: &Limit) -> Place;
 
     /// Makes a subject as if it had used nothing of these limits. Charges of before are
     /// remembered, and nothing of them is given back any more.

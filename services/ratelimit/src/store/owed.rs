@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use mingle_store::Error;
 use parking_lot::Mutex;
 
-use super::{Store as _, redis::RedisStore};
+use super::{Store as _, denials::Denials, redis::RedisStore};
 use crate::domain::{Charged, Limits};
 
 /// Refunds that are kept. Of those beyond, what is on Redis ends with its window.
@@ -35,14 +35,18 @@ impl Owed {
 
     /// Pays as long as Redis takes it. What Redis refuses for good is forgotten:
     /// it ends with its window, and must not stand before the others.
-    pub(super) async fn pay(&self, to: &RedisStore) {
+    pub(super) async fn pay(&self, to: &RedisStore, denials: &Denials) {
         loop {
             let next =
                 self.0.lock().first_key_value().map(|(of, limits)| (of.clone(), limits.clone()));
             let Some((next, limits)) = next else { return };
             let (subject, charge_id) = (&*next.0, &*next.1);
-            let charge = Charged { subject, charge_id, unless_repeated: true };
-            match to.refund(charge, &limits).await.err() {
+            let charge = Charged { subject, charge_id, unless_repeated: true, is_lease: false };
+            let paid = to.refund(charge, &limits).await;
+            if paid.as_ref().is_ok_and(|given| *given) {
+                denials.end(subject).await;
+            }
+            match paid.err() {
                 Some(error) if error.is_transient() => return,
                 refused => refused.iter().for_each(told),
             }

@@ -81,7 +81,7 @@ impl Asked {
                 let Found { rule, subject } = it;
                 let (cost, charge_id) = of;
                 let limits = rule.limit.iter().cloned().collect();
-                self.asks.push(Ask { subject, charge_id, cost, limits });
+                self.asks.push(Ask { subject, charge_id, is_new: true, cost, limits });
                 Place::Counted(self.asks.len() - 1, rule)
             }
             _ => Place::Free,

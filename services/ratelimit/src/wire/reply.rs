@@ -15,12 +15,13 @@ pub(crate) fn result(ask: &Ask, answer: &Answer) -> v1::CheckResponse {
         states: states(ask, answer),
         retry_after_ms: millis(answer.retry_us(ask)),
         degraded: answer.alone_of.is_some(),
+        remembered: answer.remembered,
     }
 }
 
 /// What became of a lease.
 pub(crate) fn lease(ask: &Ask, answer: &Answer) -> v1::AcquireResponse {
-    let v1::CheckResponse { allowed, charge_id, states, retry_after_ms, degraded } =
+    let v1::CheckResponse { allowed, charge_id, states, retry_after_ms, degraded, .. } =
         result(ask, answer);
     let held_us = if charge_id.is_empty() { 0 } else { ask.held_us() };
     v1::AcquireResponse {

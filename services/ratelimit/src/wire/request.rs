@@ -16,7 +16,7 @@ const MAX_CHECKS: usize = 1_000;
 /// One charge, to be made.
 pub(crate) fn one(request: v1::CheckRequest, limits: &Limits) -> Result<Ask, Invalid> {
     let id = text("request_id", request.request_id, MAX_ID)?;
-    charge("charge", request.charge, id, limits)
+    Ok(Ask { is_new: request.is_new, ..charge("charge", request.charge, id, limits)? })
 }
 
 /// One lease, to be taken or renewed.
@@ -127,7 +127,7 @@ fn ask(
         let field = format!("{field}.cost");
         return Err(Invalid::new(field, Why::Malformed, "must be at most 1000000"));
     }
-    Ok(Ask { subject, charge_id, cost, limits: known })
+    Ok(Ask { subject, charge_id, is_new: false, cost, limits: known })
 }
 
 /// The limits of these names.

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use mingle_proto::ratelimit::v1::{
     AcquireRequest, Algorithm, Charge, CheckEachRequest, CheckManyRequest, CheckRequest,
-    CheckResponse, ListLimitsRequest, OutagePolicy, PeekRequest, RefundRequest, ReleaseRequest,
-    ResetRequest,
+    CheckResponse, Descriptor, ExplainRequest, ListLimitsRequest, OutagePolicy, PeekRequest,
+    RefundRequest, ReleaseRequest, ResetRequest, Source,
 };
 use mingle_runtime::status::{Described, Kind};
 use mingle_store::clock::ManualClock;
+use mingle_testkit::Redis as Server;
 
-use crate::{through::serve, world::START};
+use crate::{
+    through::serve,
+    world::{START, connect},
+};
 
 fn charge(subject: &str, limits: &[&str], cost: u64) -> Charge {
     let limits = limits.iter().map(|limit| (*limit).to_owned()).collect();
@@ -18,7 +22,7 @@ fn charge(subject: &str, limits: &[&str], cost: u64) -> Charge {
 }
 
 fn check(charge: Option<Charge>, id: &str) -> CheckRequest {
-    CheckRequest { charge, request_id: id.to_owned() }
+    CheckRequest { charge, request_id: id.to_owned(), is_new: false }
 }
 
 #[tokio::test]
@@ -95,6 +99,49 @@ async fn what_is_held_is_of_concurrency_and_told_until_when() {
     assert_eq!(Described::from(&client.release(nothing).await.unwrap_err()).field, "lease_id");
     let unknown = ReleaseRequest { subject: "ann".to_owned(), lease_id: "b".to_owned() };
     assert!(!client.release(unknown).await.unwrap().into_inner().released);
+}
+
+#[tokio::test]
+async fn people_are_told_where_a_charge_is_counted_and_why_it_is_denied() {
+    let server = Server::start().await;
+    let clock = Arc::new(ManualClock::at(START));
+    for redis in [None, Some(connect(&server).await.with_clock(clock.clone()))] {
+        let is_shared = redis.is_some();
+        let (mut client, _) = serve(clock.clone(), redis).await;
+        let both = || Some(charge("ann", &["three", "paced"], 2));
+        assert!(client.check(check(both(), "a")).await.unwrap().into_inner().allowed);
+        let request = ExplainRequest { charge: both(), descriptor: None };
+        let told = client.explain(request).await.unwrap().into_inner();
+        assert!(!told.allowed && !told.degraded && !told.version.is_empty());
+        let [three, paced] = &told.limits[..] else { panic!("{told:?}") };
+        assert_eq!(three.words, "2 of 3 used in the last 1m; 2 fits in 1m");
+        assert_eq!(paced.words, "2 of a burst of 4 left, one more each 6s; 2 fits");
+        assert_eq!(three.limit.as_ref().map(|limit| limit.quota), Some(3));
+        let source = if is_shared { Source::Redis } else { Source::Memory };
+        assert_eq!((three.source(), paced.source()), (source, source));
+        if is_shared {
+            let key = &three.counter;
+            assert!(key.starts_with("mingle:{rl:") && key.ends_with(":1:l:three"), "{key}");
+            assert_eq!(server.cli(&["EXISTS", key]), "1");
+        }
+    }
+    let (mut client, _) = serve(clock, None).await;
+    for (request, reason, field) in [
+        (ExplainRequest::default(), "REQUIRED", "charge"),
+        (
+            ExplainRequest { charge: Some(charge("ann", &["no"], 1)), descriptor: None },
+            "UNKNOWN_LIMIT",
+            "charge.limits[0]",
+        ),
+        (
+            ExplainRequest { charge: None, descriptor: Some(Descriptor::default()) },
+            "REQUIRED",
+            "descriptor.domain",
+        ),
+    ] {
+        let described = Described::from(&client.explain(request).await.unwrap_err());
+        assert_eq!((&*described.reason, &*described.field), (reason, field));
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 )]
 
 mod conformance;
+mod denials;
 mod descriptors;
 mod domain;
 mod grpc;

@@ -228,7 +228,13 @@ impl Case<'_> {
 
     fn ask(&self, id: u8, cost: u64, of: u8) -> Ask {
         let limits = self.chosen(of);
-        Ask { subject: self.subject.clone(), charge_id: format!("id {id}"), cost, limits }
+        Ask {
+            subject: self.subject.clone(),
+            charge_id: format!("id {id}"),
+            is_new: false,
+            cost,
+            limits,
+        }
     }
 
     async fn take(&mut self, ask: Ask, id: u8, now_us: u64) -> Result<(), TestCaseError> {
@@ -275,7 +281,8 @@ impl Case<'_> {
             Step::Refund { id, unless_repeated } => {
                 let id_text = format!("id {id}");
                 let (subject, unless_repeated) = (&*self.subject, *unless_repeated);
-                let charge = Charged { subject, charge_id: &id_text, unless_repeated };
+                let charge =
+                    Charged { subject, charge_id: &id_text, unless_repeated, is_lease: false };
                 let limits = Arc::new(self.limits.clone());
                 let given = self.memory.refund(charge, &limits).await.unwrap();
                 let shown = self.redis.refund(charge, &limits).await.unwrap();

@@ -132,7 +132,7 @@ async fn memory_is_bounded_and_forgets_first_what_ends_first() {
     }
     let limits = Arc::new(limits);
     for (charge_id, is_known) in [("a", false), ("b", true), ("c", true)] {
-        let charge = Charged { subject: "ann", charge_id, unless_repeated: false };
+        let charge = Charged { subject: "ann", charge_id, unless_repeated: false, is_lease: false };
         assert_eq!(memory.refund(charge, &limits).await.unwrap(), is_known, "{charge_id}");
     }
     clock.advance(15 * MINUTE);

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use mingle_proto::ratelimit::v1::{self, rate_limit_service_client::RateLimitServiceClient};
 use mingle_ratelimit::{
     Config, bind,
-    domain::{Answer, Ask, Charged, Limit, Limits, Standing, Verdict},
+    domain::{Answer, Ask, Charged, Limit, Limits, Place, Standing, Verdict},
     store::Store,
 };
 use mingle_runtime::{Context, config::Section as _, grpc::Transport};
@@ -14,7 +14,7 @@ use mingle_store::{Error, ErrorKind, Result, clock::ManualClock, redis::Redis};
 use parking_lot::Mutex;
 use tonic::{Code, Status};
 
-use crate::world::{LIMITS, START, World, config};
+use crate::world::{LIMITS, START, World, bus, config};
 
 /// What is counted, asked by the RPCs. That an ask was charged before has no
 /// field of the reply: it is allowed.
@@ -43,6 +43,7 @@ pub(crate) async fn serve_by(
         &[Config::DEFAULTS],
         &format!("[ratelimit]\ntimeout_ms = 10000\n{keys}\n{LIMITS}"),
     );
+    let redis = redis.map(|redis| (redis.clone(), bus(&redis)));
     let routes = bind(context.clone(), clock, redis).await.unwrap().into_routes().unwrap();
     (Transport::local(routes), context)
 }
@@ -99,7 +100,11 @@ fn checked(ask: &Ask, reply: &v1::CheckResponse) -> Answer {
 }
 
 fn request(ask: &Ask) -> v1::CheckRequest {
-    v1::CheckRequest { charge: Some(charge(ask)), request_id: ask.charge_id.clone() }
+    v1::CheckRequest {
+        charge: Some(charge(ask)),
+        request_id: ask.charge_id.clone(),
+        is_new: ask.is_new,
+    }
 }
 
 impl Through {
@@ -120,7 +125,14 @@ impl Through {
         let allowed = acquired;
         Ok(checked(
             ask,
-            &v1::CheckResponse { allowed, charge_id, states, retry_after_ms, degraded },
+            &v1::CheckResponse {
+                allowed,
+                charge_id,
+                states,
+                retry_after_ms,
+                degraded,
+                remembered: false,
+            },
         ))
     }
 
@@ -166,7 +178,7 @@ impl Store for Through {
     }
 
     async fn refund(&self, charge: Charged<'_>, _: &Arc<Limits>) -> Result<bool> {
-        let Charged { subject, charge_id, unless_repeated } = charge;
+        let Charged { subject, charge_id, unless_repeated, .. } = charge;
         let (subject, charge_id) = (subject.to_owned(), charge_id.to_owned());
         if self.leases.lock().contains(&(subject.clone(), charge_id.clone())) {
             let request = v1::ReleaseRequest { subject, lease_id: charge_id };
@@ -175,6 +187,10 @@ impl Store for Through {
         }
         let request = v1::RefundRequest { subject, charge_id, unless_repeated };
         Ok(self.client.clone().refund(request).await.map_err(failed)?.into_inner().refunded)
+    }
+
+    fn place(&self, _: &str, _: &Limit) -> Place {
+        Place::Memory
     }
 
     async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()> {

@@ -10,6 +10,7 @@ use mingle_ratelimit::{
 use mingle_runtime::{Context, config::Section as _};
 use mingle_store::{
     Result,
+    bus::{self, Bus, Merged, Servers},
     clock::ManualClock,
     redis::{Options, Redis},
 };
@@ -106,9 +107,16 @@ pub(crate) struct World {
 /// An instance that counts on `redis` while it can.
 pub(crate) fn failover(redis: Redis, clock: Arc<ManualClock>, id: &str) -> Failover {
     let bounds = config().bounds();
+    let bus = bus(&redis);
     let together = RedisStore::new(redis, bounds.remember_us);
-    let instance = Instance { id: id.to_owned(), clock, bounds };
+    let instance = Instance { id: id.to_owned(), clock, bus, bounds };
     Failover::start(together, instance, &TaskTracker::new(), CancellationToken::new())
+}
+
+/// Between the instances on this server.
+pub(crate) fn bus(redis: &Redis) -> Arc<dyn Bus> {
+    let quick = bus::Options { beat: Duration::from_millis(200), ..bus::Options::default() };
+    Arc::new(Merged::start(Servers::Redis(redis.clone()), quick))
 }
 
 /// The configuration that every world has.
@@ -163,7 +171,7 @@ pub(crate) async fn refund(
     charge_id: &str,
     unless_repeated: bool,
 ) -> Result<bool> {
-    let charge = Charged { subject, charge_id, unless_repeated };
+    let charge = Charged { subject, charge_id, unless_repeated, is_lease: false };
     store.refund(charge, &Arc::new(config().limits())).await
 }
 
@@ -174,7 +182,7 @@ pub(crate) fn ms(us: u64) -> u64 {
 
 pub(crate) fn ask(limits: &Limits, subject: &str, id: &str, cost: u64, of: &[&str]) -> Ask {
     let limits = of.iter().map(|name| limits[*name].clone()).collect();
-    Ask { subject: subject.to_owned(), charge_id: id.to_owned(), cost, limits }
+    Ask { subject: subject.to_owned(), charge_id: id.to_owned(), is_new: false, cost, limits }
 }
 
 impl World {
@@ -217,7 +225,7 @@ impl World {
     }
 
     async fn give_back(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> bool {
-        let charge = Charged { subject, charge_id, unless_repeated };
+        let charge = Charged { subject, charge_id, unless_repeated, is_lease: false };
         self.store.refund(charge, &Arc::new(self.limits.clone())).await.unwrap()
     }
 }

@@ -79,8 +79,7 @@ fn refusal(said: &ServerError) -> (ErrorKind, &'static str) {
         "LOADING" | "READONLY" | "OOM" | "MASTERDOWN" | "TRYAGAIN" | "BUSY" | "MISCONF"
         | "NOREPLICAS" | "CLUSTERDOWN" | "MOVED" | "ASK" | "NOAUTH" | "WRONGPASS" | "NOPERM"
         | "UNBLOCKED" => (ErrorKind::Unavailable, "redis server refuses"),
-        // NOPERM, of a command in a script.
-        "ERR" if said.details().is_some_and(|detail| detail.starts_with("The user executing")) => {
+        "ERR" if said.details().is_some_and(is_no_leave) => {
             (ErrorKind::Unavailable, "redis server refuses")
         }
         // "max number of clients reached", and what hosted servers say of the
@@ -90,6 +89,11 @@ fn refusal(said: &ServerError) -> (ErrorKind, &'static str) {
         }
         _ => (ErrorKind::Unsupported, "redis server error"),
     }
+}
+
+/// NOPERM, of a command in a script: in the words of Redis 7.0, and of those after it.
+pub(crate) fn is_no_leave(detail: &str) -> bool {
+    ["The user executing", "ACL failure in script"].iter().any(|begin| detail.starts_with(begin))
 }
 
 pub(crate) fn away() -> Error {

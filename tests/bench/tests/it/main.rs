@@ -64,6 +64,22 @@ fn messages_over_processes_are_told_by_role_and_beside_each_hop() {
 }
 
 #[test]
+fn decisions_are_told_beside_a_bare_call() {
+    let report = measure(&["ratelimit", "--seconds", "1", "--callers", "8"]);
+    for (kind, most) in [
+        ("cold check", 1.1),
+        // It is remembered.
+        ("check of one denied subject", 0.1),
+        ("check in a batch of 64", 1.1),
+    ] {
+        let (cpu, rate) = (format!("{kind}: server CPU each"), format!("{kind}: decisions"));
+        assert_both(&report, &[&cpu, &rate]);
+        let scripts = value(&report, &format!("{kind}: scripts on Redis each"), "mingle");
+        assert!((most - 0.2..most).contains(&scripts), "{kind}: {scripts}");
+    }
+}
+
+#[test]
 fn those_who_join_over_processes_meet_on_different_gateways() {
     // A match within one gateway is a failure of the measurement.
     let report = measure(&["match", "--processes", "--rate", "20", "--seconds", "1"]);

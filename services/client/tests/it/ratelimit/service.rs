@@ -10,10 +10,10 @@ use std::{
 
 use mingle_proto::ratelimit::v1::{
     AcquireRequest, AcquireResponse, CheckEachRequest, CheckEachResponse, CheckEachResult,
-    CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, LimitState,
-    ListLimitsRequest, ListLimitsResponse, OutagePolicy, PeekRequest, PeekResponse, RefundRequest,
-    RefundResponse, ReleaseRequest, ReleaseResponse, ReloadConfigRequest, ReloadConfigResponse,
-    ResetRequest, ResetResponse,
+    CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, ExplainRequest,
+    ExplainResponse, LimitState, ListLimitsRequest, ListLimitsResponse, OutagePolicy, PeekRequest,
+    PeekResponse, RefundRequest, RefundResponse, ReleaseRequest, ReleaseResponse,
+    ReloadConfigRequest, ReloadConfigResponse, ResetRequest, ResetResponse,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
 };
 use parking_lot::Mutex;
@@ -129,7 +129,14 @@ impl Fake {
         };
         let charge_id = request.request_id;
         let states = vec![state];
-        Ok(CheckResponse { allowed, charge_id, states, retry_after_ms, degraded })
+        Ok(CheckResponse {
+            allowed,
+            charge_id,
+            states,
+            retry_after_ms,
+            degraded,
+            remembered: false,
+        })
     }
 }
 
@@ -201,6 +208,13 @@ impl RateLimitService for Fake {
     }
 
     async fn reset(&self, _: Request<ResetRequest>) -> Result<Response<ResetResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn explain(
+        &self,
+        _: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, Status> {
         Err(Status::unimplemented("not asked"))
     }
 

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::subject::{Back, Memo, Subject};
 use crate::{
-    domain::{Answer, Ask, Charged, Limit, Limits, Verdict},
+    domain::{Answer, Ask, Charged, Limit, Limits, Place, Verdict},
     store::Store,
 };
 
@@ -200,6 +200,10 @@ impl Store for Memory {
 
     async fn refund(&self, charge: Charged<'_>, _: &Arc<Limits>) -> Result<bool> {
         Ok(self.give_back(charge) == Back::Given)
+    }
+
+    fn place(&self, _: &str, _: &Limit) -> Place {
+        Place::Memory
     }
 
     async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use mingle_store::{Error, ErrorKind, Result, redis::Generation};
 
 use super::{RedisStore, scripts::BEAT};
+use tokio::sync::watch;
+
 use crate::{
     domain::{Algorithm, Ask, Limit, Outage},
     store::Store,
@@ -22,6 +24,11 @@ impl RedisStore {
         let keys = [self.redis.key("rl-instances", "1")];
         let args = [instance.into(), LOST_MS.into(), leaves.into()];
         self.redis.run::<u64>(&BEAT, &keys, &args).await
+    }
+
+    /// Tells of each new life of the server's data.
+    pub(in crate::store) fn data(&self) -> watch::Receiver<Option<Generation>> {
+        self.redis.fence()
     }
 
     /// The life of the server's data.
@@ -45,6 +52,7 @@ impl RedisStore {
         let ask = Ask {
             subject: format!("\0{instance}"),
             charge_id: "proof".to_owned(),
+            is_new: false,
             cost: 1,
             limits: vec![Arc::new(limit)],
         };

@@ -23,6 +23,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn short(text: &str) -> String {
+/// 128 bits of a text's SHA-256.
+pub(in crate::store) fn short(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(&Sha256::digest(text.as_bytes())[..16])
 }

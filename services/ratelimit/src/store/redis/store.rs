@@ -13,7 +13,7 @@ use super::{
     scripts::{CHECK, REFUND, RESET},
 };
 use crate::{
-    domain::{Algorithm, Answer, Ask, Charged, Limit, Limits, NEVER, Standing, Verdict},
+    domain::{Algorithm, Answer, Ask, Charged, Limit, Limits, NEVER, Place, Standing, Verdict},
     store::Store,
 };
 
@@ -155,6 +155,10 @@ impl Store for RedisStore {
         let states = known.iter().map(|(_, limit)| keys.limit(&limit.name));
         let all: Vec<_> = std::iter::once(charge).chain(states).collect();
         Ok(self.redis.run::<i64>(&REFUND, &all, &args).await? == 1)
+    }
+
+    fn place(&self, subject: &str, limit: &Limit) -> Place {
+        Place::Redis(Keys::of(&self.redis, subject).limit(&limit.name))
     }
 
     async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()> {

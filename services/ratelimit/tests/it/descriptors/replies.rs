@@ -1,5 +1,7 @@
 //! What is told of several descriptors, of hits, and of what is wrong.
 
+use std::sync::Arc;
+
 use envoy_types::pb::{
     envoy::{
         extensions::common::ratelimit::v3::{
@@ -9,9 +11,14 @@ use envoy_types::pb::{
     },
     google::protobuf::UInt64Value,
 };
+use mingle_proto::ratelimit::v1::{
+    Descriptor, DescriptorEntry, ExplainRequest, rate_limit_service_client::RateLimitServiceClient,
+};
 use mingle_runtime::status::{Described, Kind};
+use mingle_store::clock::ManualClock;
 
-use super::{Client, ask, descriptor, open, request};
+use super::{Client, ask, descriptor, open, request, rules};
+use crate::{through::serve_by, world::START};
 
 fn with_hits(entries: &[(&str, &str)], hits: u64) -> RateLimitDescriptor {
     let hits_addend = Some(UInt64Value { value: hits });
@@ -172,5 +179,30 @@ async fn each_wrong_field_is_named() {
         let described = Described::from(&refused);
         assert_eq!(described.kind, Kind::Invalid, "{field}");
         assert_eq!((&*described.reason, &*described.field), (reason, field));
+    }
+}
+
+/// The rule of a descriptor, by the other service of the same process.
+#[tokio::test]
+async fn people_are_told_which_rule_a_descriptor_meets() {
+    let keys = format!("descriptors = {:?}", rules());
+    let (transport, _) = serve_by(Arc::new(ManualClock::at(START)), None, &keys).await;
+    let mut client = RateLimitServiceClient::new(transport);
+    let mut explain = async |entries: &[(&str, &str)]| {
+        let entry = |(key, value): &(&str, &str)| DescriptorEntry {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+        };
+        let entries = entries.iter().map(entry).collect();
+        let descriptor = Some(Descriptor { domain: "edge".to_owned(), entries, hits: Some(3) });
+        client.explain(ExplainRequest { charge: None, descriptor }).await.unwrap().into_inner()
+    };
+    let told = explain(&[("tenant", "acme"), ("user", "ann")]).await;
+    assert!(!told.allowed);
+    assert_eq!(told.limits[0].limit.as_ref().unwrap().name, "edge.tenant.user");
+    assert_eq!(told.limits[0].words, "0 of 2 used in the last 1m; 3 never fits");
+    for free in [[("path", "/files/readme")], [("status", "200")]] {
+        let told = explain(&free).await;
+        assert_eq!((told.allowed, told.limits.len()), (true, 0), "{free:?}");
     }
 }

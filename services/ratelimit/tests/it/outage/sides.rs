@@ -10,7 +10,7 @@ use mingle_store::{clock::ManualClock, redis::Redis};
 use mingle_testkit::{Redis as Server, eventually};
 use tokio::time::timeout;
 
-use crate::world::{SOON, START, ask, config, connect, failover, refund};
+use crate::world::{SOON, START, ask, bus, config, connect, failover, refund};
 
 /// Instances over one server, each with a connection of its own.
 pub(super) struct Stage {
@@ -118,9 +118,10 @@ async fn who_leaves_is_counted_no_more() {
     let tasks = tokio_util::task::TaskTracker::new();
     let bounds = config().bounds();
     let redis = connect(&stage.server).await;
+    let bus = bus(&redis);
     let together = mingle_ratelimit::store::redis::RedisStore::new(redis, 1_000);
     let clock = Arc::new(ManualClock::at(START));
-    let leaver = mingle_ratelimit::store::Instance { id: "leaver".into(), clock, bounds };
+    let leaver = mingle_ratelimit::store::Instance { id: "leaver".into(), clock, bus, bounds };
     let leaver = Failover::start(together, leaver, &tasks, stop.clone());
     eventually(SOON, "both are there", async || stage.heard().len() == 2).await;
     stop.cancel();

@@ -30,8 +30,11 @@ async fn who_leaves_between_charge_and_undo_is_charged_nothing() {
     let (mut client, _context) = through::serve(clock, Some(redis)).await;
     let limits = config().limits();
     let charge = |who: &str, limit, cost| through::charge(&ask(&limits, who, "", cost, &[limit]));
-    let used_up =
-        CheckRequest { charge: Some(charge("room", "shut", 5)), request_id: "before".to_owned() };
+    let used_up = CheckRequest {
+        charge: Some(charge("room", "shut", 5)),
+        request_id: "before".to_owned(),
+        is_new: false,
+    };
     assert!(client.check(used_up).await.unwrap().into_inner().allowed);
     let stands = || !server.cli(&["KEYS", "*:1:l:ten"]).trim().is_empty();
     assert!(!stands());
