@@ -1,5 +1,6 @@
 //! Many processes over one Redis and one PostgreSQL, some of which are killed.
 
+mod attempts;
 mod bystanders;
 mod chaos;
 mod chat_killed;

@@ -164,7 +164,7 @@ impl Plan {
         stop: CancellationToken,
     ) -> anyhow::Result<Opened> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let mut opened = Opened { clock: clock.clone(), redis: None, backends: None, bus: None };
+        let mut opened = Opened::nothing(clock.clone());
         match self {
             Self::Nothing => {}
             Self::Embedded => {
@@ -176,14 +176,16 @@ impl Plan {
                 let database = shared.database().await?;
                 let redis = shared.redis(stop).await?;
                 opened.redis = Some(redis.clone());
-                let servers = match &database {
-                    Some(database) => Servers::Both(redis.clone(), database.clone()),
-                    None => Servers::Redis(redis.clone()),
-                };
-                let beats = bus::Options { kinds: shared.kinds, ..shared.bus.beats() };
-                let bus = Arc::new(Merged::start(servers, beats));
-                opened.bus = Some(bus.clone());
+                if shared.kinds & Role::Ratelimit.bit() != 0 {
+                    // Its own: all instances of it meet on Redis, and on nothing else.
+                    let servers = Servers::Redis(redis.clone());
+                    opened.limits = Some(Arc::new(Merged::start(servers, shared.bus.beats())));
+                }
                 if let Some(database) = database {
+                    let servers = Servers::Both(redis.clone(), database.clone());
+                    let beats = bus::Options { kinds: shared.kinds, ..shared.bus.beats() };
+                    let bus = Arc::new(Merged::start(servers, beats));
+                    opened.bus = Some(bus.clone());
                     let database = database.into();
                     opened.backends = Some(Backends { database, redis: Some(redis), bus, clock });
                 }
@@ -316,9 +318,15 @@ pub(crate) struct Opened {
     /// `None` for roles that keep no rows.
     pub(crate) backends: Option<Backends>,
     bus: Option<Arc<Merged>>,
+    /// That of ratelimit.
+    limits: Option<Arc<Merged>>,
 }
 
 impl Opened {
+    fn nothing(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, redis: None, backends: None, bus: None, limits: None }
+    }
+
     /// Keeps `health` true about the servers, until `stop`, and shows how much of
     /// their connections is in use.
     pub(crate) fn watch(&self, health: Health, stop: CancellationToken) {
@@ -348,14 +356,16 @@ impl Opened {
         }
     }
 
-    /// Between the processes; `None` where there is no server that they share.
-    pub(crate) fn bus(&self) -> Option<Arc<dyn Bus>> {
-        self.bus.clone().map(|bus| -> Arc<dyn Bus> { bus })
+    /// What the instances of ratelimit count on, and tell each other by; `None` where
+    /// memory stands for it.
+    pub(crate) fn limits(&self) -> Option<(Redis, Arc<dyn Bus>)> {
+        let bus: Arc<dyn Bus> = self.limits.clone()?;
+        Some((self.redis.clone()?, bus))
     }
 
     /// Says farewell to the other processes and closes the connections.
     pub(crate) async fn close(self) {
-        if let Some(bus) = &self.bus {
+        for bus in self.bus.iter().chain(&self.limits) {
             bus.close().await;
         }
         if let Some(Backends { database, .. }) = &self.backends {

@@ -54,8 +54,8 @@ pub(crate) async fn run(config: Config, roles: &[Role], plan: Plan) -> anyhow::R
 /// Callees first: a role finds those it calls bound.
 async fn bind(process: &mut Process, opened: &Opened) -> anyhow::Result<()> {
     if let Some(ctx) = process.context(Role::Ratelimit) {
-        let redis = opened.redis.clone().zip(opened.bus());
-        process.add(mingle_ratelimit::bind(ctx, opened.clock.clone(), redis).await?);
+        let bound = mingle_ratelimit::bind(ctx, opened.clock.clone(), opened.limits());
+        process.add(bound.await?);
     }
     if let Some(backends) = &opened.backends {
         if let Some(ctx) = process.context(Role::Presence) {

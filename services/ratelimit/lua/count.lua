@@ -21,7 +21,9 @@ local function load(limit, key)
     if stored then
       local start, born, cost = struct.unpack('>I7I7I4', stored, 2)
       state.born = born
-      if start >= state.from then state.from, state.used = start, cost end
+      -- Of a window that had another length it may be no multiple.
+      local from = start - start % limit.window
+      if from >= state.from then state.from, state.used = from, cost end
     end
     return state
   end
@@ -47,9 +49,13 @@ local function ends(limit, state)
   if limit.kind == 'F' then
     return (state.used > 0 and state.from + limit.window or state.born) - now
   end
-  local last = state[#state]
-  if not last then return 0 end
-  return last[2] > 0 and over(limit, last) or last[1] - last[1] % limit.step + limit.step - now
+  -- Of all: one that a reset left may be of another grain, and end first.
+  local left = 0
+  for _, slot in ipairs(state) do
+    local grain = slot[1] - slot[1] % limit.step + limit.step - now
+    left = math.max(left, slot[2] > 0 and over(limit, slot) or grain)
+  end
+  return left
 end
 
 local function save(limit, key, state)

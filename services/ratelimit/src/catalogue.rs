@@ -10,7 +10,8 @@
 //! | the files change between two reads of one | the next second sees another content |
 //! | instances read at different seconds | for so long each counts by its own: replies say which version |
 //! | a limit has another quota, window or burst | its counts stand, and are judged by the new numbers |
-//! | a limit has another algorithm | its counts begin anew |
+//! | a limit has another algorithm | its counts begin anew, but between sliding_window and concurrency, and between gcra and token_bucket, which keep them |
+//! | a window is longer or shorter, or a quota passes 256 | what was counted coarsely counts from the begin of its grain: up to a 64th of the old window may be free early |
 //! | a limit is gone | calls that name it are INVALID_ARGUMENT; what was charged to it ends by itself |
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 };
 
 use mingle_runtime::config::{Config as Layers, Problems};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -71,19 +72,17 @@ impl Catalogue {
 pub(crate) struct Current {
     now: Arc<RwLock<Arc<Catalogue>>>,
     layers: Arc<Layers>,
-    /// Of the files before they were read for the first time.
-    seen: [u8; 32],
+    /// One at a time: an older content must not come after a newer one.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Current {
     /// What is configured at the start.
     pub(crate) fn read(layers: &Layers, config: &Config) -> Result<Self, Unusable> {
-        let folder = config.descriptors().map(PathBuf::from);
-        let seen = content(layers.file(), folder.as_deref());
         let catalogue = Arc::new(Catalogue::read(config)?);
         metrics::gauge!(VERSION, "version" => catalogue.version.clone()).set(1);
         let now = Arc::new(RwLock::new(catalogue));
-        Ok(Self { now, layers: Arc::new(layers.clone()), seen })
+        Ok(Self { now, layers: Arc::new(layers.clone()), turn: Arc::default() })
     }
 
     /// What a call is judged by, from its begin to its end.
@@ -93,6 +92,7 @@ impl Current {
 
     /// Reads the files; what was in force stays when they cannot be used.
     pub(crate) fn reload(&self) -> Result<Arc<Catalogue>, Unusable> {
+        let _turn = self.turn.lock();
         let config = self.layers.again().and_then(|layers| layers.read::<Config>());
         let read = config.map_err(Unusable::from).and_then(|config| Catalogue::read(&config));
         let new = Arc::new(read.inspect_err(|error| {
@@ -112,7 +112,8 @@ impl Current {
     pub(crate) async fn follow(self, stop: CancellationToken) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = self.seen;
+        // The first look reads them again: they may have changed since the start.
+        let mut seen = [0; 32];
         while stop.run_until_cancelled(looks.tick()).await.is_some() {
             let this = self.clone();
             let looked = tokio::task::spawn_blocking(move || {

@@ -17,6 +17,8 @@ use crate::{
 /// Limits that may be configured.
 const MAX_LIMITS: usize = 256;
 const MAX_NAME: usize = 64;
+/// Leases of one subject that may be held at once.
+const MAX_HELD: u64 = 100_000;
 pub(crate) const MAX_WINDOW_US: u64 = 366 * 86_400_000_000;
 
 /// The limits, and how they are counted.
@@ -138,6 +140,9 @@ impl LimitConfig {
         let key = |rest: &str| format!("ratelimit.limits.{name}.{rest}");
         let quoted = (1..=MAX_QUOTA).contains(&self.quota);
         problems.require(quoted, &key("quota"), "must be 1 to 1000000000");
+        let held = matches!(self.algorithm, Algorithm::Concurrency);
+        let bounded = !held || self.quota <= MAX_HELD;
+        problems.require(bounded, &key("quota"), "must be at most 100000 of concurrency");
         let window_us = match parse_span(&self.window) {
             Ok(window_us) => window_us,
             Err(error) => return problems.add(&key("window"), error),

@@ -44,6 +44,10 @@ pub async fn bind(
         "mingle_ratelimit_decisions_total",
         "checks answered, by limit, decision and source: count, denial (remembered), alone"
     );
+    metrics::describe_counter!(
+        "mingle_ratelimit_near_limit_total",
+        "checks that were allowed and left a fifth of the quota or less, by limit"
+    );
     catalogue::describe();
     let current = Current::read(&ctx.config, &config)?;
     let store: Arc<dyn store::Store> = match redis {

@@ -28,6 +28,13 @@ use super::{
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Of no specification, and older: the quota, what is left of it, and in how many
+/// seconds all of it is there.
+const OLDER: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
 
 /// Charges one limit for each request, by the subject that `key` finds in it;
 /// where it finds none the request goes on uncharged.
@@ -43,6 +50,7 @@ pub struct RateLimitLayer<T, K> {
     limiter: Limiter<T>,
     policy: Arc<Policy>,
     key: K,
+    tells_older: bool,
 }
 
 impl<T, K> RateLimitLayer<T, K>
@@ -51,7 +59,14 @@ where
 {
     /// The limit `policy` for whom `key` names.
     pub fn new(limiter: Limiter<T>, policy: Policy, key: K) -> Self {
-        Self { limiter, policy: Arc::new(policy), key }
+        Self { limiter, policy: Arc::new(policy), key, tells_older: false }
+    }
+
+    /// The same, with the older `X-RateLimit-Limit`, `-Remaining` and `-Reset` (in
+    /// seconds) beside the others, for clients that know no other.
+    #[must_use]
+    pub fn with_older_headers(self) -> Self {
+        Self { tells_older: true, ..self }
     }
 }
 
@@ -127,6 +142,12 @@ where
                 denied(&parts, verdict)
             };
             tell(response.headers_mut(), &layer.policy, &verdict);
+            if layer.tells_older && !verdict.closed {
+                let told = [verdict.quota, verdict.remaining, seconds(verdict.reset_after)];
+                for (name, value) in OLDER.into_iter().zip(told) {
+                    response.headers_mut().insert(name, value.into());
+                }
+            }
             Ok(response)
         })
     }

@@ -74,8 +74,6 @@ pub struct Charged<'a> {
     pub charge_id: &'a str,
     /// Not if an ask found it made already.
     pub unless_repeated: bool,
-    /// It is a lease.
-    pub is_lease: bool,
 }
 
 /// Where something is counted.

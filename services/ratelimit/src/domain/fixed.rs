@@ -28,7 +28,13 @@ impl Fixed {
     /// What the present window used.
     fn now(&self, used: &Used, now_us: u64) -> Used {
         let start_us = now_us - now_us % self.window_us;
-        if used.start_us < start_us { Used { start_us, cost: 0, ..*used } } else { *used }
+        // Of a window that had another length it may be no multiple.
+        let from_us = used.start_us - used.start_us % self.window_us;
+        if from_us < start_us {
+            Used { start_us, cost: 0, ..*used }
+        } else {
+            Used { start_us: from_us, ..*used }
+        }
     }
 }
 

@@ -123,9 +123,11 @@ impl Counter for Window {
     }
 
     fn ends_us(&self, log: &Log) -> u64 {
-        log.slots.last().map_or(0, |slot| match slot.cost {
+        // Of all: one that a reset left may be of another grain, and end first.
+        let ends = log.slots.iter().map(|slot| match slot.cost {
             0 => self.slot_us(slot.start_us) + self.grain_us,
             _ => self.over_us(slot),
-        })
+        });
+        ends.max().unwrap_or(0)
     }
 }

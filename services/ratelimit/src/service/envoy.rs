@@ -1,7 +1,10 @@
 //! `ShouldRateLimit`, as Envoy and its like ask.
 
+use std::sync::Arc;
+
 use envoy_types::pb::envoy::service::ratelimit::v3::{
-    RateLimitRequest, RateLimitResponse, rate_limit_service_server::RateLimitService,
+    RateLimitRequest, RateLimitResponse, rate_limit_response::Code,
+    rate_limit_service_server::RateLimitService,
 };
 use mingle_proto::errors::v1::Reason;
 use mingle_runtime::status::{Kind, refuse};
@@ -9,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Service, rpc::by};
 use crate::{
-    domain::{Answer, Ask},
+    domain::Answer,
     error::Error,
     wire::envoy::{self, Asked},
 };
@@ -25,11 +28,16 @@ impl Envoy {
         Self { service }
     }
 
-    /// An answer for each ask; where one denies and all or nothing is wanted, nothing
-    /// is charged in the end.
-    async fn charge(&self, asks: &[Ask], all_or_nothing: bool) -> Result<Vec<Answer>, Status> {
-        if all_or_nothing && asks.len() > 1 {
-            let charging = self.service.clone().charge_all(asks.to_vec().into());
+    /// An answer for each ask; where the whole is denied and all or nothing is wanted,
+    /// nothing is charged in the end.
+    async fn charge(&self, asked: &Arc<Asked>) -> Result<Vec<Answer>, Status> {
+        let asks = &asked.asks;
+        if asked.all_or_nothing && asks.len() > 1 {
+            let judged = asked.clone();
+            let passes = move |answers: &[Answer]| {
+                envoy::reply(&judged.places, &judged.asks, answers).overall_code() == Code::Ok
+            };
+            let charging = self.service.clone().charge_all(asks.as_slice().into(), passes);
             return self.service.whole(charging).await.map(|(_, answers)| answers);
         }
         let answers = self.service.charge(asks).await.into_iter();
@@ -46,13 +54,13 @@ impl RateLimitService for Envoy {
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
         let now = self.service.current.get();
-        let Asked { asks, places, all_or_nothing } =
-            envoy::asked(request.into_inner(), &now.rules).map_err(Error::from)?;
-        let answers = match asks.is_empty() {
+        let asked = envoy::asked(request.into_inner(), &now.rules).map_err(Error::from)?;
+        let asked = Arc::new(asked);
+        let answers = match asked.asks.is_empty() {
             true => Vec::new(),
-            false => self.charge(&asks, all_or_nothing).await.map_err(unavailable)?,
+            false => self.charge(&asked).await.map_err(unavailable)?,
         };
-        by(&now, envoy::reply(&places, &asks, &answers))
+        by(&now, envoy::reply(&asked.places, &asked.asks, &answers))
     }
 }
 

@@ -62,13 +62,13 @@ impl Service {
     async fn give_back(
         &self,
         (subject, charge_id): (String, String),
-        (unless_repeated, is_lease): (bool, bool),
+        unless_repeated: bool,
         limits: Arc<Limits>,
     ) -> Result<bool, Status> {
         let store = self.store.clone();
         let refunding = async move {
             let (subject, charge_id) = (&*subject, &*charge_id);
-            let charge = Charged { subject, charge_id, unless_repeated, is_lease };
+            let charge = Charged { subject, charge_id, unless_repeated };
             Ok(store.refund(charge, &limits).await?)
         };
         self.whole(refunding).await
@@ -89,13 +89,18 @@ impl Service {
         answers.collect()
     }
 
-    /// Charges all of `asks` or, in the end, none.
-    pub(super) async fn charge_all(self, asks: Arc<[Ask]>) -> Result<(bool, Vec<Answer>), Error> {
-        let answers = self.charge(&asks).await;
-        let allowed =
-            answers.iter().all(|answer| answer.as_ref().is_ok_and(|it| it.verdict.is_allowed()));
-        let undone = if allowed { Ok(()) } else { self.undo(&asks, &answers).await };
-        let answers = answers.into_iter().collect::<Result<_, _>>()?;
+    /// Charges all of `asks` or, in the end, none: as `passes` says of the answers.
+    pub(super) async fn charge_all(
+        self,
+        asks: Arc<[Ask]>,
+        passes: impl Fn(&[Answer]) -> bool + Send,
+    ) -> Result<(bool, Vec<Answer>), Error> {
+        let charged = self.charge(&asks).await;
+        let is_whole = charged.iter().all(Result::is_ok);
+        let answers: Vec<_> = charged.iter().flatten().cloned().collect();
+        let allowed = is_whole && passes(&answers);
+        let undone = if allowed { Ok(()) } else { self.undo(&asks, &charged).await };
+        charged.into_iter().collect::<Result<Vec<_>, _>>()?;
         undone?;
         Ok((allowed, answers))
     }
@@ -110,7 +115,7 @@ impl Service {
             asks.iter().zip(answers).filter(|(ask, answer)| ask.cost > 0 && charged(answer));
         let undone = undone.map(async |(ask, _)| {
             let Ask { subject, charge_id, limits, .. } = ask;
-            let charge = Charged { subject, charge_id, unless_repeated: false, is_lease: false };
+            let charge = Charged { subject, charge_id, unless_repeated: false };
             let limits = limits.iter().map(|it| (it.name.to_string(), it.clone())).collect();
             self.store.refund(charge, &Arc::new(limits)).await
         });
@@ -121,6 +126,9 @@ impl Service {
     }
 }
 
+/// Of a limit, what is left when it is nearly used up: a fifth.
+const NEAR: u64 = 5;
+
 /// Counts the decision of each limit.
 fn count(ask: &Ask, answer: &Answer) {
     for (limit, standing) in ask.limits.iter().zip(&answer.standings) {
@@ -130,9 +138,14 @@ fn count(ask: &Ask, answer: &Answer) {
             Answer { alone_of: Some(_), .. } => "alone",
             _ => "count",
         };
-        let limit = limit.name.to_string();
-        metrics::counter!("mingle_ratelimit_decisions_total", "limit" => limit, "decision" => decision, "source" => source)
+        let name = limit.name.to_string();
+        metrics::counter!("mingle_ratelimit_decisions_total", "limit" => name, "decision" => decision, "source" => source)
             .increment(1);
+        let is_near = standing.allowed && standing.remaining <= limit.quota / NEAR;
+        if is_near && !answer.remembered {
+            let limit = limit.name.to_string();
+            metrics::counter!("mingle_ratelimit_near_limit_total", "limit" => limit).increment(1);
+        }
     }
 }
 
@@ -191,7 +204,8 @@ impl RateLimitService for Service {
         let now = self.current.get();
         let asks = wire::asks(request.into_inner(), &now.limits).map_err(Error::from)?;
         let asks: Arc<[Ask]> = asks.into();
-        let charging = self.clone().charge_all(asks.clone());
+        let all = |answers: &[Answer]| answers.iter().all(|it| it.verdict.is_allowed());
+        let charging = self.clone().charge_all(asks.clone(), all);
         let (allowed, answers) = self.whole(charging).await?;
         let mut results: Vec<_> =
             asks.iter().zip(&answers).map(|(ask, answer)| wire::result(ask, answer)).collect();
@@ -211,7 +225,7 @@ impl RateLimitService for Service {
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Reply<v1::ReleaseResponse> {
         let now = self.current.get();
         let lease = wire::release(request.into_inner()).map_err(Error::from)?;
-        let released = self.give_back(lease, (false, true), now.limits.clone()).await?;
+        let released = self.give_back(lease, false, now.limits.clone()).await?;
         by(&now, v1::ReleaseResponse { released })
     }
 
@@ -242,7 +256,7 @@ impl RateLimitService for Service {
         let request = request.into_inner();
         let unless_repeated = request.unless_repeated;
         let charge = wire::refund(request).map_err(Error::from)?;
-        let refunded = self.give_back(charge, (unless_repeated, false), now.limits.clone()).await?;
+        let refunded = self.give_back(charge, unless_repeated, now.limits.clone()).await?;
         by(&now, v1::RefundResponse { refunded })
     }
 
@@ -250,7 +264,8 @@ impl RateLimitService for Service {
         let now = self.current.get();
         let (subject, limits) =
             wire::reset(request.into_inner(), &now.limits).map_err(Error::from)?;
-        self.store.reset(&subject, &limits).await.map_err(Error::from)?;
+        let store = self.store.clone();
+        self.whole(async move { Ok(store.reset(&subject, &limits).await?) }).await?;
         by(&now, v1::ResetResponse {})
     }
 

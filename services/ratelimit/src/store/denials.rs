@@ -34,7 +34,7 @@ use moka::sync::Cache;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::redis::short;
+use super::name::short;
 use crate::domain::{Algorithm, Answer, Ask, Limit, NEVER, Verdict};
 
 /// Where subjects are announced whose denials may have ended.

@@ -6,13 +6,13 @@
 //! | most of 20 calls or more within a second, or two heartbeats in a row | the breaker opens: Redis is not asked at all until a probe succeeds, one each second |
 //! | a charge times out on Redis, and is then charged alone | Redis runs it in time or never (LATE): it may stand in both counts, and ends with its windows |
 //! | the same charge comes again on the other side | known here, if this process made it: allowed, charged once. Known to Redis alone: charged here once more |
-//! | a charge is given back on the other side | here at once; on Redis with the next probes that succeed, for 1,024 at most, unless the same charge was asked for again |
+//! | a charge is given back on the other side | here at once; on Redis with the next probes that succeed, for 1,024 at most, unless the same charge was asked for again here, or of a rate elsewhere |
 //! | Redis restarts empty, or the outage ends | what was admitted meanwhile is not in the new count: in a window that holds the change at most quota + instances × share are admitted, twice the quota |
 //! | this process restarts during the outage | it knows of no other instance and of no charge: it admits the whole quota once |
 //! | an instance dies during the outage | the others keep their shares, and for 5 s after it |
 //! | the outage ends, and the instances come back one by one | each keeps its share until all had 5 s to be back: should Redis go again, it has not grown |
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use mingle_store::{
@@ -109,6 +109,7 @@ impl Failover {
             Ok(answer) => {
                 if charges && ask.cost > 0 {
                     self.sides.alone.note(ask, &answer);
+                    self.relied_on(ask, &answer);
                 }
                 answer
             }
@@ -121,10 +122,17 @@ impl Failover {
 
     fn alone(&self, ask: &Ask, charges: bool) -> Answer {
         let answer = self.sides.alone.decide(ask, charges);
-        if charges && ask.cost > 0 && answer.verdict.is_allowed() {
-            self.sides.owed.forget(&ask.subject, &ask.charge_id);
+        if charges && ask.cost > 0 {
+            self.relied_on(ask, &answer);
         }
         answer
+    }
+
+    /// What was admitted is not given back for who had it before.
+    fn relied_on(&self, ask: &Ask, answer: &Answer) {
+        if answer.verdict.is_allowed() {
+            self.sides.owed.forget(&ask.subject, &ask.charge_id);
+        }
     }
 }
 
@@ -149,8 +157,13 @@ impl Store for Failover {
         }
         let Sides { together, denials, .. } = &*self.sides;
         let remembered: Vec<_> = asks.iter().map(|ask| denials.find(ask)).collect();
-        let open = asks.iter().zip(&remembered).filter(|(_, known)| known.is_none());
-        let open: Vec<_> = open.map(|(ask, _)| ask.clone()).collect();
+        let open: Cow<'_, [Ask]> = match remembered.iter().any(Option::is_some) {
+            false => Cow::Borrowed(asks),
+            true => {
+                let open = asks.iter().zip(&remembered).filter(|(_, known)| known.is_none());
+                open.map(|(ask, _)| ask.clone()).collect()
+            }
+        };
         let asked = denials.moment();
         let answers = if open.is_empty() { Vec::new() } else { together.check(&open).await };
         let mut answers = answers.into_iter();
@@ -186,7 +199,7 @@ impl Store for Failover {
         if !self.breaker.is_open() {
             let given = together.refund(charge, limits).await;
             self.breaker.record(given.is_err());
-            if !charge.is_lease && !matches!(given, Ok(false)) {
+            if !matches!(given, Ok(false)) {
                 denials.end(charge.subject).await;
             }
             if let Ok(given) = given {

@@ -5,6 +5,7 @@ mod company;
 mod denials;
 mod failover;
 pub mod memory;
+mod name;
 mod owed;
 pub mod redis;
 

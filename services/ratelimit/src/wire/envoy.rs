@@ -119,8 +119,9 @@ fn rule(
 
 fn brought(domain: &str, limit: &RateLimitOverride) -> Option<Rule> {
     let limit_of = Limit {
-        // Its subject tells it from those of other entries.
-        name: format!("{}.override", label(domain)).into(),
+        // Its subject tells it from those of other entries, and its unit from others
+        // of the same; no label has a #.
+        name: format!("{}.override#{}", label(domain), limit.unit).into(),
         algorithm: Algorithm::SlidingWindow,
         quota: u64::from(limit.requests_per_unit).min(MAX_QUOTA),
         window_us: unit_us(limit.unit)?,
@@ -177,7 +178,9 @@ pub(crate) fn reply(places: &[Place], asks: &[Ask], answers: &[Answer]) -> RateL
     RateLimitResponse {
         overall_code: tally.code().into(),
         statuses,
-        response_headers_to_add: tightest.map(headers).unwrap_or_default(),
+        response_headers_to_add: tightest
+            .map(|it| headers(it, tally.code() == Code::OverLimit))
+            .unwrap_or_default(),
         ..Default::default()
     }
 }
@@ -237,7 +240,10 @@ fn seconds(limit: &Limit, standing: Standing) -> i64 {
 
 /// What the caller's client is told of the rule that is nearest to its end, as
 /// draft-ietf-httpapi-ratelimit-headers says.
-fn headers((rule, limit, standing, is_over): (&Rule, &Limit, Standing, bool)) -> Vec<HeaderValue> {
+fn headers(
+    (rule, limit, standing, is_over): (&Rule, &Limit, Standing, bool),
+    denied: bool,
+) -> Vec<HeaderValue> {
     let name = if rule.name.is_empty() { &limit.name } else { &*rule.name };
     let name = label(name);
     let (quota, seconds) = (limit.quota, seconds(limit, standing));
@@ -247,7 +253,7 @@ fn headers((rule, limit, standing, is_over): (&Rule, &Limit, Standing, bool)) ->
         header("ratelimit-policy", format!("\"{name}\";q={quota};w={window}")),
         header("ratelimit", format!("\"{name}\";r={};t={seconds}", standing.remaining)),
     ];
-    if is_over {
+    if is_over && denied {
         headers.push(header("retry-after", seconds.to_string()));
     }
     headers

@@ -281,8 +281,7 @@ impl Case<'_> {
             Step::Refund { id, unless_repeated } => {
                 let id_text = format!("id {id}");
                 let (subject, unless_repeated) = (&*self.subject, *unless_repeated);
-                let charge =
-                    Charged { subject, charge_id: &id_text, unless_repeated, is_lease: false };
+                let charge = Charged { subject, charge_id: &id_text, unless_repeated };
                 let limits = Arc::new(self.limits.clone());
                 let given = self.memory.refund(charge, &limits).await.unwrap();
                 let shown = self.redis.refund(charge, &limits).await.unwrap();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mingle_ratelimit::{
-    domain::Charged,
+    domain::{Ask, Charged, Limit},
     store::{
         Store as _,
         memory::{Bounds, Memory},
@@ -108,6 +108,50 @@ async fn nothing_is_reset_while_nobody_counts_together() {
     assert_eq!(world.left("ann", "three").await, 2);
 }
 
+/// Of another quota by now, which counts in another grain.
+#[tokio::test]
+async fn a_refund_after_a_reload_takes_nothing_else_with_it() {
+    for world in [memory().await, redis().await] {
+        let hour =
+            |quota| Limit { quota, window_us: 3_600_000_000, ..(*world.limits["ten"]).clone() };
+        let of = |id: &str, quota, cost| Ask {
+            limits: vec![Arc::new(hour(quota))],
+            ..world.ask("ann", id, cost, &["ten"])
+        };
+        for n in 0..200 {
+            world.clock.advance(1_001);
+            assert!(world.check(&of(&n.to_string(), 200, 1)).await.verdict.is_allowed());
+        }
+        world.clock.advance(120_000);
+        let limits = [("ten".to_owned(), Arc::new(hour(300)))].into();
+        let last = Charged { subject: "ann", charge_id: "199", unless_repeated: false };
+        assert!(world.store.refund(last, &Arc::new(limits)).await.unwrap());
+        let left = world.store.peek(&of("", 300, 1)).await.unwrap().standings[0].remaining;
+        assert_eq!(left, 101);
+    }
+}
+
+/// However many, each lease is renewed and released.
+#[tokio::test]
+async fn memory_forgets_no_lease_that_is_held() {
+    let world = memory().await;
+    let many = Limit { quota: 5_000, ..(*world.limits["jobs"]).clone() };
+    let of = |n: u32| Ask {
+        limits: vec![Arc::new(many.clone())],
+        ..world.ask("ann", &n.to_string(), 1, &["jobs"])
+    };
+    for _ in 0..2 {
+        for n in 0..2_000 {
+            assert!(world.check(&of(n)).await.verdict.is_allowed());
+        }
+        let left = world.store.peek(&of(0)).await.unwrap().standings[0].remaining;
+        assert_eq!(left, 3_000, "each is held once");
+    }
+    for n in 0..2_000 {
+        assert!(world.refund("ann", &n.to_string()).await, "{n}");
+    }
+}
+
 #[tokio::test]
 async fn memory_is_bounded_and_forgets_first_what_ends_first() {
     let clock = Arc::new(ManualClock::at(START));
@@ -132,7 +176,7 @@ async fn memory_is_bounded_and_forgets_first_what_ends_first() {
     }
     let limits = Arc::new(limits);
     for (charge_id, is_known) in [("a", false), ("b", true), ("c", true)] {
-        let charge = Charged { subject: "ann", charge_id, unless_repeated: false, is_lease: false };
+        let charge = Charged { subject: "ann", charge_id, unless_repeated: false };
         assert_eq!(memory.refund(charge, &limits).await.unwrap(), is_known, "{charge_id}");
     }
     clock.advance(15 * MINUTE);

@@ -171,7 +171,7 @@ pub(crate) async fn refund(
     charge_id: &str,
     unless_repeated: bool,
 ) -> Result<bool> {
-    let charge = Charged { subject, charge_id, unless_repeated, is_lease: false };
+    let charge = Charged { subject, charge_id, unless_repeated };
     store.refund(charge, &Arc::new(config().limits())).await
 }
 
@@ -225,7 +225,7 @@ impl World {
     }
 
     async fn give_back(&self, subject: &str, charge_id: &str, unless_repeated: bool) -> bool {
-        let charge = Charged { subject, charge_id, unless_repeated, is_lease: false };
+        let charge = Charged { subject, charge_id, unless_repeated };
         self.store.refund(charge, &Arc::new(self.limits.clone())).await.unwrap()
     }
 }

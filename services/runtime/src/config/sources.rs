@@ -84,7 +84,7 @@ pub fn redis(env: &Environment, mode: Mode, problems: &mut Problems) -> Option<R
 pub fn cache(env: &Environment, of_all: Option<&Redis>, problems: &mut Problems) -> Option<Redis> {
     let text = env.get(CACHE, problems).filter(|_| enabled(env, problems))?;
     let named = parse(CACHE, &text, problems)?;
-    let why = "is there without REDIS_URL: what may be forgotten is not all that is kept";
+    let why = "is there without REDIS_URL, where the rest is kept";
     problems.require(of_all.is_some() || problems.has("REDIS_URL"), CACHE, why);
     Some(Redis { variable: CACHE, url: Secret::new(&named.url), ..of_all?.clone() })
 }

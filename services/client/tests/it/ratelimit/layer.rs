@@ -61,6 +61,26 @@ async fn a_window_without_end_is_told_as_the_longest() {
 }
 
 #[tokio::test]
+async fn older_headers_are_told_where_they_are_wanted() {
+    let inner = service_fn(|_: Request<String>| async {
+        Ok::<_, Infallible>(Response::new(String::new()))
+    });
+    let limiter = Limiter::new(Fake::new(Says::Left(50)).transport());
+    let layer = RateLimitLayer::new(limiter, policy(120, Outage::Local), by_user);
+    let ask = || {
+        let mut request = Request::new(String::new());
+        request.headers_mut().insert("user", "ann".parse().unwrap());
+        request
+    };
+    let plain = layer.clone().layer(inner).oneshot(ask()).await.unwrap();
+    assert_eq!(text(plain.headers(), "x-ratelimit-limit"), "");
+    let told = layer.with_older_headers().layer(inner).oneshot(ask()).await.unwrap();
+    let headers = ["limit", "remaining", "reset"].map(|name| format!("x-ratelimit-{name}"));
+    assert_eq!(headers.each_ref().map(|name| text(told.headers(), name)), ["120", "50", "30"]);
+    assert_eq!(text(told.headers(), "ratelimit"), "\"api\";r=50;t=30");
+}
+
+#[tokio::test]
 async fn http_is_told_by_headers() {
     let fake = Fake::new(Says::Left(50));
     let (status, headers, served) = get(&fake, Some("ann")).await;

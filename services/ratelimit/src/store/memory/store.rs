@@ -1,6 +1,7 @@
 //! The store itself: shards of subjects.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     hash::{BuildHasher as _, RandomState},
     sync::Arc,
@@ -13,10 +14,12 @@ use parking_lot::Mutex;
 use super::subject::{Back, Memo, Subject};
 use crate::{
     domain::{Answer, Ask, Charged, Limit, Limits, Place, Verdict},
-    store::Store,
+    store::{Store, name::short},
 };
 
 const SHARDS: usize = 64;
+/// Of a subject that is kept as it is, in bytes.
+const LONGEST: usize = 256;
 /// Subjects that have ended and are forgotten by one call.
 const FORGOTTEN: usize = 4;
 
@@ -135,11 +138,11 @@ impl Memory {
 
     /// Changes a subject, and keeps it if that has changed it.
     fn change<T>(&self, ask: &Ask, change: impl FnOnce(&mut Subject, Memo) -> (T, bool)) -> T {
-        let memo = self.memo();
-        let mut shard = self.shard(&ask.subject).lock();
-        if let Some((_, subject)) = shard.subjects.get_mut(ask.subject.as_str()) {
+        let (memo, name) = (self.memo(), known_as(&ask.subject));
+        let mut shard = self.shard(&name).lock();
+        if let Some((_, subject)) = shard.subjects.get_mut(&*name) {
             let (changed, has_changed) = change(subject, memo);
-            if has_changed && let Some((name, mut subject)) = shard.take(&ask.subject) {
+            if has_changed && let Some((name, mut subject)) = shard.take(&name) {
                 let ends_us = subject.tidy(memo.now_us);
                 shard.keep(name, subject, ends_us);
             }
@@ -150,17 +153,17 @@ impl Memory {
         if has_changed {
             shard.make_room(memo.now_us, (self.bounds.max_subjects / SHARDS).max(1));
             let ends_us = subject.tidy(memo.now_us);
-            shard.keep(ask.subject.as_str().into(), subject, ends_us);
+            shard.keep((*name).into(), subject, ends_us);
         }
         changed
     }
 
     /// What [`charge`](Self::charge) would answer.
     pub(crate) fn judge(&self, ask: &Ask) -> Answer {
-        let now_us = self.now_us();
-        let shard = self.shard(&ask.subject).lock();
+        let (now_us, name) = (self.now_us(), known_as(&ask.subject));
+        let shard = self.shard(&name).lock();
         let unused = Subject::default();
-        let known = shard.subjects.get(ask.subject.as_str()).map(|(_, subject)| subject);
+        let known = shard.subjects.get(&*name).map(|(_, subject)| subject);
         let standings = known.unwrap_or(&unused).judge(ask, now_us, ask.cost);
         Answer::new(ask.verdict(&standings), standings)
     }
@@ -178,13 +181,21 @@ impl Memory {
 
     /// Changes a subject, if it is known.
     fn known<T>(&self, subject: &str, change: impl FnOnce(&mut Subject, u64) -> T) -> Option<T> {
-        let now_us = self.now_us();
-        let mut shard = self.shard(subject).lock();
-        let (name, mut subject) = shard.take(subject)?;
+        let (now_us, subject) = (self.now_us(), known_as(subject));
+        let mut shard = self.shard(&subject).lock();
+        let (name, mut subject) = shard.take(&subject)?;
         let changed = change(&mut subject, now_us);
         let ends_us = subject.tidy(now_us);
         shard.keep(name, subject, ends_us);
         Some(changed)
+    }
+}
+
+/// A long subject is known by its digest: whoever asks decides what is in it.
+fn known_as(subject: &str) -> Cow<'_, str> {
+    match subject.len() {
+        0..=LONGEST => Cow::Borrowed(subject),
+        _ => Cow::Owned(short(subject)),
     }
 }
 

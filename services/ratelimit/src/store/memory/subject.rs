@@ -21,6 +21,7 @@ struct Charge {
     until_us: u64,
     /// It was found made already.
     repeated: bool,
+    is_lease: bool,
 }
 
 /// What became of a refund.
@@ -141,8 +142,12 @@ impl Subject {
         if ask.charge_id.is_empty() {
             return;
         }
-        if self.charges.len() >= memo.max_charges {
-            self.charges.pop_front();
+        // What is held is bounded by its quota, and is not forgotten.
+        let is_lease = ask.is_lease();
+        let others = self.charges.iter().filter(|charge| !charge.is_lease).count();
+        if !is_lease && others >= memo.max_charges {
+            let oldest = self.charges.iter().position(|charge| !charge.is_lease);
+            oldest.and_then(|at| self.charges.remove(at));
         }
         self.charges.push_back(Charge {
             id: ask.charge_id.as_str().into(),
@@ -150,6 +155,7 @@ impl Subject {
             marks: marks.into(),
             until_us: memo.now_us + ask.remembered_us(memo.remember_us),
             repeated: false,
+            is_lease,
         });
     }
 

@@ -19,5 +19,4 @@ mod scripts;
 mod store;
 
 pub(in crate::store) use instances::LOST_MS;
-pub(in crate::store) use keys::short;
 pub use store::RedisStore;

@@ -69,6 +69,25 @@ async fn all_or_nothing_charges_none_when_one_denies() {
     assert_eq!(told(&again), [(Code::Ok, 2), (Code::Ok, 0)]);
 }
 
+/// Nothing is given back of what is let through, and all of what is not, for whatever
+/// reason.
+#[tokio::test]
+async fn all_or_nothing_is_judged_as_the_reply_says() {
+    let (client, _) = open(None).await;
+    let quotas = || vec![descriptor(&[("quota", "one")]), descriptor(&[("quota", "two")])];
+    for (left, overall) in [(2, Code::Ok), (1, Code::Ok), (0, Code::Ok), (0, Code::OverLimit)] {
+        let reply = ask(&client, request("whole", quotas())).await;
+        assert_eq!((told(&reply)[1].1, reply.overall_code()), (left, overall));
+    }
+    ask(&client, request("whole", vec![descriptor(&[("room", "b")])])).await;
+    let look = || vec![descriptor(&[("user", "bob")]), with_hits(&[("room", "b")], 0)];
+    for _ in 0..5 {
+        assert_eq!(ask(&client, request("whole", look())).await.overall_code(), Code::OverLimit);
+    }
+    let left = vec![with_hits(&[("user", "bob")], 0)];
+    assert_eq!(told(&ask(&client, request("whole", left)).await), [(Code::Ok, 3)]);
+}
+
 #[tokio::test]
 async fn hits_are_of_the_request_or_of_the_descriptor_and_none_is_a_look() {
     let (client, _) = open(None).await;
@@ -125,6 +144,8 @@ async fn a_limit_that_the_descriptor_brings_goes_over_the_rule() {
     assert_eq!(one(&client, brings(entries, 2, 1)).await, (Code::Ok, 0));
     assert_eq!(one(&client, brings(entries, 2, 1)).await, (Code::OverLimit, 0));
     assert_eq!(one(&client, descriptor(entries)).await, (Code::Ok, 2), "the rule by itself");
+    assert_eq!(one(&client, brings(entries, 2, 3)).await, (Code::Ok, 1), "each unit has its own");
+    assert_eq!(one(&client, brings(entries, 2, 1)).await, (Code::OverLimit, 0));
     let unknown = &[("of_no_rule", "x")];
     assert_eq!(one(&client, brings(unknown, 1, 4)).await, (Code::Ok, 0));
     let elsewhere = request("elsewhere", vec![brings(unknown, 1, 4)]);
