@@ -13,7 +13,7 @@
 -- Returns {verdict, then remaining, retry, reset per limit}: verdict 0 denied,
 -- 1 allowed, 2 charged before, and held until now by all, 3 the id was used for
 -- another charge; us, retry 0 where admitted and -1 for never. What is denied writes
--- nothing; what is charged before, and not to be held, is marked so.
+-- nothing; what is charged before, or held anew, is marked so.
 --
 -- timeout: unknown; the same call again finds the charge, or makes it
 -- late: LATE, nothing is charged           twice: 2, charged once
@@ -51,5 +51,6 @@ for at, limit in ipairs(all) do
 end
 if not remembered then return answer end
 local till = string.format('%.0f', now + ARGV[4] * 1000)
-redis.call('SET', KEYS[1], ARGV[3] .. '|' .. till .. '|' .. table.concat(written, ' '), 'PX', ARGV[4])
+local kept = table.concat(written, ' ') .. (held and REPEATED or '')
+redis.call('SET', KEYS[1], ARGV[3] .. '|' .. till .. '|' .. kept, 'PX', ARGV[4])
 return answer

@@ -6,7 +6,7 @@
 //! | most of 20 calls or more within a second, or two heartbeats in a row | the breaker opens: Redis is not asked at all until a probe succeeds, one each second |
 //! | a charge times out on Redis, and is then charged alone | Redis runs it in time or never (LATE): it may stand in both counts, and ends with its windows |
 //! | the same charge comes again on the other side | known here, if this process made it: allowed, charged once. Known to Redis alone: charged here once more |
-//! | a charge is given back on the other side | here at once; on Redis with the next probes that succeed, for 1,024 at most, unless the same charge was asked for again here, or of a rate elsewhere |
+//! | a charge is given back on the other side | here at once; on Redis with the next probes that succeed, for 1,024 at most, unless the same charge was asked for again |
 //! | Redis restarts empty, or the outage ends | what was admitted meanwhile is not in the new count: in a window that holds the change at most quota + instances × share are admitted, twice the quota |
 //! | this process restarts during the outage | it knows of no other instance and of no charge: it admits the whole quota once |
 //! | an instance dies during the outage | the others keep their shares, and for 5 s after it |

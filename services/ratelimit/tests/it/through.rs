@@ -180,7 +180,8 @@ impl Store for Through {
     async fn refund(&self, charge: Charged<'_>, _: &Arc<Limits>) -> Result<bool> {
         let Charged { subject, charge_id, unless_repeated, .. } = charge;
         let (subject, charge_id) = (subject.to_owned(), charge_id.to_owned());
-        if self.leases.lock().contains(&(subject.clone(), charge_id.clone())) {
+        let is_lease = self.leases.lock().contains(&(subject.clone(), charge_id.clone()));
+        if is_lease && !unless_repeated {
             let request = v1::ReleaseRequest { subject, lease_id: charge_id };
             let reply = self.client.clone().release(request).await.map_err(failed)?;
             return Ok(reply.into_inner().released);

@@ -89,8 +89,11 @@ impl Subject {
         if answer.verdict == Verdict::Denied {
             self.counts = before;
             self.charges.insert(at, charge);
-        } else if held == charge.marks.len() {
-            answer.verdict = Verdict::Repeated;
+        } else {
+            if held == charge.marks.len() {
+                answer.verdict = Verdict::Repeated;
+            }
+            self.mark_repeated(ask, memo);
         }
         answer
     }
@@ -111,10 +114,12 @@ impl Subject {
     /// Takes note of what was charged elsewhere, and of a lease that was renewed
     /// there. A limit that has less left than that is used up.
     pub(super) fn note(&mut self, ask: &Ask, memo: Memo) {
+        let mut renews = false;
         if ask.is_lease() {
             let known = self.known(&ask.charge_id, memo.now_us);
             if let Some(charge) = known.and_then(|at| self.charges.remove(at)) {
                 self.give_back(&charge, memo.now_us);
+                renews = true;
             }
         } else if self.mark_repeated(ask, memo) {
             return;
@@ -122,6 +127,9 @@ impl Subject {
         let mut standings = self.judge(ask, memo.now_us, 0);
         let costs: Vec<u64> = standings.iter().map(|it| ask.cost.min(it.remaining)).collect();
         self.charge(ask, memo, (&costs, &mut standings));
+        if renews {
+            self.mark_repeated(ask, memo);
+        }
     }
 
     /// Charges each limit its cost; 0: none.

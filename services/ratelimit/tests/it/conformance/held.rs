@@ -65,6 +65,19 @@ pub(crate) async fn one_that_ended_is_judged(world: World) {
     assert!(!world.take("ann", "c", "jobs").await);
 }
 
+/// A release that comes late gives nothing back of a lease that was renewed since.
+pub(crate) async fn late_release(world: World) {
+    for id in ["a", "b"] {
+        assert!(world.take("ann", id, "jobs").await);
+    }
+    assert!(world.take("ann", "a", "jobs").await, "renewed");
+    assert!(!world.refund_unless_repeated("ann", "a").await);
+    assert!(world.refund_unless_repeated("ann", "b").await);
+    assert_eq!(world.left("ann", "jobs").await, 2);
+    assert!(world.refund("ann", "a").await, "whatever else is there");
+    assert_eq!(world.left("ann", "jobs").await, 3);
+}
+
 /// Of several limits all are held or none, as long as the shortest.
 pub(crate) async fn all_or_none(world: World) {
     let both = async |id: &str, cost| {

@@ -23,7 +23,7 @@ macro_rules! suite {
             );
             $crate::conformance::suite!(
                 $backend: held: as_many_at_once, ends_unless_renewed, one_that_ended_is_judged,
-                all_or_none, crowd
+                late_release, all_or_none, crowd
             );
             $crate::conformance::suite!(
                 $backend: charges: once, reused, denied_is_judged_anew, refund, refund_ends,
