@@ -15,11 +15,18 @@ const OF_AN_ADDRESS: usize = 200;
 const LOGINS: usize = 10;
 const ERRORS: &str = "cluster.application.ratelimit.error";
 
-async fn limiter(redis: &Redis) -> Mingle {
+/// An Envoy that asks a limiter, before a page that stands for an application.
+async fn start(redis: &Redis) -> (Envoy, Mingle) {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/envoy/limits.yaml");
     let builder = Mingle::builder().arg("serve").arg("ratelimit");
     let builder = builder.env("MINGLE_RATELIMIT__DESCRIPTORS", rules);
-    builder.env("REDIS_URL", redis.url()).start().await
+    let limiter = builder.env("REDIS_URL", redis.url()).start().await;
+    let envoy = Envoy::limiting(limiter.probes_addr(), limiter.grpc_addr()).await;
+    eventually(SOON, "envoy knows the limiter", async || {
+        get(envoy.address("web"), "/livez", "").await.headers.contains_key("x-ratelimit-limit")
+    })
+    .await;
+    (envoy, limiter)
 }
 
 /// So many requests, of which some are let through.
@@ -38,14 +45,8 @@ fn passed(answers: &[Answer]) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envoy_lets_the_quota_through_and_says_when_there_is_more() {
     let redis = Redis::start().await;
-    let limiter = limiter(&redis).await;
-    // The page of the probes stands for an application.
-    let envoy = Envoy::limiting(limiter.probes_addr(), limiter.grpc_addr()).await;
+    let (envoy, _limiter) = start(&redis).await;
     let web = envoy.address("web");
-    eventually(SOON, "envoy knows the limiter", async || {
-        get(web, "/livez", "").await.headers.contains_key("x-ratelimit-limit")
-    })
-    .await;
     let errors = envoy.counter(ERRORS);
     let before = OF_AN_ADDRESS - left(&get(web, "/livez", "").await);
 
@@ -73,13 +74,8 @@ async fn envoy_lets_the_quota_through_and_says_when_there_is_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_logins_pass_in_fifteen_minutes() {
     let redis = Redis::start().await;
-    let limiter = limiter(&redis).await;
-    let envoy = Envoy::limiting(limiter.probes_addr(), limiter.grpc_addr()).await;
+    let (envoy, _limiter) = start(&redis).await;
     let web = envoy.address("web");
-    eventually(SOON, "envoy knows the limiter", async || {
-        get(web, "/livez", "").await.headers.contains_key("x-ratelimit-limit")
-    })
-    .await;
     // The application knows no such page.
     let answers = ask(web, "/login", LOGINS + 5).await;
     let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();

@@ -20,7 +20,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -86,6 +86,8 @@ pub(super) struct Denials {
     /// By subject, as keys have it.
     kept: Cache<String, Arc<[Denial]>>,
     drops: AtomicU64,
+    /// What is dropped elsewhere is followed: before and after, nothing is remembered.
+    is_told: AtomicBool,
     bus: Arc<dyn Bus>,
 }
 
@@ -93,7 +95,7 @@ impl Denials {
     /// Remembers the denials of so many subjects.
     pub(super) fn new(bus: Arc<dyn Bus>, subjects: usize) -> Arc<Self> {
         let kept = Cache::new(u64::try_from(subjects).unwrap_or(u64::MAX));
-        Arc::new(Self { kept, drops: AtomicU64::new(0), bus })
+        Arc::new(Self { kept, drops: AtomicU64::new(0), is_told: AtomicBool::new(false), bus })
     }
 
     /// Follows what is dropped elsewhere, until `stop`.
@@ -105,6 +107,7 @@ impl Denials {
         let following = async {
             let Ok(mut dropped) = self.bus.subscribe(TOPIC).await else { return };
             self.drop_all();
+            self.is_told.store(true, Ordering::Release);
             loop {
                 tokio::select! {
                     delivery = dropped.recv() => match delivery {
@@ -120,6 +123,7 @@ impl Denials {
             }
         };
         stop.run_until_cancelled(following).await;
+        self.is_told.store(false, Ordering::Release);
     }
 
     /// Now.
@@ -129,7 +133,8 @@ impl Denials {
 
     /// What is known of an ask.
     pub(super) fn find(&self, ask: &Ask) -> Option<Answer> {
-        if !ask.is_new || ask.cost == 0 || !self.bus.is_heard() {
+        let is_told = self.is_told.load(Ordering::Acquire) && self.bus.is_heard();
+        if !ask.is_new || ask.cost == 0 || !is_told {
             return None;
         }
         let (known, now) = (self.kept.get(&short(&ask.subject))?, Instant::now());
