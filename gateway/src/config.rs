@@ -38,6 +38,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Who is believed about where a request came from.
     pub trusted_proxies: Vec<IpNet>,
+    /// Tell X-RateLimit-* beside RateLimit.
+    pub older_ratelimit_headers: bool,
     /// How often one may ask.
     pub classes: Classes,
     /// Development tokens for the network.

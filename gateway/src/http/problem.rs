@@ -11,10 +11,15 @@ use serde::Serialize;
 
 use crate::fault::Fault;
 
+/// Of draft-ietf-httpapi-ratelimit-headers (2025-09).
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
 /// The members of RFC 9457, then those of the frames' `error`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Problem {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     title: &'static str,
     status: u16,
     detail: String,
@@ -34,7 +39,11 @@ impl IntoResponse for Fault {
         };
         let title = status.canonical_reason().unwrap_or("Error");
         let pb::Error { code, reason, field, message, retry_after_ms } = self.into();
+        // The others are about:blank, as without it.
+        let kind = (status == StatusCode::TOO_MANY_REQUESTS && reason == "RATE_LIMITED")
+            .then_some(QUOTA_EXCEEDED);
         let problem = Problem {
+            kind,
             title,
             status: status.as_u16(),
             detail: message.clone(),

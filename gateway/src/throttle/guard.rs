@@ -33,6 +33,7 @@ pub(crate) struct Throttle {
     limiter: Limiter<Transport>,
     classes: Classes,
     attempts: Policy,
+    tells_older: bool,
 }
 
 impl Throttle {
@@ -45,7 +46,8 @@ impl Throttle {
         let sharing = limiter.clone().share(LOOK, move || gateways(presence.clone()));
         ctx.tasks.spawn(ctx.stop.clone().run_until_cancelled_owned(sharing));
         let classes = config.classes;
-        Self { limiter, classes, attempts: classes.policy(Class::Auth) }
+        let (attempts, tells_older) = (classes.policy(Class::Auth), config.older_ratelimit_headers);
+        Self { limiter, classes, attempts, tells_older }
     }
 
     /// What to tell a socket from `address` whose token was refused: `fault`,
@@ -70,7 +72,8 @@ impl Throttle {
     ) -> RateLimitLayer<Transport, impl Fn(&Parts) -> Option<String> + Clone + use<>> {
         let charged =
             move |parts: &Parts| class.charged(parts.uri.path(), parts.extensions.get::<Asker>()?);
-        RateLimitLayer::new(self.limiter.clone(), self.classes.policy(class), charged)
+        let layer = RateLimitLayer::new(self.limiter.clone(), self.classes.policy(class), charged);
+        if self.tells_older { layer.with_older_headers() } else { layer }
     }
 }
 
@@ -96,7 +99,7 @@ pub(crate) fn guard(router: Router<Arc<Gateway>>, gateway: &Arc<Gateway>) -> Rou
 async fn explain(response: Response) -> Response {
     let fault = match response.extensions().get() {
         None => return response,
-        Some(Refusal::Denied(verdict) | Refusal::Closed(verdict)) => denied(verdict),
+        Some(Refusal::Denied { verdict, .. } | Refusal::Closed { verdict, .. }) => denied(verdict),
         Some(Refusal::Broken(_)) => Fault::new(Kind::Internal, Reason::Internal, "internal error"),
     };
     let mut explained = fault.into_response();

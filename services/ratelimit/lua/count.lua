@@ -2,9 +2,9 @@
 -- that use it. All times are whole microseconds, below 2^53.
 --
 -- A stored state is 'S', last (7 bytes), then slots of start (7) and cost (4);
--- or 'G', due, given, born (7 bytes each); or 'F', start, born (7 each)
--- and cost (4). Big endian. The letter is the
--- version, too: what begins with another one counts as unused.
+-- or 'G', due, given, born (7 bytes each), and until when something was taken ahead of
+-- time (7), if it was; or 'F', start, born (7 each) and cost (4). Big endian. The letter
+-- is the version, too: what begins with another one counts as unused.
 -- A limit is {kind, quota, window, step, burst}.
 local now = now_us()
 
@@ -12,9 +12,10 @@ local function load(limit, key)
   local stored = redis.call('GET', key)
   if not stored or stored:sub(1, 1) ~= limit.kind then stored = nil end
   if limit.kind == 'G' then
-    if not stored then return {due = 0, given = 0, born = 0} end
-    local due, given, born = struct.unpack('>I7I7I7', stored, 2)
-    return {due = due, given = given, born = born}
+    if not stored then return {due = 0, given = 0, born = 0, till = 0} end
+    local due, given, born, at = struct.unpack('>I7I7I7', stored, 2)
+    local till = at < #stored and struct.unpack('>I7', stored, at) or 0
+    return {due = due, given = given, born = born, till = till}
   end
   if limit.kind == 'F' then
     local state = {from = now - now % limit.window, born = 0, used = 0}
@@ -64,6 +65,7 @@ local function save(limit, key, state)
   local stored
   if limit.kind == 'G' then
     stored = 'G' .. struct.pack('>I7I7I7', state.due, state.given, state.born)
+    if state.till > now then stored = stored .. struct.pack('>I7', state.till) end
   elseif limit.kind == 'F' then
     stored = 'F' .. struct.pack('>I7I7I4', state.from, state.born, state.used)
   else
@@ -103,12 +105,20 @@ local function judge(limit, state, cost)
   return math.max(0, limit.quota - state.used), retry, reset
 end
 
--- What the charge needs to be given back: three numbers.
-local function charge(limit, state, cost)
+-- What may be charged as at `at`, now or a little later.
+local function room(limit, state, at)
+  if limit.kind ~= 'G' then return limit.quota - state.used end
+  return math.floor((limit.step * limit.burst - math.max(0, math.max(state.due, at) - now)) / limit.step)
+end
+
+-- Charged as at `at`, now or a little later. Answers what the charge needs to be given
+-- back: three numbers.
+local function charge(limit, state, cost, at)
   if limit.kind == 'G' then
     if state.due <= now then
       state.due, state.given, state.born = now, 0, math.max(now, state.born + 1)
     end
+    if at > now then state.due, state.till = math.max(state.due, at), math.max(state.till, at) end
     local mark = {state.due, state.given, state.born}
     state.due = state.due + limit.step * cost
     return mark
@@ -119,7 +129,8 @@ local function charge(limit, state, cost)
     return {state.from, 0, state.born}
   end
   state.last = math.max(now, state.last)
-  local start, last = state.last - state.last % limit.step, state[#state]
+  local start, last = math.max(at, state.last), state[#state]
+  start = start - start % limit.step
   if last and last[1] >= start then
     start, last[2] = last[1], last[2] + cost
   else
@@ -134,7 +145,9 @@ local function refund(limit, state, cost, mark)
   if limit.kind == 'G' then
     if state.due <= now or state.born ~= mark[3] then return false end
     local begins = mark[1] - math.max(0, state.given - mark[2])
-    local held = math.max(0, limit.step * cost - math.max(0, now - begins))
+    -- What was taken ahead of time stands behind nothing that is over by its end.
+    local over = math.max(0, math.max(now, state.till) - begins)
+    local held = math.max(0, limit.step * cost - over)
     state.due, state.given = state.due - held, state.given + held
     return held > 0
   end
@@ -161,12 +174,13 @@ end
 -- As if unused, and so that no charge of before is given back to it.
 local function reset(limit, state)
   if limit.kind == 'G' then
-    state.due, state.given, state.born = 0, 0, math.max(now, state.born) + 1
+    state.due, state.given, state.born, state.till = 0, 0, math.max(now, state.born) + 1, 0
   elseif limit.kind == 'F' then
     state.used, state.born = 0, math.max(now, state.born) + 1
   else
+    local newest = #state > 0 and state[#state][1] or 0
     for slot = #state, 1, -1 do state[slot] = nil end
-    state.last, state.used = math.max(now, state.last) + 1, 0
+    state.last, state.used = math.max(now, state.last, newest) + 1, 0
     state[1] = {state.last, 0}
   end
 end

@@ -42,13 +42,14 @@ pub async fn bind(
     let config: Config = ctx.config.read().context("ratelimit")?;
     metrics::describe_counter!(
         "mingle_ratelimit_decisions_total",
-        "checks answered, by limit, decision and source: count, denial (remembered), alone"
+        "checks answered, by limit, decision and source: count, slice, denial, alone"
     );
     metrics::describe_counter!(
         "mingle_ratelimit_near_limit_total",
         "checks that were allowed and left a fifth of the quota or less, by limit"
     );
     catalogue::describe();
+    store::describe();
     let current = Current::read(&ctx.config, &config)?;
     let store: Arc<dyn store::Store> = match redis {
         Some((redis, bus)) => {

@@ -94,7 +94,12 @@ impl Asks {
             _ => format!("bench {number}"),
         };
         let charge = Charge { subject, limits: vec![LIMIT.to_owned()], cost: Some(1) };
-        CheckRequest { charge: Some(charge), request_id: number.to_string(), is_new: true }
+        CheckRequest {
+            charge: Some(charge),
+            request_id: number.to_string(),
+            is_new: true,
+            once: false,
+        }
     }
 }
 

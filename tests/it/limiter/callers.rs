@@ -120,7 +120,8 @@ impl Caller {
                 let request = AcquireRequest { charge: Some(charge), request_id };
                 self.hold(number, subject.clone(), request).await;
             } else {
-                let request = CheckRequest { charge: Some(charge), request_id, is_new: false };
+                let request =
+                    CheckRequest { charge: Some(charge), request_id, is_new: false, once: false };
                 self.check(number, subject.clone(), request).await;
             }
             self.let_go(number).await;

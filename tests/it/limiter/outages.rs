@@ -142,7 +142,12 @@ async fn ask(processes: Vec<SocketAddr>, who: usize, end: Arc<AtomicBool>) -> Ve
         let policy = (who + number) % POLICIES.len();
         let limits = vec![POLICIES[policy].to_owned()];
         let charge = Some(Charge { subject: "ann".to_owned(), limits, cost: Some(1) });
-        let request = CheckRequest { charge, request_id: format!("{who}-{number}"), is_new: false };
+        let request = CheckRequest {
+            charge,
+            request_id: format!("{who}-{number}"),
+            is_new: false,
+            once: false,
+        };
         let asked = Instant::now();
         let mut client = clients[(who + number / POLICIES.len()) % clients.len()].clone();
         let reply = client.check(request).await.unwrap().into_inner();

@@ -55,7 +55,8 @@ async fn ask(client: Client, who: usize, end: Arc<AtomicBool>) -> Seen {
         let is_last = end.load(Ordering::Relaxed);
         let limits = vec!["a".to_owned(), "b".to_owned()];
         let charge = Some(Charge { subject: format!("{who}-{number}"), limits, cost: Some(1) });
-        let request = CheckRequest { charge, request_id: "one".to_owned(), is_new: false };
+        let request =
+            CheckRequest { charge, request_id: "one".to_owned(), is_new: false, once: false };
         let reply = client.clone().check(request).await.unwrap();
         let version = reply.metadata().get("mingle-ratelimit-config").unwrap();
         let version = version.to_str().unwrap().to_owned();

@@ -24,6 +24,7 @@ async fn one_limit_holds_over_three_gateways_and_auth_closes_without_it() {
         .env("MINGLE_RATELIMIT__LIMITS__API__QUOTA", QUOTA.to_string())
         .env("MINGLE_GATEWAY__CLASSES__API__OUTAGE", "closed")
         .env("MINGLE_GATEWAY__CLASSES__AUTH__OUTAGE", "closed")
+        .env("MINGLE_GATEWAY__OLDER_RATELIMIT_HEADERS", "true")
         .start()
         .await;
     assert_one_limit(&deployment).await;
@@ -75,6 +76,12 @@ async fn assert_one_limit(deployment: &Deployment) {
     assert!(passed.iter().sum::<usize>() <= QUOTA && passed.iter().all(|passed| *passed > 0));
     assert_eq!(passed.iter().sum::<usize>() + denied, answers.len());
     assert!(denied >= 2 * QUOTA);
+    for denied in answers.iter().filter(|answer| answer.status.as_u16() == 429) {
+        assert_eq!(denied.problem(), (429, "RESOURCE_EXHAUSTED", "RATE_LIMITED", ""));
+        assert!(denied.text.contains("http-problem-types#quota-exceeded"), "{}", denied.text);
+        let older = ["limit", "remaining"].map(|name| format!("x-ratelimit-{name}"));
+        assert_eq!(older.each_ref().map(|name| denied.header(name)), ["30", "0"]);
+    }
 }
 
 fn count<'a>(answers: impl Iterator<Item = &'a Answer>, status: u16) -> usize {

@@ -10,7 +10,7 @@ use mingle_proto::ratelimit::v1::{
     CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, ExplainRequest,
     ExplainResponse, ListLimitsRequest, ListLimitsResponse, PeekRequest, PeekResponse,
     RefundRequest, RefundResponse, ReleaseRequest, ReleaseResponse, ReloadConfigRequest,
-    ReloadConfigResponse, ResetRequest, ResetResponse,
+    ReloadConfigResponse, ResetRequest, ResetResponse, TopSubjectsRequest, TopSubjectsResponse,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
 };
 use tonic::{Request, Response, Status};
@@ -144,6 +144,13 @@ impl RateLimitService for Ratelimit {
         &self,
         _: Request<ReloadConfigRequest>,
     ) -> Result<Response<ReloadConfigResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn top_subjects(
+        &self,
+        _: Request<TopSubjectsRequest>,
+    ) -> Result<Response<TopSubjectsResponse>, Status> {
         Err(Status::unimplemented("not called"))
     }
 

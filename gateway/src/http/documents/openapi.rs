@@ -197,6 +197,8 @@ fn problem(mut error: Value) -> Value {
         error["properties"][name] = schema;
         error["required"].as_array_mut().unwrap().push(json!(name));
     }
+    let of = "Of RFC 9457; absent: about:blank.";
+    error["properties"]["type"] = json!({"type": "string", "format": "uri", "description": of});
     error
 }
 

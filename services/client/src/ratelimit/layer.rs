@@ -43,8 +43,11 @@ const OLDER: [HeaderName; 3] = [
 /// `Retry-After`; 503 or UNAVAILABLE, with `Retry-After` too, when nobody can
 /// count and the limit is closed then; 500 or INTERNAL when the service refuses
 /// the call itself, such as a limit that it does not know. Every answer of a
-/// request that was counted has `RateLimit-Policy` and `RateLimit`; one that does not come from the inner
-/// service has its [`Refusal`] among the extensions, for a body of one's own.
+/// request that was counted has `RateLimit-Policy` and `RateLimit`; one that does not come
+/// from the inner service has its [`Refusal`] among the extensions: [`problem`] makes a
+/// body of it, or one's own function.
+///
+/// [`problem`]: super::problem
 #[derive(Clone)]
 pub struct RateLimitLayer<T, K> {
     limiter: Limiter<T>,
@@ -82,9 +85,19 @@ impl<S, T: Clone, K: Clone> Layer<S> for RateLimitLayer<T, K> {
 #[derive(Clone, Debug)]
 pub enum Refusal {
     /// The limit denies the request.
-    Denied(Verdict),
+    Denied {
+        /// Its name.
+        limit: String,
+        /// What it says.
+        verdict: Verdict,
+    },
     /// Nobody can count, and the limit is closed then.
-    Closed(Verdict),
+    Closed {
+        /// Its name.
+        limit: String,
+        /// What this process says.
+        verdict: Verdict,
+    },
     /// The service refused to charge the limit.
     Broken(Status),
 }
@@ -139,7 +152,7 @@ where
             let mut response = if verdict.allowed {
                 inner.call(http::Request::from_parts(parts, body)).await?
             } else {
-                denied(&parts, verdict)
+                denied(&parts, &layer.policy.limit, verdict)
             };
             tell(response.headers_mut(), &layer.policy, &verdict);
             if layer.tells_older && !verdict.closed {
@@ -158,14 +171,15 @@ fn is_grpc(parts: &Parts) -> bool {
     kind.is_some_and(|kind| kind.starts_with("application/grpc"))
 }
 
-fn denied<R: Default>(parts: &Parts, verdict: Verdict) -> http::Response<R> {
+fn denied<R: Default>(parts: &Parts, limit: &str, verdict: Verdict) -> http::Response<R> {
+    let limit = limit.to_owned();
     let (refusal, status, code, reason, message) = if verdict.closed {
         let message = "the limit cannot be counted now";
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        (Refusal::Closed(verdict), status, Code::Unavailable, "UNAVAILABLE", message)
+        (Refusal::Closed { limit, verdict }, status, Code::Unavailable, "UNAVAILABLE", message)
     } else {
         let (status, code) = (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted);
-        (Refusal::Denied(verdict), status, code, "RATE_LIMITED", "too many requests")
+        (Refusal::Denied { limit, verdict }, status, code, "RATE_LIMITED", "too many requests")
     };
     let mut response = if is_grpc(parts) {
         let mut details = ErrorDetails::new();

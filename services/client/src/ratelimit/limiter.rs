@@ -194,7 +194,9 @@ where
         let limits = vec![policy.limit.clone()];
         let charge = Charge { subject: subject.to_owned(), limits, cost: Some(cost.max(1)) };
         let request_id = charge_id.to_owned();
-        let check = CheckRequest { charge: Some(charge), request_id, is_new };
+        // What is insisted on is one charge, however often it is asked for.
+        let once = is_new && policy.outage != Outage::Closed;
+        let check = CheckRequest { charge: Some(charge), request_id, is_new, once };
         let asked = match policy.outage {
             Outage::Closed => self.insist(check).await,
             Outage::Local | Outage::Open => {

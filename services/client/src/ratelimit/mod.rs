@@ -12,8 +12,10 @@ mod layer;
 mod limiter;
 mod local;
 mod policy;
+mod problem;
 
 pub use charges::{Charge, Charges, Denied, Work};
 pub use layer::{RateLimit, RateLimitLayer, Refusal};
 pub use limiter::{DEADLINE, Limiter, Source, Verdict};
 pub use policy::{Outage, Policy, Terms};
+pub use problem::problem;

@@ -10,7 +10,7 @@ pub struct Ask {
     /// Who is counted.
     pub subject: String,
     /// Tells this charge from others of the subject. Empty: it is not remembered, and
-    /// so neither repeated nor given back.
+    /// so neither repeated nor given back, and may be taken out of a slice.
     pub charge_id: String,
     /// True: nobody asked with this id before, and it was charged nowhere.
     pub is_new: bool,
@@ -30,6 +30,13 @@ impl Ask {
             content.push_str(&limit.name);
         }
         content
+    }
+
+    /// True when it is asked about these limits, as they are.
+    pub fn is_of(&self, limits: &[Arc<Limit>]) -> bool {
+        let is_same =
+            |(one, other): (&Arc<Limit>, &Arc<Limit>)| Arc::ptr_eq(one, other) || one == other;
+        self.limits.len() == limits.len() && self.limits.iter().zip(limits).all(is_same)
     }
 
     /// True of a lease: asked for again it is renewed, and judged anew where it is
@@ -114,17 +121,33 @@ pub struct Answer {
     /// One per limit in the order asked; after a charge, that of after. None
     /// when the id was reused.
     pub standings: Vec<Standing>,
-    /// Nobody could count it together with others: the limits' outage policies
-    /// decided, in one of so many processes.
-    pub alone_of: Option<u64>,
+    /// What it was decided by.
+    pub source: Source,
+}
+
+/// What decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The common count.
+    Count,
+    /// What this process took of it ahead of time.
+    Slice,
     /// A denial that was told before, and holds until its wait is over.
-    pub remembered: bool,
+    Denial,
+    /// The limits' outage policies, in one of so many processes: nobody could count it
+    /// together with others.
+    Alone(u64),
 }
 
 impl Answer {
     /// Counted together.
     pub fn new(verdict: Verdict, standings: Vec<Standing>) -> Self {
-        Self { verdict, standings, alone_of: None, remembered: false }
+        Self { verdict, standings, source: Source::Count }
+    }
+
+    /// Of how many processes one decided for itself, if it did.
+    pub fn alone_of(&self) -> Option<u64> {
+        if let Source::Alone(processes) = self.source { Some(processes) } else { None }
     }
 
     /// The longest wait that a limit imposes; 0 when allowed.

@@ -12,7 +12,7 @@ mod span;
 mod window;
 mod words;
 
-pub use ask::{Answer, Ask, Charged, Place, Verdict};
+pub use ask::{Answer, Ask, Charged, Place, Source, Verdict};
 pub use fixed::Used;
 pub use invalid::{Invalid, Why};
 pub use limit::{Algorithm, Limit, Limits, MAX_QUOTA, Mark, NEVER, Outage, Standing, State};

@@ -116,9 +116,10 @@ impl Counter for Window {
         true
     }
 
-    /// What follows is in a slot that no charge of before is in.
+    /// What follows is in a slot that no charge of before is in, nor one ahead of time.
     fn reset(&self, log: &mut Log, now_us: u64) {
-        let start_us = now_us.max(log.last_us) + 1;
+        let newest_us = log.slots.last().map_or(0, |slot| slot.start_us);
+        let start_us = now_us.max(log.last_us).max(newest_us) + 1;
         *log = Log { last_us: start_us, slots: vec![Slot { start_us, cost: 0 }] };
     }
 

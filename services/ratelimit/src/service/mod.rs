@@ -2,6 +2,7 @@
 
 mod envoy;
 mod rpc;
+mod top;
 
 pub(crate) use envoy::Envoy;
 pub(crate) use rpc::Service;

@@ -13,9 +13,10 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
+use super::top::{Count, Top};
 use crate::{
     catalogue::{Catalogue, Current},
-    domain::{Answer, Ask, Charged, Limits, Place, Verdict},
+    domain::{Answer, Ask, Charged, Limits, Place, Source, Verdict},
     error::Error,
     store::Store,
     wire,
@@ -31,13 +32,21 @@ pub(crate) struct Service {
     pub(super) current: Current,
     steps: Arc<Semaphore>,
     tasks: TaskTracker,
+    tops: Arc<Tops>,
+}
+
+/// Of all subjects, and of those who were denied.
+struct Tops {
+    asked: Top,
+    denied: Top,
 }
 
 impl Service {
     /// A service over its store.
     pub(crate) fn new(store: Arc<dyn Store>, current: Current, tasks: TaskTracker) -> Self {
         let steps = Arc::new(Semaphore::new(MAX_STEPS));
-        Self { store, current, steps, tasks }
+        let tops = Arc::new(Tops { asked: Top::new(), denied: Top::new() });
+        Self { store, current, steps, tasks, tops }
     }
 
     /// Runs what has several steps to its end, also when the caller leaves
@@ -83,6 +92,10 @@ impl Service {
             }
             if ask.cost > 0 {
                 count(ask, &answer);
+                self.tops.asked.met(&ask.subject);
+                if !answer.verdict.is_allowed() {
+                    self.tops.denied.met(&ask.subject);
+                }
             }
             Ok(answer)
         });
@@ -133,16 +146,17 @@ const NEAR: u64 = 5;
 fn count(ask: &Ask, answer: &Answer) {
     for (limit, standing) in ask.limits.iter().zip(&answer.standings) {
         let decision = if standing.allowed { "allowed" } else { "denied" };
-        let source = match answer {
-            Answer { remembered: true, .. } => "denial",
-            Answer { alone_of: Some(_), .. } => "alone",
-            _ => "count",
+        let source = match answer.source {
+            Source::Count => "count",
+            Source::Slice => "slice",
+            Source::Denial => "denial",
+            Source::Alone(_) => "alone",
         };
         let name = limit.name.to_string();
         metrics::counter!("mingle_ratelimit_decisions_total", "limit" => name, "decision" => decision, "source" => source)
             .increment(1);
         let is_near = standing.allowed && standing.remaining <= limit.quota / NEAR;
-        if is_near && !answer.remembered {
+        if is_near {
             let limit = limit.name.to_string();
             metrics::counter!("mingle_ratelimit_near_limit_total", "limit" => limit).increment(1);
         }
@@ -243,7 +257,7 @@ impl RateLimitService for Service {
             return by(&now, wire::explained(None, Vec::new(), &now.version));
         };
         let answer = self.store.peek(&ask).await.map_err(Error::from)?;
-        let places = ask.limits.iter().map(|limit| match answer.alone_of {
+        let places = ask.limits.iter().map(|limit| match answer.alone_of() {
             Some(_) => Place::Memory,
             None => self.store.place(&ask.subject, limit),
         });
@@ -276,6 +290,24 @@ impl RateLimitService for Service {
         let now = self.current.get();
         let limits = now.limits.values().map(|limit| wire::configured(limit)).collect();
         by(&now, v1::ListLimitsResponse { limits, version: now.version.clone() })
+    }
+
+    async fn top_subjects(
+        &self,
+        request: Request<v1::TopSubjectsRequest>,
+    ) -> Reply<v1::TopSubjectsResponse> {
+        let now = self.current.get();
+        let most = wire::most(request.into_inner()).map_err(Error::from)?;
+        let told = |top: &Top| {
+            let first = top.first(most).into_iter();
+            first.map(|(subject, Count { times, error })| v1::SubjectCount {
+                subject,
+                times,
+                error,
+            })
+        };
+        let (asked, denied) = (told(&self.tops.asked), told(&self.tops.denied));
+        by(&now, v1::TopSubjectsResponse { asked: asked.collect(), denied: denied.collect() })
     }
 
     async fn reload_config(

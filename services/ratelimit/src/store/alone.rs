@@ -8,7 +8,7 @@ use std::sync::{
 use mingle_store::clock::Clock;
 
 use super::memory::{Back, Bounds, Memory};
-use crate::domain::{Answer, Ask, Charged, Limit, Outage, Standing, Verdict};
+use crate::domain::{Answer, Ask, Charged, Limit, Outage, Source, Standing, Verdict};
 
 /// When to come again while nobody counts and all is denied.
 const CLOSED_US: u64 = 1_000_000;
@@ -57,11 +57,11 @@ impl Alone {
             true => self.memory.judge(&local),
             false => self.memory.charge(&local),
         });
-        let alone_of = Some(self.nodes.load(Ordering::Relaxed));
+        let source = Source::Alone(self.nodes.load(Ordering::Relaxed));
         let (verdict, standings) =
             counted.map_or((Verdict::Allowed, Vec::new()), |it| (it.verdict, it.standings));
         if verdict == Verdict::Reused {
-            return Answer { alone_of, ..Answer::new(verdict, Vec::new()) };
+            return Answer { source, ..Answer::new(verdict, Vec::new()) };
         }
         let mut counted = standings.into_iter();
         let standing = |limit: &Arc<Limit>| match limit.outage {
@@ -72,7 +72,7 @@ impl Alone {
         };
         let standings = ask.limits.iter().map(standing).collect();
         let verdict = if closed { Verdict::Denied } else { verdict };
-        Answer { alone_of, ..Answer::new(verdict, standings) }
+        Answer { source, ..Answer::new(verdict, standings) }
     }
 
     /// Gives back what is counted here.

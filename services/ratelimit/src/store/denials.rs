@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::name::short;
-use crate::domain::{Algorithm, Answer, Ask, Limit, NEVER, Verdict};
+use crate::domain::{Algorithm, Answer, Ask, Limit, NEVER, Source, Verdict};
 
 /// Where subjects are announced whose denials may have ended.
 const TOPIC: &str = "ratelimit-dropped";
@@ -55,17 +55,13 @@ struct Denial {
 
 impl Denial {
     fn is_of(&self, ask: &Ask) -> bool {
-        let is_same =
-            |(one, other): (&Arc<Limit>, &Arc<Limit>)| Arc::ptr_eq(one, other) || one == other;
-        self.cost == ask.cost
-            && self.limits.len() == ask.limits.len()
-            && self.limits.iter().zip(&ask.limits).all(is_same)
+        self.cost == ask.cost && ask.is_of(&self.limits)
     }
 
     /// As it is by now. What others charged since is not in it.
     fn at(&self, now: Instant) -> Answer {
         let gone_us = u64::try_from((now - self.since).as_micros()).unwrap_or(u64::MAX);
-        let mut answer = Answer { remembered: true, ..self.answer.clone() };
+        let mut answer = Answer { source: Source::Denial, ..self.answer.clone() };
         for standing in &mut answer.standings {
             standing.reset_us = standing.reset_us.saturating_sub(gone_us);
             if standing.retry_us != NEVER {

@@ -15,6 +15,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::future::{join, join_all};
 use mingle_store::{
     Error, ErrorKind, Result,
     breaker::{Breaker, Policy},
@@ -33,8 +34,9 @@ use super::{
     memory::{Back, Bounds},
     owed::Owed,
     redis::{LOST_MS, RedisStore},
+    slices::{Found, Hot, Slices},
 };
-use crate::domain::{Answer, Ask, Charged, Limit, Limits, Place};
+use crate::domain::{Answer, Ask, Charged, Limit, Limits, Place, Source};
 
 /// What the refunds that are owed may take of a probe.
 const PAYING: Duration = Duration::from_millis(250);
@@ -65,10 +67,18 @@ pub struct Failover {
 struct Sides {
     id: String,
     together: RedisStore,
-    alone: Alone,
+    alone: Arc<Alone>,
     owed: Owed,
     company: Company,
     denials: Arc<Denials>,
+    slices: Slices,
+}
+
+/// What is known of an ask before anybody is asked.
+enum Known {
+    Answer(Answer),
+    Hot(Arc<Hot>),
+    Nothing,
 }
 
 impl Failover {
@@ -81,12 +91,14 @@ impl Failover {
         stop: CancellationToken,
     ) -> Self {
         let Instance { id, clock, bus, bounds } = instance;
-        let alone = Alone::new(clock, bounds);
+        let alone = Arc::new(Alone::new(clock, bounds));
         let company = Company::new(Duration::from_millis(LOST_MS));
         let owed = Owed::default();
         let denials = Denials::new(bus, bounds.max_subjects);
         tasks.spawn(denials.clone().follow(together.data(), stop.clone()));
-        let sides = Arc::new(Sides { id, together, alone, owed, company, denials });
+        let with = (alone.clone(), denials.clone());
+        let slices = Slices::new(together.clone(), with, tasks.clone(), stop.clone());
+        let sides = Arc::new(Sides { id, together, alone, owed, company, denials, slices });
         let breaker = Arc::new(Breaker::new("ratelimit", Policy::default()));
         let (watched, watching) = (sides.clone(), breaker.clone());
         tasks.spawn(async move {
@@ -107,7 +119,8 @@ impl Failover {
         self.breaker.record(answer.is_err());
         match answer {
             Ok(answer) => {
-                if charges && ask.cost > 0 {
+                // What is taken ahead of time is noted when it is over.
+                if charges && ask.cost > 0 && answer.source == Source::Count {
                     self.sides.alone.note(ask, &answer);
                     self.relied_on(ask, &answer);
                 }
@@ -136,6 +149,34 @@ impl Failover {
     }
 }
 
+impl Sides {
+    fn known(&self, ask: &Ask) -> Known {
+        if let Some(denied) = self.denials.find(ask) {
+            return Known::Answer(denied);
+        }
+        match self.slices.find(ask) {
+            Found::Taken(answer) => Known::Answer(answer),
+            Found::Hot(hot) => Known::Hot(hot),
+            Found::Cold => Known::Nothing,
+        }
+    }
+
+    async fn count(&self, asks: &[Ask]) -> Vec<Result<Answer>> {
+        if asks.is_empty() { Vec::new() } else { self.together.check(asks).await }
+    }
+
+    /// Takes for an ask of a hot subject, or counts it.
+    async fn take(&self, ask: &Ask, hot: &Arc<Hot>) -> Result<Answer> {
+        match self.slices.take(ask, hot).await {
+            Some(taken) => taken,
+            None => {
+                let unanswered = || Err(Error::new(ErrorKind::Corrupt, "ratelimit answer"));
+                self.count(std::slice::from_ref(ask)).await.pop().unwrap_or_else(unanswered)
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Probe for Sides {
     async fn probe(&self) -> Result<()> {
@@ -143,7 +184,9 @@ impl Probe for Sides {
         let series = self.company.beats(self.together.generation());
         self.together.prove(&self.id).await?;
         let live = self.together.beat(&self.id, false).await?;
-        self.alone.share(self.company.told(series, live));
+        let live = self.company.told(series, live);
+        self.alone.share(live);
+        self.slices.share(live);
         let _ = timeout(PAYING, self.owed.pay(&self.together, &self.denials)).await;
         Ok(())
     }
@@ -155,34 +198,33 @@ impl Store for Failover {
         if self.breaker.is_open() {
             return asks.iter().map(|ask| Ok(self.alone(ask, true))).collect();
         }
-        let Sides { together, denials, .. } = &*self.sides;
-        let remembered: Vec<_> = asks.iter().map(|ask| denials.find(ask)).collect();
-        let open: Cow<'_, [Ask]> = match remembered.iter().any(Option::is_some) {
-            false => Cow::Borrowed(asks),
-            true => {
-                let open = asks.iter().zip(&remembered).filter(|(_, known)| known.is_none());
-                open.map(|(ask, _)| ask.clone()).collect()
-            }
+        let known: Vec<_> = asks.iter().map(|ask| self.sides.known(ask)).collect();
+        let asked = self.sides.denials.moment();
+        let is_plain = |(_, known): &(&Ask, &Known)| matches!(known, Known::Nothing);
+        let plain: Cow<'_, [Ask]> = match asks.iter().zip(&known).all(|it| is_plain(&it)) {
+            true => Cow::Borrowed(asks),
+            false => asks.iter().zip(&known).filter(is_plain).map(|it| it.0.clone()).collect(),
         };
-        let asked = denials.moment();
-        let answers = if open.is_empty() { Vec::new() } else { together.check(&open).await };
-        let mut answers = answers.into_iter();
+        let hot = asks.iter().zip(&known).filter_map(|(ask, known)| match known {
+            Known::Hot(hot) => Some(self.sides.take(ask, hot)),
+            _ => None,
+        });
+        let (plain, hot) = join(self.sides.count(&plain), join_all(hot)).await;
+        let (mut plain, mut hot) = (plain.into_iter(), hot.into_iter());
         let settle = |(ask, known)| {
-            let unanswered = || Err(Error::new(ErrorKind::Corrupt, "ratelimit answer"));
-            let answer = match known {
-                Some(known) => known,
-                None => {
-                    let answer = answers.next().unwrap_or_else(unanswered);
-                    let answer = self.settle(ask, answer, true);
-                    if answer.alone_of.is_none() {
-                        denials.note(ask, &answer, asked);
-                    }
-                    answer
-                }
+            let told = match known {
+                Known::Answer(answer) => return Ok(answer),
+                Known::Hot(_) => hot.next(),
+                Known::Nothing => plain.next(),
             };
+            let unanswered = || Err(Error::new(ErrorKind::Corrupt, "ratelimit answer"));
+            let answer = self.settle(ask, told.unwrap_or_else(unanswered), true);
+            if answer.source == Source::Count {
+                self.sides.denials.note(ask, &answer, asked);
+            }
             Ok(answer)
         };
-        asks.iter().zip(remembered).map(settle).collect()
+        asks.iter().zip(known).map(settle).collect()
     }
 
     async fn peek(&self, ask: &Ask) -> Result<Answer> {

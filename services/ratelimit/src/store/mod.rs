@@ -8,8 +8,10 @@ pub mod memory;
 mod name;
 mod owed;
 pub mod redis;
+mod slices;
 
 pub use failover::{Failover, Instance};
+pub(crate) use slices::describe;
 
 use std::sync::Arc;
 

@@ -68,7 +68,7 @@ pub(crate) fn explained(
             Place::Redis(key) => (v1::Source::Redis, key),
             Place::Memory => (v1::Source::Memory, String::new()),
         };
-        let counted = match answer.alone_of {
+        let counted = match answer.alone_of() {
             Some(parts) => &limit.part_of(parts),
             None => &**limit,
         };

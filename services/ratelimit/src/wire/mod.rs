@@ -7,4 +7,4 @@ mod request;
 
 pub(crate) use explain::{explained, question};
 pub(crate) use reply::{configured, lease, peeked, result};
-pub(crate) use request::{acquire, asks, each, one, peek, refund, release, reset};
+pub(crate) use request::{acquire, asks, each, most, one, peek, refund, release, reset};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mingle_proto::ratelimit::v1;
 
-use crate::domain::{Algorithm, Answer, Ask, Limit, NEVER, Outage, Standing};
+use crate::domain::{Algorithm, Answer, Ask, Limit, NEVER, Outage, Source, Standing};
 
 /// What became of a charge.
 pub(crate) fn result(ask: &Ask, answer: &Answer) -> v1::CheckResponse {
@@ -14,8 +14,9 @@ pub(crate) fn result(ask: &Ask, answer: &Answer) -> v1::CheckResponse {
         charge_id: if allowed && ask.cost > 0 { ask.charge_id.clone() } else { String::new() },
         states: states(ask, answer),
         retry_after_ms: millis(answer.retry_us(ask)),
-        degraded: answer.alone_of.is_some(),
-        remembered: answer.remembered,
+        degraded: answer.alone_of().is_some(),
+        remembered: answer.source == Source::Denial,
+        sliced: answer.source == Source::Slice,
     }
 }
 
@@ -38,7 +39,7 @@ pub(crate) fn lease(ask: &Ask, answer: &Answer) -> v1::AcquireResponse {
 /// What would become of it.
 pub(crate) fn peeked(ask: &Ask, answer: &Answer) -> v1::PeekResponse {
     let allowed = answer.verdict.is_allowed();
-    v1::PeekResponse { allowed, states: states(ask, answer), degraded: answer.alone_of.is_some() }
+    v1::PeekResponse { allowed, states: states(ask, answer), degraded: answer.alone_of().is_some() }
 }
 
 /// A limit as it is configured.
@@ -72,7 +73,7 @@ fn policy(outage: Outage) -> v1::OutagePolicy {
 
 fn states(ask: &Ask, answer: &Answer) -> Vec<v1::LimitState> {
     let state = |(limit, standing): (&Arc<Limit>, &Standing)| {
-        let (quota, decided_by) = match answer.alone_of {
+        let (quota, decided_by) = match answer.alone_of() {
             None => (limit.quota, v1::OutagePolicy::Unspecified),
             Some(parts) if limit.outage == Outage::Local => {
                 (limit.part_of(parts).share(), v1::OutagePolicy::Local)

@@ -12,11 +12,17 @@ const MAX_LIMITS: usize = 8;
 const MAX_COST: u64 = 1_000_000;
 const MAX_CHARGES: usize = 16;
 const MAX_CHECKS: usize = 1_000;
+const MAX_TOP: usize = 100;
+const USUAL_TOP: usize = 10;
 
 /// One charge, to be made.
 pub(crate) fn one(request: v1::CheckRequest, limits: &Limits) -> Result<Ask, Invalid> {
-    let id = text("request_id", request.request_id, MAX_ID)?;
-    Ok(Ask { is_new: request.is_new, ..charge("charge", request.charge, id, limits)? })
+    let mut id = text("request_id", request.request_id, MAX_ID)?;
+    let is_new = request.is_new || request.once;
+    if request.once {
+        id.clear();
+    }
+    Ok(Ask { is_new, ..charge("charge", request.charge, id, limits)? })
 }
 
 /// One lease, to be taken or renewed.
@@ -87,6 +93,15 @@ pub(crate) fn reset(
         return Ok((subject, limits.values().cloned().collect()));
     }
     Ok((subject, named("limits", &request.limits, limits)?))
+}
+
+/// How many to tell.
+pub(crate) fn most(request: v1::TopSubjectsRequest) -> Result<usize, Invalid> {
+    match usize::try_from(request.most) {
+        Ok(0) => Ok(USUAL_TOP),
+        Ok(most @ ..=MAX_TOP) => Ok(most),
+        _ => Err(Invalid::new("most", Why::Malformed, "must be at most 100")),
+    }
 }
 
 /// What is charged, and not held.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mingle_ratelimit::{
-    domain::{Answer, Ask, Verdict},
+    domain::{Answer, Ask, Source, Verdict},
     store::{Failover, Store as _},
 };
 use mingle_store::clock::ManualClock;
@@ -46,8 +46,12 @@ impl Stage {
         let ask = Ask { subject: subject.to_owned(), ..self.ask("none", 10) };
         let all = Ask { charge_id: "all".to_owned(), is_new: false, ..ask.clone() };
         assert!(self.check(instance, &all).await.verdict.is_allowed());
-        eventually(SOON, "it is remembered", async || self.check(instance, &ask).await.remembered)
+        eventually(SOON, "it is remembered", async || self.is_remembered(instance, &ask).await)
             .await;
+    }
+
+    async fn is_remembered(&self, instance: usize, ask: &Ask) -> bool {
+        self.check(instance, ask).await.source == Source::Denial
     }
 
     /// Scripts that were run.
@@ -63,11 +67,11 @@ async fn who_was_denied_is_denied_without_a_word_to_redis() {
     let stage = Stage::start().await;
     assert!(stage.check(0, &stage.ask("a", 9)).await.verdict.is_allowed());
     let first = stage.check(0, &stage.ask("b", 2)).await;
-    assert_eq!((first.verdict, first.remembered), (Verdict::Denied, false));
+    assert_eq!((first.verdict, first.source), (Verdict::Denied, Source::Count));
     let before = stage.scripts();
     for n in 0..500 {
         let again = stage.check(0, &stage.ask(&format!("c{n}"), 2)).await;
-        assert_eq!((again.verdict, again.remembered), (Verdict::Denied, true));
+        assert_eq!((again.verdict, again.source), (Verdict::Denied, Source::Denial));
         let (now, then) = (again.standings[0], first.standings[0]);
         assert!(now.retry_us > 0 && now.retry_us <= then.retry_us, "{now:?}");
         assert_eq!(now.remaining, 1);
@@ -75,7 +79,7 @@ async fn who_was_denied_is_denied_without_a_word_to_redis() {
     // The heartbeats of both run two a second each.
     assert!(stage.scripts() - before < 100, "{} scripts", stage.scripts() - before);
     let less = stage.check(0, &stage.ask("d", 1)).await;
-    assert!(less.verdict.is_allowed() && !less.remembered, "a smaller cost fits");
+    assert!(less.verdict.is_allowed() && less.source == Source::Count, "a smaller cost fits");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,7 +101,7 @@ async fn a_refund_or_a_reset_anywhere_ends_it_everywhere() {
         let id = format!("all {round}");
         assert!(stage.check(1, &stage.ask(&id, 10)).await.verdict.is_allowed());
         let denied = async |instance: usize| {
-            stage.check(instance, &stage.ask(&format!("more {round}"), 1)).await.remembered
+            stage.is_remembered(instance, &stage.ask(&format!("more {round}"), 1)).await
         };
         eventually(SOON, "both remember", async || denied(0).await && denied(1).await).await;
         match round % 2 {
@@ -131,7 +135,7 @@ async fn nothing_is_remembered_over_a_time_of_silence() {
     let all = stage.ask("all", 10);
     assert!(stage.check(1, &all).await.verdict.is_allowed());
     let more = stage.ask("more", 1);
-    eventually(SOON, "it is remembered", async || stage.check(0, &more).await.remembered).await;
+    eventually(SOON, "it is remembered", async || stage.is_remembered(0, &more).await).await;
     // Nobody hears what is given back meanwhile.
     for _ in 0..3 {
         let _ = stage.server.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
@@ -147,7 +151,7 @@ async fn a_server_that_lost_its_data_denies_nobody() {
     let stage = Stage::start().await;
     assert!(stage.check(0, &stage.ask("all", 10)).await.verdict.is_allowed());
     let more = stage.ask("more", 1);
-    eventually(SOON, "it is remembered", async || stage.check(0, &more).await.remembered).await;
+    eventually(SOON, "it is remembered", async || stage.is_remembered(0, &more).await).await;
     assert_eq!(stage.server.cli(&["FLUSHALL"]), "OK");
     eventually(SOON, "it is admitted", async || stage.check(0, &more).await.verdict.is_allowed())
         .await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mingle_proto::ratelimit::v1::{
     AcquireRequest, Algorithm, Charge, CheckEachRequest, CheckManyRequest, CheckRequest,
     CheckResponse, Descriptor, ExplainRequest, ListLimitsRequest, OutagePolicy, PeekRequest,
-    RefundRequest, ReleaseRequest, ResetRequest, Source,
+    RefundRequest, ReleaseRequest, ResetRequest, Source, SubjectCount, TopSubjectsRequest,
 };
 use mingle_runtime::status::{Described, Kind};
 use mingle_store::clock::ManualClock;
@@ -22,7 +22,7 @@ fn charge(subject: &str, limits: &[&str], cost: u64) -> Charge {
 }
 
 fn check(charge: Option<Charge>, id: &str) -> CheckRequest {
-    CheckRequest { charge, request_id: id.to_owned(), is_new: false }
+    CheckRequest { charge, request_id: id.to_owned(), ..CheckRequest::default() }
 }
 
 #[tokio::test]
@@ -265,6 +265,44 @@ async fn each_of_several_checks_is_for_itself() {
         let described = Described::from(&client.check_each(request).await.unwrap_err());
         assert_eq!((&*described.reason, &*described.field), (reason, "checks"));
     }
+}
+
+#[tokio::test]
+async fn what_is_charged_once_is_not_remembered() {
+    let (mut client, _) = serve(Arc::new(ManualClock::at(START)), None).await;
+    let once = CheckRequest { once: true, ..check(Some(charge("ann", &["three"], 1)), "a") };
+    for left in [2, 1, 0] {
+        let reply = client.check(once.clone()).await.unwrap().into_inner();
+        assert_eq!((reply.allowed, &*reply.charge_id, reply.states[0].remaining), (true, "", left));
+    }
+    let (subject, charge_id) = ("ann".to_owned(), "a".to_owned());
+    let refund = RefundRequest { subject, charge_id, unless_repeated: false };
+    assert!(!client.refund(refund).await.unwrap().into_inner().refunded);
+}
+
+#[tokio::test]
+async fn who_asks_most_and_who_is_denied_most_is_told() {
+    let (mut client, _) = serve(Arc::new(ManualClock::at(START)), None).await;
+    for (subject, times) in [("ann", 6), ("bob", 3), ("carl", 1)] {
+        for n in 0..times {
+            let charge = Some(charge(subject, &["three"], 1));
+            client.check(check(charge, &n.to_string())).await.unwrap();
+        }
+    }
+    let mut top = async |most| {
+        let told = client.top_subjects(TopSubjectsRequest { most }).await?.into_inner();
+        let counts = |all: Vec<SubjectCount>| {
+            all.into_iter().map(|it| (it.subject, it.times - it.error)).collect::<Vec<_>>()
+        };
+        Ok::<_, tonic::Status>((counts(told.asked), counts(told.denied)))
+    };
+    let of = |told: &[(&str, u64)]| {
+        told.iter().map(|(who, times)| ((*who).to_owned(), *times)).collect::<Vec<_>>()
+    };
+    assert_eq!(top(2).await.unwrap(), (of(&[("ann", 6), ("bob", 3)]), of(&[("ann", 3)])));
+    assert_eq!(top(0).await.unwrap().0.len(), 3);
+    let described = Described::from(&top(101).await.unwrap_err());
+    assert_eq!((described.kind, &*described.field), (Kind::Invalid, "most"));
 }
 
 #[tokio::test]

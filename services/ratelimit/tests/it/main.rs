@@ -14,6 +14,7 @@ mod grpc;
 mod model;
 mod outage;
 mod redis;
+mod slices;
 mod store;
 mod through;
 mod world;

@@ -104,6 +104,7 @@ fn request(ask: &Ask) -> v1::CheckRequest {
         charge: Some(charge(ask)),
         request_id: ask.charge_id.clone(),
         is_new: ask.is_new,
+        once: false,
     }
 }
 
@@ -131,7 +132,7 @@ impl Through {
                 states,
                 retry_after_ms,
                 degraded,
-                remembered: false,
+                ..v1::CheckResponse::default()
             },
         ))
     }

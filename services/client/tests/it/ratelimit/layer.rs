@@ -10,13 +10,14 @@ use std::{
 };
 
 use http::{HeaderMap, Request, Response, StatusCode, request::Parts};
-use mingle_client::ratelimit::{Limiter, Outage, Policy, RateLimitLayer};
+use mingle_client::ratelimit::{Limiter, Outage, Policy, RateLimitLayer, problem};
 use mingle_proto::ratelimit::v1::{
     ListLimitsRequest, rate_limit_service_client::RateLimitServiceClient,
 };
+use serde_json::{Value, json};
 use tonic::Code;
 use tonic_types::StatusExt as _;
-use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn, util::MapResponseLayer};
 
 use super::{
     limiter::policy,
@@ -78,6 +79,55 @@ async fn older_headers_are_told_where_they_are_wanted() {
     let headers = ["limit", "remaining", "reset"].map(|name| format!("x-ratelimit-{name}"));
     assert_eq!(headers.each_ref().map(|name| text(told.headers(), name)), ["120", "50", "30"]);
     assert_eq!(text(told.headers(), "ratelimit"), "\"api\";r=50;t=30");
+}
+
+#[tokio::test]
+async fn a_refusal_has_a_body_where_it_is_wanted() {
+    let inner = service_fn(|_: Request<String>| async {
+        Ok::<_, Infallible>(Response::new("as it is".to_owned()))
+    });
+    let fake = Fake::new(Says::Left(50));
+    let limiter = Limiter::new(fake.transport());
+    let layer = RateLimitLayer::new(limiter, policy(120, Outage::Local), by_user);
+    let service = MapResponseLayer::new(problem).layer(layer.layer(inner));
+    let ask = async || {
+        let mut request = Request::new(String::new());
+        request.headers_mut().insert("user", "ann".parse().unwrap());
+        service.clone().oneshot(request).await.unwrap()
+    };
+    assert_eq!(ask().await.body(), "as it is");
+    let types = "https://iana.org/assignments/http-problem-types#";
+    for (says, told) in [
+        (
+            Says::Denied(1_500),
+            json!({
+                "type": format!("{types}quota-exceeded"), "title": "Too Many Requests",
+                "status": 429, "detail": "too many requests", "violated-policies": ["api"],
+                "retryAfterMs": 1_500,
+            }),
+        ),
+        (
+            Says::Closed(1_500),
+            json!({
+                "type": format!("{types}temporary-reduced-capacity"),
+                "title": "Service Unavailable", "status": 503,
+                "detail": "the limit cannot be counted now", "violated-policies": ["api"],
+                "retryAfterMs": 1_500,
+            }),
+        ),
+        (
+            Says::Fails(Code::InvalidArgument),
+            json!({
+                "title": "Internal Server Error", "status": 500,
+                "detail": "the limit cannot be charged",
+            }),
+        ),
+    ] {
+        fake.say(says);
+        let response = ask().await;
+        assert_eq!(text(response.headers(), "content-type"), "application/problem+json");
+        assert_eq!(response.body().parse::<Value>().unwrap(), told);
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use mingle_proto::ratelimit::v1::{
     CheckManyRequest, CheckManyResponse, CheckRequest, CheckResponse, ExplainRequest,
     ExplainResponse, LimitState, ListLimitsRequest, ListLimitsResponse, OutagePolicy, PeekRequest,
     PeekResponse, RefundRequest, RefundResponse, ReleaseRequest, ReleaseResponse,
-    ReloadConfigRequest, ReloadConfigResponse, ResetRequest, ResetResponse,
+    ReloadConfigRequest, ReloadConfigResponse, ResetRequest, ResetResponse, TopSubjectsRequest,
+    TopSubjectsResponse,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
 };
 use parking_lot::Mutex;
@@ -135,7 +136,7 @@ impl Fake {
             states,
             retry_after_ms,
             degraded,
-            remembered: false,
+            ..CheckResponse::default()
         })
     }
 }
@@ -222,6 +223,13 @@ impl RateLimitService for Fake {
         &self,
         _: Request<ReloadConfigRequest>,
     ) -> Result<Response<ReloadConfigResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn top_subjects(
+        &self,
+        _: Request<TopSubjectsRequest>,
+    ) -> Result<Response<TopSubjectsResponse>, Status> {
         Err(Status::unimplemented("not asked"))
     }
 

@@ -16,7 +16,9 @@
 mod instances;
 mod keys;
 mod scripts;
+mod slices;
 mod store;
 
 pub(in crate::store) use instances::LOST_MS;
+pub(in crate::store) use slices::{Taken, Wanted};
 pub use store::RedisStore;

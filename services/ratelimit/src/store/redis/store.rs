@@ -21,6 +21,7 @@ use crate::{
 const EACH: Duration = Duration::from_micros(40);
 
 /// Limits of many processes over one server.
+#[derive(Clone)]
 pub struct RedisStore {
     pub(super) redis: Redis,
     remember_us: u64,
@@ -58,7 +59,7 @@ impl RedisStore {
 }
 
 /// The five arguments of a limit.
-fn settings(limit: &Limit) -> [Arg; 5] {
+pub(super) fn settings(limit: &Limit) -> [Arg; 5] {
     let kind = match limit.algorithm {
         Algorithm::SlidingWindow | Algorithm::Concurrency => "S",
         Algorithm::Gcra | Algorithm::TokenBucket => "G",
@@ -69,7 +70,7 @@ fn settings(limit: &Limit) -> [Arg; 5] {
     [kind.into(), quota, window, step, burst]
 }
 
-fn corrupt(what: &'static str) -> Error {
+pub(super) fn corrupt(what: &'static str) -> Error {
     Error::new(ErrorKind::Corrupt, what)
 }
 
@@ -84,18 +85,21 @@ fn answer(numbers: &[i64], limits: usize) -> Result<Answer> {
         3 => return Ok(Answer::new(Verdict::Reused, Vec::new())),
         _ => return Err(bad()),
     };
-    let standing = |numbers: &[i64]| {
-        let [remaining, retry, reset] = numbers else { return Err(bad()) };
-        let retry_us = u64::try_from(*retry).unwrap_or(NEVER);
-        Ok(Standing {
-            allowed: retry_us == 0,
-            remaining: u64::try_from(*remaining).map_err(|_| bad())?,
-            retry_us,
-            reset_us: u64::try_from(*reset).map_err(|_| bad())?,
-        })
-    };
     let standings: Vec<_> = rest.chunks(3).map(standing).collect::<Result<_>>()?;
     if standings.len() == limits { Ok(Answer::new(verdict, standings)) } else { Err(bad()) }
+}
+
+/// What a script says of one limit: remaining, retry and reset.
+pub(super) fn standing(numbers: &[i64]) -> Result<Standing> {
+    let bad = |_| corrupt("ratelimit answer");
+    let [remaining, retry, reset] = numbers else { return Err(corrupt("ratelimit answer")) };
+    let retry_us = u64::try_from(*retry).unwrap_or(NEVER);
+    Ok(Standing {
+        allowed: retry_us == 0,
+        remaining: u64::try_from(*remaining).map_err(bad)?,
+        retry_us,
+        reset_us: u64::try_from(*reset).map_err(bad)?,
+    })
 }
 
 /// What a stored charge says, before its marks: the text itself, the cost and

@@ -34,15 +34,15 @@ async fn who_comes_back_first_does_not_take_the_others_for_gone() {
     for round in ["once", "twice"] {
         stage.server.kill();
         stage.flipped(true).await;
-        assert_eq!(stage.take(0, round, "ten").await.alone_of, Some(3), "{round}");
+        assert_eq!(stage.take(0, round, "ten").await.alone_of(), Some(3), "{round}");
         stage.server.restart_empty().await;
         stage.flipped(false).await;
     }
     // It is decided alone about a limit that cannot be read.
-    assert_eq!(stage.take(0, "together", "ten").await.alone_of, None);
+    assert_eq!(stage.take(0, "together", "ten").await.alone_of(), None);
     stage.spoil("ten");
     eventually(SOON, "they had their time to be back", async || {
-        stage.take(0, "spoilt", "ten").await.alone_of == Some(1)
+        stage.take(0, "spoilt", "ten").await.alone_of() == Some(1)
     })
     .await;
 }
@@ -64,7 +64,7 @@ async fn who_is_heard_first_after_a_freeze_does_not_take_the_others_for_gone() {
     stage.flipped(false).await;
     stage.server.kill();
     stage.flipped(true).await;
-    assert_eq!(stage.take(0, "woken", "ten").await.alone_of, Some(3));
+    assert_eq!(stage.take(0, "woken", "ten").await.alone_of(), Some(3));
 }
 
 /// What cannot be given back is one subject's loss, and no outage of all.
@@ -72,7 +72,7 @@ async fn who_is_heard_first_after_a_freeze_does_not_take_the_others_for_gone() {
 async fn a_refund_that_is_refused_for_good_does_not_stand_before_the_others() {
     let stage = Stage::of(1).await;
     stage.acquainted().await;
-    assert_eq!(stage.take_of(0, "a", &["ten", "three"]).await.alone_of, None);
+    assert_eq!(stage.take_of(0, "a", &["ten", "three"]).await.alone_of(), None);
     assert_eq!(stage.take(0, "b", "ten").await.standings[0].remaining, 8);
     stage.spoil("three");
     stage.server.kill();
@@ -100,8 +100,8 @@ async fn a_refund_that_is_refused_for_good_does_not_stand_before_the_others() {
 async fn what_is_asked_for_again_is_not_given_back_any_more() {
     let stage = Stage::of(1).await;
     stage.acquainted().await;
-    assert_eq!(stage.take(0, "a", "ten").await.alone_of, None);
-    assert_eq!(stage.take(0, "b", "ten").await.alone_of, None);
+    assert_eq!(stage.take(0, "a", "ten").await.alone_of(), None);
+    assert_eq!(stage.take(0, "b", "ten").await.alone_of(), None);
     stage.server.kill();
     stage.flipped(true).await;
     for id in ["a", "b"] {

@@ -13,7 +13,7 @@ use crate::{
 
 fn request(id: &str, of: &[&str]) -> CheckRequest {
     let charge = through::charge(&ask(&config().limits(), "ann", id, 1, of));
-    CheckRequest { charge: Some(charge), request_id: id.to_owned(), is_new: false }
+    CheckRequest { charge: Some(charge), request_id: id.to_owned(), ..CheckRequest::default() }
 }
 
 #[tokio::test]

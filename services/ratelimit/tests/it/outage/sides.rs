@@ -92,7 +92,7 @@ async fn instances_share_what_each_counts_alone_and_count_together_again() {
     for at in 0..3 {
         for n in 0..5 {
             let answer = stage.take(at, &format!("{at} {n}"), "ten").await;
-            assert_eq!(answer.alone_of, Some(3));
+            assert_eq!(answer.alone_of(), Some(3));
             admitted += u32::from(answer.verdict.is_allowed());
         }
     }
@@ -105,7 +105,7 @@ async fn instances_share_what_each_counts_alone_and_count_together_again() {
     let mut admitted = 0;
     for n in 0..30 {
         let answer = stage.take(n % 3, &format!("again {n}"), "ten").await;
-        assert_eq!(answer.alone_of, None);
+        assert_eq!(answer.alone_of(), None);
         admitted += u32::from(answer.verdict.is_allowed());
     }
     assert_eq!(admitted, 10, "exactly, and nobody was started again");
@@ -136,12 +136,12 @@ async fn an_outage_is_no_fresh_quota_and_refunds_reach_the_other_side() {
     let stage = Stage::of(1).await;
     stage.acquainted().await;
     for id in ["a", "b", "c", "d"] {
-        assert_eq!(stage.take(0, id, "ten").await.alone_of, None);
+        assert_eq!(stage.take(0, id, "ten").await.alone_of(), None);
     }
     stage.server.kill();
     stage.flipped(true).await;
     let again = stage.take(0, "a", "ten").await;
-    assert_eq!((again.verdict, again.alone_of), (Verdict::Repeated, Some(1)), "charged once");
+    assert_eq!((again.verdict, again.alone_of()), (Verdict::Repeated, Some(1)), "charged once");
     assert_eq!(again.standings[0].remaining, 6, "what was admitted before counts on");
     let [instance] = &stage.instances[..] else { panic!() };
     assert!(refund(instance, "ann", "b", false).await.unwrap());
@@ -172,7 +172,7 @@ async fn a_frozen_server_is_not_asked_again_and_again() {
     stage.flipped(true).await;
     let asked = async {
         for n in 0..500 {
-            assert_eq!(stage.take(0, &format!("frozen {n}"), "thousand").await.alone_of, Some(1));
+            assert_eq!(stage.take(0, &format!("frozen {n}"), "thousand").await.alone_of(), Some(1));
         }
     };
     timeout(Duration::from_secs(9), asked).await.expect("none of them waited for the server");
@@ -191,13 +191,13 @@ async fn a_refusal_that_lasts_is_an_outage_that_lasts() {
     let mut changes = stage.instances[0].breaker().changes();
     changes.borrow_and_update();
     for n in 0..50 {
-        assert_eq!(stage.take(0, &n.to_string(), "ten").await.alone_of, Some(1));
+        assert_eq!(stage.take(0, &n.to_string(), "ten").await.alone_of(), Some(1));
     }
     let flip = timeout(Duration::from_secs(4), changes.changed()).await;
     assert!(flip.is_err(), "several probes were refused as well");
     assert_eq!(stage.server.cli(&["ACL", "SETUSER", "mingle", "+evalsha", "+eval"]), "OK");
     stage.flipped(false).await;
-    assert_eq!(stage.take(0, "well", "ten").await.alone_of, None);
+    assert_eq!(stage.take(0, "well", "ten").await.alone_of(), None);
 }
 
 /// What is broken for one subject is decided for that one.
@@ -207,7 +207,7 @@ async fn a_key_that_cannot_be_read_is_one_subjects_outage() {
     stage.take(0, "a", "ten").await;
     stage.spoil("ten");
     let answer = stage.take(0, "b", "ten").await;
-    assert_eq!((answer.alone_of, answer.standings[0].remaining), (Some(1), 8));
-    assert_eq!(stage.take(0, "c", "three").await.alone_of, None);
+    assert_eq!((answer.alone_of(), answer.standings[0].remaining), (Some(1), 8));
+    assert_eq!(stage.take(0, "c", "three").await.alone_of(), None);
     assert!(!stage.instances[0].breaker().is_open());
 }

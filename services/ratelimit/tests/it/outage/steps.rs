@@ -33,7 +33,7 @@ async fn who_leaves_between_charge_and_undo_is_charged_nothing() {
     let used_up = CheckRequest {
         charge: Some(charge("room", "shut", 5)),
         request_id: "before".to_owned(),
-        is_new: false,
+        ..CheckRequest::default()
     };
     assert!(client.check(used_up).await.unwrap().into_inner().allowed);
     let stands = || !server.cli(&["KEYS", "*:1:l:ten"]).trim().is_empty();
