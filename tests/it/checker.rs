@@ -12,6 +12,7 @@ mod hearing;
 mod journal;
 mod matches;
 mod messages;
+mod pace;
 mod person;
 mod phase;
 mod planted;

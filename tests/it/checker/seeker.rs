@@ -7,6 +7,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     journal::{Journal, What},
+    pace::Pace,
     person::Person,
     phase::Phase,
 };
@@ -20,18 +21,27 @@ struct Seeker {
     ticket: Option<(String, u32)>,
 }
 
-/// Looks for somebody every `pace`, unless they still wait, until the run settles;
-/// then waits for whom they are matched with.
+/// While they wait still.
+const MEANWHILE: Duration = Duration::from_millis(50);
+
+/// Looks for somebody every `pace`, or as soon as they do not wait any more, until the
+/// run settles; then waits for whom they are matched with.
 pub(crate) async fn seek(
-    person: Person,
+    mut person: Person,
     pace: Duration,
     mut phase: watch::Receiver<Phase>,
 ) -> Journal {
+    let mut pace = Pace::new(pace, &mut person);
     let mut seeker = Seeker { person, ticket: None };
     while matches!(*phase.borrow_and_update(), Phase::Run) {
-        seeker.person.rest(pace).await;
-        if !seeker.waits() || seeker.is_elsewhere() {
+        seeker.person.rest(pace.left()).await;
+        if !seeker.waits() {
             seeker.join().await;
+            pace.done();
+        } else if seeker.is_elsewhere() {
+            seeker.join().await;
+        } else {
+            seeker.person.rest(MEANWHILE).await;
         }
     }
     seeker.person.tally.settled.fetch_add(1, Relaxed);

@@ -5,14 +5,13 @@ use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{journal::Journal, person::Person, phase::Phase};
+use super::{journal::Journal, pace::Pace, person::Person, phase::Phase};
 use crate::world::SOON;
 
 /// While nothing is to be done but to hear.
 const LISTEN: Duration = Duration::from_millis(250);
 
-/// Speaks in `room` until the run settles, then hears all of it; `pace`: between
-/// two messages.
+/// Speaks in `room` every `pace` until the run settles, then hears all of it.
 pub(crate) async fn speak(
     mut person: Person,
     room: String,
@@ -20,9 +19,11 @@ pub(crate) async fn speak(
     mut phase: watch::Receiver<Phase>,
 ) -> Journal {
     person.enter(&room).await;
+    let mut pace = Pace::new(pace, &mut person);
     while matches!(*phase.borrow_and_update(), Phase::Run) {
-        person.rest(pace).await;
+        person.rest(pace.left()).await;
         person.say(0.0, 0.0).await;
+        pace.done();
     }
     person.hear_out(phase).await
 }

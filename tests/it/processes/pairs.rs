@@ -26,7 +26,7 @@ pub(super) const SELDOM: (&str, &str) = ("MINGLE_CHAT__HEADS_MS", "120000");
 /// Far longer than a delivery takes, also where the way changes meanwhile.
 const DELIVERED: Duration = Duration::from_secs(12);
 
-/// So many pairs, and the pause between two messages of one user.
+/// So many pairs, and how often each user says something.
 pub(super) type Load = (usize, Duration);
 
 /// Pairs who talk until they are told that it is over.
@@ -49,7 +49,7 @@ impl Talk {
         Self::between([gateways.clone(), gateways], load).await
     }
 
-    async fn between(gateways: [Vec<SocketAddr>; 2], (pairs, pause): Load) -> Self {
+    async fn between(gateways: [Vec<SocketAddr>; 2], (pairs, every): Load) -> Self {
         let seed = nemesis::seed();
         eprintln!("MINGLE_TEST_SEED={seed}");
         let mut crowd = Crowd::new();
@@ -61,7 +61,7 @@ impl Talk {
             let room = room["roomId"].as_str().unwrap();
             for ((user, gateways), seed) in users.iter().zip(&gateways).zip(seed..) {
                 let person = Person::new(user, gateways.clone(), seed, crowd.tally.clone());
-                crowd.add(|phase| checker::speak(person, room.to_owned(), pause, phase));
+                crowd.add(|phase| checker::speak(person, room.to_owned(), every, phase));
             }
         }
         Self { tally: crowd.tally.clone(), seed, crowd, pairs }

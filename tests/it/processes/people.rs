@@ -29,19 +29,18 @@ pub(super) const LISTENERS: usize = 6;
 pub(super) struct Load {
     pairs: usize,
     searchers: usize,
-    /// Between two things that one of them does.
-    pause: Duration,
+    /// Each of them does something so often.
+    every: Duration,
     /// Messages acknowledged in each state.
     between: usize,
 }
 
-/// About 100 messages and 15 who are matched a second.
+/// 120 messages and 20 who look for somebody a second.
 pub(super) const LIGHT: Load =
-    Load { pairs: 30, searchers: 10, pause: Duration::from_millis(500), between: 200 };
-/// As many as two cores bear: 1,000 messages and 200 who
-/// are matched a second where there are more.
+    Load { pairs: 30, searchers: 10, every: Duration::from_millis(500), between: 200 };
+/// 1,000 messages and 200 who look for somebody a second.
 pub(super) const HEAVY: Load =
-    Load { pairs: 250, searchers: 100, pause: Duration::from_millis(350), between: 2_000 };
+    Load { pairs: 250, searchers: 100, every: Duration::from_millis(500), between: 2_000 };
 
 /// See the module.
 pub(super) struct People<'a> {
@@ -84,9 +83,9 @@ pub(super) fn plan() -> Plan {
 impl<'a> People<'a> {
     pub(super) async fn start(deployment: &'a Deployment, load: Load) -> Self {
         let ledger = Ledger::postgres(&deployment.database().url).await;
-        let talk = Talk::across(deployment, (load.pairs, load.pause)).await;
+        let talk = Talk::across(deployment, (load.pairs, load.every)).await;
         talk.goes_on(load.between).await;
-        let searchers = Searchers::start(deployment, load.searchers, load.pause, talk.seed);
+        let searchers = Searchers::start(deployment, load.searchers, load.every, talk.seed);
         let users = talk.users();
         let watched = &users[..users.len().min(WATCHED)];
         let watcher = Watcher::start(&urls(deployment)[0], watched).await;
