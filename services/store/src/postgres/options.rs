@@ -82,13 +82,18 @@ impl Options {
         Ok(Ways { pooled, direct, is_pooler, passes: true })
     }
 
-    /// Bounds that the server itself keeps, in milliseconds.
-    pub(super) fn settings(&self) -> [(&'static str, String); 3] {
+    /// Bounds that the server itself keeps, in milliseconds, and how it plans: by an
+    /// index wherever there is one. A plan that was made for a table with few rows is
+    /// kept while it grows, until the table is analyzed; and nothing that is asked here
+    /// is worth compiling.
+    pub(super) fn settings(&self) -> [(&'static str, String); 5] {
         let ms = |share: u32| (self.answer * share / 10).as_millis().max(1).to_string();
         [
             ("statement_timeout", ms(9)),
             ("lock_timeout", ms(6)),
             ("idle_in_transaction_session_timeout", ms(20)),
+            ("enable_seqscan", "off".to_owned()),
+            ("jit", "off".to_owned()),
         ]
     }
 }

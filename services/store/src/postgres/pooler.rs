@@ -58,7 +58,7 @@ async fn drops_settings(way: &PgConnectOptions, options: &Options) -> Result<boo
         .await?;
         // It has said what was asked: how it ends does not matter.
         let _ = session.close().await;
-        let [statement, lock, _] = options.settings().map(|(name, ms)| format!("{name}={ms}"));
+        let [statement, lock, ..] = options.settings().map(|(name, ms)| format!("{name}={ms}"));
         Ok(row.try_get::<String, _>("settings")? != format!("{lock} {statement}"))
     };
     match timeout(options.acquire, asking).await {

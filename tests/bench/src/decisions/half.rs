@@ -1,0 +1,52 @@
+//! At a rate that a server bears: how long an answer takes then.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, task::JoinSet};
+
+use super::asks::Asks;
+use crate::{
+    latency::Latencies,
+    load::Caller as _,
+    pace::{Rate, Schedule},
+};
+
+/// Asks at a rate, each when it is due; answers how long after that each was answered.
+pub(super) async fn run(
+    asks: Vec<Asks>,
+    rate: u32,
+    time: Duration,
+) -> anyhow::Result<Arc<Latencies>> {
+    let latencies = Arc::new(Latencies::new()?);
+    let (schedule, runtime) = {
+        let count = (f64::from(rate) * time.as_secs_f64()) as u64;
+        (Schedule::new(Rate { rate, count }), Handle::current())
+    };
+    let (sender, mut called) = tokio::sync::mpsc::unbounded_channel();
+    let recorded = latencies.clone();
+    let issuing = schedule.run(move |index| {
+        let mut asks = asks[index as usize % asks.len()].clone();
+        let latencies = recorded.clone();
+        let call = runtime.spawn(async move {
+            let called = asks.call().await;
+            latencies.record(schedule.since(index));
+            called
+        });
+        // Whoever waits for it is there until the last.
+        let _ = sender.send(call);
+    });
+    let waiting = async {
+        let mut all = JoinSet::new();
+        while let Some(call) = called.recv().await {
+            all.spawn(call);
+        }
+        for call in all.join_all().await {
+            call??;
+        }
+        anyhow::Ok(())
+    };
+    let (issued, waited) = tokio::join!(issuing, waiting);
+    issued?;
+    waited?;
+    Ok(latencies)
+}
