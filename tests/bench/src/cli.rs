@@ -58,6 +58,8 @@ enum What {
     Slow(stalled::Args),
     /// Decisions of one ratelimit process.
     Ratelimit(decisions::Args),
+    /// Checks while Redis is frozen.
+    RatelimitOutage(decisions::outage::Args),
     /// Calls of Redis through the slots.
     Pool(pool::Args),
     /// Calls of a Redis Cluster of which one server is frozen.
@@ -102,6 +104,9 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
             What::Sends(args) => sends::measure(&plan()?, &args).await.map(Some),
             What::Slow(args) => stalled::measure(&plan()?, &args).await.map(Some),
             What::Ratelimit(args) => decisions::measure(&plan()?, &args).await.map(Some),
+            What::RatelimitOutage(args) => {
+                decisions::outage::measure(&plan()?, &args).await.map(Some)
+            }
             What::Pool(args) => pool::measure(&plan()?, &args).await.map(Some),
             What::Shards(args) => shards::measure(&plan()?, &args).await.map(Some),
             What::FloorEcho => floor::echo::serve().await.map(|()| None),

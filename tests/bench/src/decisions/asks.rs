@@ -84,8 +84,15 @@ impl Asks {
     }
 }
 
-impl Caller for Asks {
-    async fn call(&mut self) -> anyhow::Result<()> {
+/// What an answer says.
+pub(super) struct Told {
+    /// It was not counted together.
+    pub(super) degraded: bool,
+}
+
+impl Asks {
+    /// Asks once; answers how it was decided.
+    pub(super) async fn ask(&self) -> anyhow::Result<Told> {
         let mut limits = RateLimitServiceClient::new(self.channel.clone());
         match self.kind {
             Kind::Echo => {
@@ -93,6 +100,7 @@ impl Caller for Asks {
                 PresenceServiceClient::new(self.channel.clone())
                     .get(GetRequest { user_id })
                     .await?;
+                Ok(Told { degraded: false })
             }
             Kind::Batch => {
                 let checks = (0..BATCH).map(|_| self.check()).collect();
@@ -101,13 +109,25 @@ impl Caller for Asks {
                 let allowed =
                     reply.results.iter().map(|it| it.response.as_ref().map(|it| it.allowed));
                 ensure!(allowed.filter(is_good).count() as u64 == BATCH, "not all of a batch");
+                Ok(Told {
+                    degraded: reply
+                        .results
+                        .iter()
+                        .any(|it| it.response.as_ref().is_some_and(|it| it.degraded)),
+                })
             }
             kind => {
                 let reply = limits.check(self.check()).await?.into_inner();
-                ensure!(!reply.degraded, "not counted together");
                 ensure!(reply.allowed != (kind == Kind::Denied), "{reply:?}");
+                Ok(Told { degraded: reply.degraded })
             }
         }
+    }
+}
+
+impl Caller for Asks {
+    async fn call(&mut self) -> anyhow::Result<()> {
+        ensure!(!self.ask().await?.degraded, "not counted together");
         Ok(())
     }
 }

@@ -3,10 +3,12 @@
 
 mod asks;
 mod half;
+pub(crate) mod outage;
 mod script;
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -59,18 +61,7 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     report.set("load", format!("closed loop, {callers} callers on {connections} connections"));
     let redis = kit::Redis::start().await;
     let folder = plan.data_folder()?;
-    let url = redis.root_url();
-    let variables = [
-        ("REDIS_URL", &*url),
-        ("MINGLE_GRPC__LISTEN", "127.0.0.1:0"),
-        ("MINGLE_PROBES__LISTEN", "127.0.0.1:0"),
-        ("MINGLE_RATELIMIT__LIMITS__CHAT_MESSAGE__QUOTA", "30"),
-        ("MINGLE_RATELIMIT__LIMITS__API__QUOTA", "1000000000"),
-        ("MINGLE_RATELIMIT__LIMITS__API__WINDOW", "1h"),
-        PATIENCE,
-    ];
-    let ready = ("mingle", folder.path().join("log"));
-    let limiter = Child::start(&plan.binary, &["serve", "ratelimit"], &variables, ready).await?;
+    let limiter = limiter(plan, &redis.root_url(), folder.path(), &[PATIENCE]).await?;
     let at = limiter.addr("grpc")?;
     report.set("server", format!("{} ({})", build(at).await?, plan.binary.display()));
     settings::telemetry(&mut report);
@@ -100,6 +91,26 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     floor.stop().await?;
     limiter.stop().await?;
     Ok(report)
+}
+
+/// A process over this Redis.
+async fn limiter(
+    plan: &Plan,
+    redis: &str,
+    folder: &Path,
+    more: &[(&str, &str)],
+) -> anyhow::Result<Child> {
+    let mut variables = vec![
+        ("REDIS_URL", redis),
+        ("MINGLE_GRPC__LISTEN", "127.0.0.1:0"),
+        ("MINGLE_PROBES__LISTEN", "127.0.0.1:0"),
+        ("MINGLE_RATELIMIT__LIMITS__CHAT_MESSAGE__QUOTA", "30"),
+        ("MINGLE_RATELIMIT__LIMITS__API__QUOTA", "1000000000"),
+        ("MINGLE_RATELIMIT__LIMITS__API__WINDOW", "1h"),
+    ];
+    variables.extend(more);
+    Child::start(&plan.binary, &["serve", "ratelimit"], &variables, ("mingle", folder.join("log")))
+        .await
 }
 
 struct Bench<'a> {
