@@ -60,6 +60,8 @@ enum What {
     Ratelimit(decisions::Args),
     /// Checks while Redis is frozen.
     RatelimitOutage(decisions::outage::Args),
+    /// The same decisions of throttlecrab-server and of rate-limiter-flexible.
+    VersusLimiters(decisions::versus::Versus),
     /// Calls of Redis through the slots.
     Pool(pool::Args),
     /// Calls of a Redis Cluster of which one server is frozen.
@@ -106,6 +108,9 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
             What::Ratelimit(args) => decisions::measure(&plan()?, &args).await.map(Some),
             What::RatelimitOutage(args) => {
                 decisions::outage::measure(&plan()?, &args).await.map(Some)
+            }
+            What::VersusLimiters(args) => {
+                decisions::versus::measure(&plan()?, &args).await.map(Some)
             }
             What::Pool(args) => pool::measure(&plan()?, &args).await.map(Some),
             What::Shards(args) => shards::measure(&plan()?, &args).await.map(Some),

@@ -13,6 +13,7 @@
 //! | `versus-socketio` | the same, order, loss, memory | Socket.IO with its Redis adapter: not a floor |
 //! | `ratelimit` | decisions of one process over Redis: server CPU, throughput, latency, scripts | a bare tonic server |
 //! | `ratelimit-outage` | checks of a million subjects at a rate while Redis is frozen: latency, memory | bare tonic calls |
+//! | `versus-limiters` | the same decisions, CPU of each | throttlecrab-server and rate-limiter-flexible: not floors |
 //! | `pool` | calls of Redis per second through the slots of `mingle-store` | one bare connection |
 //! | `shards` | calls of two servers of a Redis Cluster while the third is frozen | while all serve |
 //! | `slow` | latency to those who read beside 500 sockets that do not | the same without these |

@@ -5,6 +5,7 @@ mod asks;
 mod half;
 pub(crate) mod outage;
 mod script;
+pub(crate) mod versus;
 
 use std::{
     net::SocketAddr,
