@@ -20,6 +20,8 @@ use crate::load::Caller;
 pub(super) const BATCH: u64 = 64;
 /// 30 in a minute.
 pub(super) const FEW: &str = "chat_message";
+/// 30 in an hour.
+pub(super) const FEWER: &str = "queue_join";
 /// As many as anybody asks for.
 pub(super) const MANY: &str = "api";
 
@@ -70,7 +72,7 @@ impl Asks {
     fn check(&self) -> CheckRequest {
         let number = self.subjects.fetch_add(1, Ordering::Relaxed);
         let (subject, limit) = match self.kind {
-            Kind::Denied => ("bench".to_owned(), FEW),
+            Kind::Denied => ("bench".to_owned(), FEWER),
             Kind::Hot => ("bench".to_owned(), MANY),
             _ => (format!("bench {number}"), FEW),
         };

@@ -57,7 +57,7 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     let Args { callers, connections, .. } = args;
     report.set(
         "limit",
-        "sliding_window, 30 in a minute; of the hot subject 1,000,000,000 in an hour",
+        "sliding_window, 30 in a minute; of the denied subject 30, of the hot one 10^9 in an hour",
     );
     report.set("load", format!("closed loop, {callers} callers on {connections} connections"));
     let redis = kit::Redis::start().await;
@@ -106,6 +106,8 @@ async fn limiter(
         ("MINGLE_GRPC__LISTEN", "127.0.0.1:0"),
         ("MINGLE_PROBES__LISTEN", "127.0.0.1:0"),
         ("MINGLE_RATELIMIT__LIMITS__CHAT_MESSAGE__QUOTA", "30"),
+        ("MINGLE_RATELIMIT__LIMITS__QUEUE_JOIN__QUOTA", "30"),
+        ("MINGLE_RATELIMIT__LIMITS__QUEUE_JOIN__WINDOW", "1h"),
         ("MINGLE_RATELIMIT__LIMITS__API__QUOTA", "1000000000"),
         ("MINGLE_RATELIMIT__LIMITS__API__WINDOW", "1h"),
     ];

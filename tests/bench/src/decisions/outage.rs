@@ -28,6 +28,8 @@ use crate::{
     system::{build, channel},
 };
 
+/// So much after the begin of the second that is told by itself, and not before it.
+const LATER: Duration = Duration::from_millis(100);
 /// HTTP/2 connections.
 const CONNECTIONS: usize = 4;
 
@@ -100,7 +102,7 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
         report.set("server", format!("{} ({})", build(at).await?, plan.binary.display()));
         let channels = channels(at).await?;
         let freezing = async {
-            sleep(Duration::from_secs(*seconds)).await;
+            sleep(Duration::from_secs(*seconds) + LATER).await;
             let before = proc::resident(server.pid())?;
             redis.freeze();
             sleep(Duration::from_secs(*seconds)).await;
