@@ -59,21 +59,24 @@ local function ends(limit, state)
   return left
 end
 
+local function stored(limit, state)
+  if limit.kind == 'G' then
+    local pace = 'G' .. struct.pack('>I7I7I7', state.due, state.given, state.born)
+    return state.till > now and pace .. struct.pack('>I7', state.till) or pace
+  end
+  if limit.kind == 'F' then
+    return 'F' .. struct.pack('>I7I7I4', state.from, state.born, state.used)
+  end
+  local slots = {'S', struct.pack('>I7', state.last)}
+  for _, slot in ipairs(state) do slots[#slots + 1] = struct.pack('>I7I4', slot[1], slot[2]) end
+  return table.concat(slots)
+end
+
 local function save(limit, key, state)
   local left = ends(limit, state)
   if left <= 0 then return redis.call('DEL', key) end
-  local stored
-  if limit.kind == 'G' then
-    stored = 'G' .. struct.pack('>I7I7I7', state.due, state.given, state.born)
-    if state.till > now then stored = stored .. struct.pack('>I7', state.till) end
-  elseif limit.kind == 'F' then
-    stored = 'F' .. struct.pack('>I7I7I4', state.from, state.born, state.used)
-  else
-    local slots = {'S', struct.pack('>I7', state.last)}
-    for _, slot in ipairs(state) do slots[#slots + 1] = struct.pack('>I7I4', slot[1], slot[2]) end
-    stored = table.concat(slots)
-  end
-  return redis.call('SET', key, stored, 'PX', string.format('%.0f', math.ceil(left / 1000)))
+  local ms = string.format('%.0f', math.ceil(left / 1000))
+  return redis.call('SET', key, stored(limit, state), 'PX', ms)
 end
 
 -- remaining, retry (0: admitted, -1: never), reset

@@ -261,7 +261,12 @@ impl RateLimitService for Service {
             Some(_) => Place::Memory,
             None => self.store.place(&ask.subject, limit),
         });
-        let told = wire::explained(Some((&ask, &answer)), places.collect(), &now.version);
+        let decider = match answer.source {
+            Source::Count => self.store.decider(&ask),
+            source => source,
+        };
+        let asked = Some((&ask, &answer, decider));
+        let told = wire::explained(asked, places.collect(), &now.version);
         by(&now, told)
     }
 

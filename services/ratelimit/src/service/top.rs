@@ -10,6 +10,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+use crate::store::known_as;
+
 /// Subjects that are counted. Whoever has more than this part of all is among them.
 const KEPT: usize = 128;
 /// Counts are halved so often: what was long ago fades.
@@ -39,7 +41,7 @@ impl Top {
     pub(super) fn met(&self, subject: &str) {
         let mut state = self.0.lock();
         state.fade(Instant::now());
-        state.met(subject);
+        state.met(&known_as(subject));
     }
 
     /// The first so many, the most often met first.

@@ -35,6 +35,11 @@ impl Alone {
         self.nodes.store(nodes.max(1), Ordering::Relaxed);
     }
 
+    /// So many share the limits.
+    pub(super) fn shared_by(&self) -> u64 {
+        self.nodes.load(Ordering::Relaxed)
+    }
+
     /// Takes note of what was counted together.
     pub(super) fn note(&self, ask: &Ask, answer: &Answer) {
         if answer.verdict.is_allowed()
@@ -57,7 +62,7 @@ impl Alone {
             true => self.memory.judge(&local),
             false => self.memory.charge(&local),
         });
-        let source = Source::Alone(self.nodes.load(Ordering::Relaxed));
+        let source = Source::Alone(self.shared_by());
         let (verdict, standings) =
             counted.map_or((Verdict::Allowed, Vec::new()), |it| (it.verdict, it.standings));
         if verdict == Verdict::Reused {
@@ -87,7 +92,7 @@ impl Alone {
 
     /// The part of an ask that is counted here, if there is one.
     fn local(&self, ask: &Ask) -> Option<Ask> {
-        let nodes = self.nodes.load(Ordering::Relaxed);
+        let nodes = self.shared_by();
         let local = ask.limits.iter().filter(|limit| limit.outage == Outage::Local);
         let limits: Vec<_> = local.map(|limit| Arc::new(limit.part_of(nodes))).collect();
         (!limits.is_empty()).then(|| Ask {

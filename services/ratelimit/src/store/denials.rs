@@ -41,6 +41,8 @@ use crate::domain::{Algorithm, Answer, Ask, Limit, NEVER, Source, Verdict};
 const TOPIC: &str = "ratelimit-dropped";
 /// Denials of one subject, of several costs and limits.
 const OF_ONE: usize = 8;
+/// What is dropped is counted by so many kinds of subjects.
+const SHARDS: usize = 16;
 /// No denial is remembered for longer.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -75,13 +77,13 @@ impl Denial {
 
 /// A moment before something was asked: what came after it may contradict the answer.
 #[derive(Clone, Copy)]
-pub(super) struct Moment(u64, Instant);
+pub(super) struct Moment([u64; SHARDS], Instant);
 
 /// See the module.
 pub(super) struct Denials {
     /// By subject, as keys have it.
     kept: Cache<String, Arc<[Denial]>>,
-    drops: AtomicU64,
+    drops: [AtomicU64; SHARDS],
     /// What is dropped elsewhere is followed: before and after, nothing is remembered.
     is_told: AtomicBool,
     bus: Arc<dyn Bus>,
@@ -91,7 +93,7 @@ impl Denials {
     /// Remembers the denials of so many subjects.
     pub(super) fn new(bus: Arc<dyn Bus>, subjects: usize) -> Arc<Self> {
         let kept = Cache::new(u64::try_from(subjects).unwrap_or(u64::MAX));
-        Arc::new(Self { kept, drops: AtomicU64::new(0), is_told: AtomicBool::new(false), bus })
+        Arc::new(Self { kept, drops: Default::default(), is_told: AtomicBool::new(false), bus })
     }
 
     /// Follows what is dropped elsewhere, until `stop`.
@@ -124,7 +126,8 @@ impl Denials {
 
     /// Now.
     pub(super) fn moment(&self) -> Moment {
-        Moment(self.drops.load(Ordering::Acquire), Instant::now())
+        let drops = self.drops.each_ref().map(|drops| drops.load(Ordering::Acquire));
+        Moment(drops, Instant::now())
     }
 
     /// What is known of an ask.
@@ -155,15 +158,17 @@ impl Denials {
             since,
             until,
         };
-        self.kept.entry(short(&ask.subject)).and_upsert_with(|known| {
+        let tag = short(&ask.subject);
+        self.kept.entry_by_ref(&tag).and_upsert_with(|known| {
             let known = known.map(moka::Entry::into_value);
             let others = known.iter().flat_map(|known| known.iter());
             let others = others.filter(|it| it.until > since && !it.is_of(ask)).cloned();
             std::iter::once(denial).chain(others).take(OF_ONE).collect::<Vec<_>>().into()
         });
         // What was dropped before this was there is not dropped again.
-        if self.drops.load(Ordering::Acquire) != drops {
-            self.kept.invalidate(&short(&ask.subject));
+        let shard = shard(tag.as_bytes());
+        if self.drops[shard].load(Ordering::Acquire) != drops[shard] {
+            self.kept.invalidate(&tag);
         }
     }
 
@@ -176,16 +181,23 @@ impl Denials {
     }
 
     fn drop_one(&self, tag: &[u8]) {
-        self.drops.fetch_add(1, Ordering::AcqRel);
+        self.drops[shard(tag)].fetch_add(1, Ordering::AcqRel);
         match std::str::from_utf8(tag) {
             Ok(tag) => self.kept.invalidate(tag),
-            Err(_) => self.kept.invalidate_all(),
+            Err(_) => self.drop_all(),
         }
     }
 
     /// Forgets all: something may have been missed, or the limits are others.
     pub(super) fn drop_all(&self) {
-        self.drops.fetch_add(1, Ordering::AcqRel);
+        for drops in &self.drops {
+            drops.fetch_add(1, Ordering::AcqRel);
+        }
         self.kept.invalidate_all();
     }
+}
+
+/// Of a subject, by its tag.
+fn shard(tag: &[u8]) -> usize {
+    usize::from(tag.first().copied().unwrap_or_default()) % SHARDS
 }

@@ -71,7 +71,7 @@ struct Sides {
     owed: Owed,
     company: Company,
     denials: Arc<Denials>,
-    slices: Slices,
+    slices: Arc<Slices>,
 }
 
 /// What is known of an ask before anybody is asked.
@@ -97,7 +97,7 @@ impl Failover {
         let denials = Denials::new(bus, bounds.max_subjects);
         tasks.spawn(denials.clone().follow(together.data(), stop.clone()));
         let with = (alone.clone(), denials.clone());
-        let slices = Slices::new(together.clone(), with, tasks.clone(), stop.clone());
+        let slices = Arc::new(Slices::new(together.clone(), with, tasks.clone(), stop.clone()));
         let sides = Arc::new(Sides { id, together, alone, owed, company, denials, slices });
         let breaker = Arc::new(Breaker::new("ratelimit", Policy::default()));
         let (watched, watching) = (sides.clone(), breaker.clone());
@@ -116,7 +116,10 @@ impl Failover {
 
     /// The answer of Redis, or what this process decides in its place.
     fn settle(&self, ask: &Ask, answer: Result<Answer>, charges: bool) -> Answer {
-        self.breaker.record(answer.is_err());
+        // What another one took is no word of Redis.
+        if !matches!(answer, Ok(Answer { source: Source::Slice, .. })) {
+            self.breaker.record(answer.is_err());
+        }
         match answer {
             Ok(answer) => {
                 // What is taken ahead of time is noted when it is over.
@@ -134,6 +137,7 @@ impl Failover {
     }
 
     fn alone(&self, ask: &Ask, charges: bool) -> Answer {
+        self.sides.slices.leave(ask);
         let answer = self.sides.alone.decide(ask, charges);
         if charges && ask.cost > 0 {
             self.relied_on(ask, &answer);
@@ -151,13 +155,14 @@ impl Failover {
 
 impl Sides {
     fn known(&self, ask: &Ask) -> Known {
-        if let Some(denied) = self.denials.find(ask) {
-            return Known::Answer(denied);
+        let found = self.slices.find(ask);
+        if let Found::Taken(answer) = found {
+            return Known::Answer(answer);
         }
-        match self.slices.find(ask) {
-            Found::Taken(answer) => Known::Answer(answer),
-            Found::Hot(hot) => Known::Hot(hot),
-            Found::Cold => Known::Nothing,
+        match (self.denials.find(ask), found) {
+            (Some(denied), _) => Known::Answer(denied),
+            (None, Found::Hot(hot)) => Known::Hot(hot),
+            (None, _) => Known::Nothing,
         }
     }
 
@@ -256,6 +261,18 @@ impl Store for Failover {
 
     fn place(&self, subject: &str, limit: &Limit) -> Place {
         self.sides.together.place(subject, limit)
+    }
+
+    fn decider(&self, ask: &Ask) -> Source {
+        let Sides { alone, denials, slices, .. } = &*self.sides;
+        let ask = Ask { is_new: true, charge_id: String::new(), ..ask.clone() };
+        if self.breaker.is_open() {
+            return Source::Alone(alone.shared_by());
+        }
+        if slices.holds(&ask) {
+            return Source::Slice;
+        }
+        denials.find(&ask).map_or(Source::Count, |denied| denied.source)
     }
 
     async fn reset(&self, subject: &str, limits: &[Arc<Limit>]) -> Result<()> {

@@ -11,6 +11,7 @@ pub mod redis;
 mod slices;
 
 pub use failover::{Failover, Instance};
+pub(crate) use name::known_as;
 pub(crate) use slices::describe;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mingle_store::Result;
 
-use crate::domain::{Answer, Ask, Charged, Limit, Limits, Place};
+use crate::domain::{Answer, Ask, Charged, Limit, Limits, Place, Source};
 
 /// Counts what subjects use of their limits.
 ///
@@ -48,6 +49,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Where the count of a limit is kept, for people.
     fn place(&self, subject: &str, limit: &Limit) -> Place;
+
+    /// What would decide about an ask that nobody made before, now. Nothing changes.
+    fn decider(&self, _: &Ask) -> Source {
+        Source::Count
+    }
 
     /// Makes a subject as if it had used nothing of these limits. Charges of before are
     /// remembered, and nothing of them is given back any more.

@@ -10,7 +10,7 @@ use envoy_types::pb::{
 use mingle_proto::ratelimit::v1;
 
 use super::{envoy, reply, request};
-use crate::domain::{Answer, Ask, Invalid, Limits, Place, Rules, Why};
+use crate::domain::{Answer, Ask, Invalid, Limits, Place, Rules, Source, Why};
 
 /// Reads what is asked about; `None`: a descriptor that is not limited.
 pub(crate) fn question(
@@ -51,14 +51,14 @@ fn described(descriptor: v1::Descriptor, rules: &Rules) -> Result<Option<Ask>, I
     Ok(asked?.asks.pop())
 }
 
-/// What is told of it, with where each limit is counted.
+/// What is told of it, with where each limit is counted, and what would decide.
 pub(crate) fn explained(
-    asked: Option<(&Ask, &Answer)>,
+    asked: Option<(&Ask, &Answer, Source)>,
     places: Vec<Place>,
     version: &str,
 ) -> v1::ExplainResponse {
     let version = version.to_owned();
-    let Some((ask, answer)) = asked else {
+    let Some((ask, answer, decider)) = asked else {
         return v1::ExplainResponse { allowed: true, version, ..Default::default() };
     };
     let v1::PeekResponse { allowed, states, degraded } = reply::peeked(ask, answer);
@@ -80,5 +80,12 @@ pub(crate) fn explained(
             words: counted.explain(*standing, ask.cost),
         }
     });
-    v1::ExplainResponse { allowed, limits: limits.collect(), degraded, version }
+    let decider = match decider {
+        Source::Count => v1::Decider::Count,
+        Source::Slice => v1::Decider::Slice,
+        Source::Denial => v1::Decider::Denial,
+        Source::Alone(_) => v1::Decider::Policy,
+    };
+    let limits = limits.collect();
+    v1::ExplainResponse { allowed, limits, degraded, version, decider: decider.into() }
 }

@@ -78,6 +78,8 @@ async fn who_was_denied_is_denied_without_a_word_to_redis() {
     }
     // The heartbeats of both run two a second each.
     assert!(stage.scripts() - before < 100, "{} scripts", stage.scripts() - before);
+    let deciders = [0, 1].map(|at| stage.instances[at].decider(&stage.ask("c", 2)));
+    assert_eq!(deciders, [Source::Denial, Source::Count]);
     let less = stage.check(0, &stage.ask("d", 1)).await;
     assert!(less.verdict.is_allowed() && less.source == Source::Count, "a smaller cost fits");
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use mingle_proto::ratelimit::v1::{
     AcquireRequest, Algorithm, Charge, CheckEachRequest, CheckManyRequest, CheckRequest,
-    CheckResponse, Descriptor, ExplainRequest, ListLimitsRequest, OutagePolicy, PeekRequest,
-    RefundRequest, ReleaseRequest, ResetRequest, Source, SubjectCount, TopSubjectsRequest,
+    CheckResponse, Decider, Descriptor, ExplainRequest, ListLimitsRequest, OutagePolicy,
+    PeekRequest, RefundRequest, ReleaseRequest, ResetRequest, Source, SubjectCount,
+    TopSubjectsRequest,
 };
 use mingle_runtime::status::{Described, Kind};
 use mingle_store::clock::ManualClock;
@@ -113,6 +114,7 @@ async fn people_are_told_where_a_charge_is_counted_and_why_it_is_denied() {
         let request = ExplainRequest { charge: both(), descriptor: None };
         let told = client.explain(request).await.unwrap().into_inner();
         assert!(!told.allowed && !told.degraded && !told.version.is_empty());
+        assert_eq!(told.decider(), Decider::Count);
         let [three, paced] = &told.limits[..] else { panic!("{told:?}") };
         assert_eq!(three.words, "2 of 3 used in the last 1m; 2 fits in 1m");
         assert_eq!(paced.words, "2 of a burst of 4 left, one more each 6s; 2 fits");

@@ -2,6 +2,7 @@
 //! the rest.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,10 +10,13 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{join_all, pending};
+use futures::{
+    FutureExt as _,
+    future::{join_all, pending},
+};
 use mingle_ratelimit::{
     Config,
-    domain::{Algorithm, Ask, Limit, Source},
+    domain::{Algorithm, Ask, Limit, Place, Source},
     store::{Failover, Instance, Store as _, redis::RedisStore},
 };
 use mingle_runtime::{Context, config::Section as _};
@@ -69,6 +73,9 @@ burst = 1000000
 /// Of each limit: several windows.
 const SPEND: Duration = Duration::from_secs(2);
 const CALLERS: usize = 8;
+const EDGE_US: u64 = 2_000;
+/// Longer than anything that is taken ahead may be used.
+const FROZEN: Duration = Duration::from_millis(300);
 
 /// Instances on one server.
 struct Stage {
@@ -148,6 +155,28 @@ impl Stage {
         (admitted, sliced.load(Ordering::Relaxed))
     }
 
+    /// Asks until something was taken ahead of time, and more of it is there; answers how
+    /// many were admitted.
+    async fn until_sliced(&self, ask: &Ask) -> u64 {
+        let mut admitted = 0;
+        loop {
+            let asks = vec![ask.clone(); 16];
+            let answers = join_all(asks.chunks(1).map(|ask| self.instances[0].check(ask))).await;
+            admitted += answers.len() as u64;
+            assert!(answers.iter().all(|it| it[0].as_ref().unwrap().verdict.is_allowed()));
+            if self.instances[0].decider(ask) == Source::Slice {
+                return admitted;
+            }
+        }
+    }
+
+    /// What decided about it; it is admitted.
+    async fn check(&self, ask: &Ask) -> Source {
+        let answer = self.instances[0].check(std::slice::from_ref(ask)).await.remove(0).unwrap();
+        assert!(answer.verdict.is_allowed());
+        answer.source
+    }
+
     /// Commands for a subject that were run.
     fn scripts(&self) -> u64 {
         let told = self.server.cli(&["INFO", "commandstats"]);
@@ -174,6 +203,21 @@ fn most_within(admitted: &[Admitted], window: Duration) -> usize {
     begins.map(within).max().unwrap_or(0)
 }
 
+/// The most that were asked for and admitted between two multiples of a length.
+fn most_between_multiples(admitted: &[Admitted], window_us: u64) -> usize {
+    let (unix_us, now) = (SystemClock.now_ms() as u64 * 1_000, Instant::now());
+    let us = |at: Instant| unix_us - (now - at).as_micros() as u64;
+    let mut most = BTreeMap::<u64, usize>::new();
+    for (asked, admitted) in admitted.iter().map(|(asked, admitted)| (us(*asked), us(*admitted))) {
+        // Who asked at the edge may be of either, and the clock counts in milliseconds.
+        let is_inside = asked % window_us > EDGE_US && admitted % window_us < window_us - EDGE_US;
+        if is_inside && asked / window_us == admitted / window_us {
+            *most.entry(asked / window_us).or_default() += 1;
+        }
+    }
+    most.into_values().max().unwrap_or(0)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_window_holds_more_than_its_limit_says() {
     let stage = Stage::start(3).await;
@@ -195,6 +239,10 @@ async fn no_window_holds_more_than_its_limit_says() {
             admitted.len()
         );
         assert!(most as u64 <= may, "{name}: {most} of {may}");
+        if limit.algorithm == Algorithm::FixedWindow {
+            let most = most_between_multiples(&admitted, limit.window_us);
+            assert!(most as u64 <= limit.quota, "{name}: {most} of {} at once", limit.quota);
+        }
         assert!(sliced > 0 || !pause.is_zero(), "{name}: nothing was taken ahead");
         assert!(admitted.len() as u64 > all / 2, "{name}: much was left to nobody");
     }
@@ -228,22 +276,88 @@ async fn a_hot_subject_is_hardly_asked_about_and_what_is_not_used_comes_back() {
 async fn who_stops_gives_all_back_at_once() {
     let stage = Stage::start(1).await;
     let (ask, before) = (stage.ask(&["plenty"]), stage.left("plenty").await);
-    let mut admitted = 0;
-    loop {
-        let asks = vec![ask.clone(); 16];
-        let answers = join_all(asks.chunks(1).map(|ask| stage.instances[0].check(ask))).await;
-        let answers: Vec<_> = answers.into_iter().map(|it| it[0].clone().unwrap()).collect();
-        admitted += answers.len() as u64;
-        if answers.iter().any(|answer| answer.source == Source::Slice) {
-            break;
-        }
-    }
+    let admitted = stage.until_sliced(&ask).await;
     stage.stop.cancel();
     stage.tasks.close();
     stage.tasks.wait().await;
     assert_eq!(before - stage.left("plenty").await, admitted);
-    let after = stage.instances[0].check(std::slice::from_ref(&ask)).await.remove(0).unwrap();
-    assert_eq!(after.source, Source::Count, "and takes no more");
+    assert_eq!(stage.instances[0].decider(&ask), Source::Count);
+    assert_eq!(stage.check(&ask).await, Source::Count, "and takes no more");
+}
+
+/// On one thread, which does nothing for a while: as a process that is frozen.
+#[tokio::test(flavor = "current_thread")]
+async fn nothing_is_used_after_its_time() {
+    let stage = Stage::start(1).await;
+    let ask = stage.ask(&["plenty"]);
+    let before = stage.left("plenty").await;
+    let admitted = stage.until_sliced(&ask).await;
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < FROZEN {
+        std::thread::park_timeout(FROZEN);
+    }
+    assert_eq!(stage.instances[0].decider(&ask), Source::Count);
+    assert_eq!(stage.check(&ask).await, Source::Count);
+    let left = before - admitted - 1;
+    eventually(SOON, "the rest comes back", async || stage.left("plenty").await == left).await;
+}
+
+/// Whoever is asked about by two sets of limits has what was taken for each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_are_asked_in_turn_do_not_take_from_each_other() {
+    let stage = Stage::start(1).await;
+    let asks = [stage.ask(&["plenty"]), stage.ask(&["more"])];
+    let before = stage.scripts();
+    for n in 0..4_000 {
+        stage.check(&asks[n % 2]).await;
+    }
+    let scripts = stage.scripts() - before;
+    assert!(scripts < 400, "{scripts} scripts");
+}
+
+/// Whoever leaves meanwhile has taken for those who come next, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_loses_nothing() {
+    let stage = Stage::start(1).await;
+    let (ask, before) = (stage.ask(&["plenty"]), stage.left("plenty").await);
+    let mut admitted = stage.until_sliced(&ask).await;
+    let mut left = 0;
+    while left < 200 {
+        // Polled once: what is not there by then is left.
+        let asks = std::slice::from_ref(&ask);
+        match stage.instances[0].check(asks).now_or_never() {
+            Some(_) => admitted += 1,
+            None => left += 1,
+        }
+        tokio::task::yield_now().await;
+    }
+    let most = before - admitted;
+    // Of those who left each may be charged for itself, and no more.
+    eventually(SOON, "the rest comes back", async || {
+        (most - left..=most).contains(&stage.left("plenty").await)
+    })
+    .await;
+}
+
+/// A window that is longer by now is not made to end with the one of before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_back_ends_nothing_else() {
+    let stage = Stage::start(1).await;
+    let long = stage.ask(&["plenty"]);
+    let short = Limit { window_us: 5_000_000, ..(*long.limits[0]).clone() };
+    let short = Ask { limits: vec![Arc::new(short)], ..long.clone() };
+    let before = stage.left("plenty").await;
+    let mut admitted = stage.until_sliced(&short).await;
+    for _ in 0..10 {
+        let id = format!("long {admitted}");
+        stage.check(&Ask { charge_id: id, ..long.clone() }).await;
+        admitted += 1;
+    }
+    let left = before - admitted;
+    eventually(SOON, "the rest comes back", async || stage.left("plenty").await == left).await;
+    let Place::Redis(key) = stage.instances[0].place("ann", &long.limits[0]) else { panic!() };
+    let ttl: u64 = stage.server.cli(&["PTTL", &key]).parse().unwrap();
+    assert!(ttl > 60_000, "it ends in {ttl} ms");
 }
 
 /// What is repeated, given back or held is told apart on Redis.

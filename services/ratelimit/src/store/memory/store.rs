@@ -1,7 +1,6 @@
 //! The store itself: shards of subjects.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeSet, HashMap},
     hash::{BuildHasher as _, RandomState},
     sync::Arc,
@@ -14,12 +13,10 @@ use parking_lot::Mutex;
 use super::subject::{Back, Memo, Subject};
 use crate::{
     domain::{Answer, Ask, Charged, Limit, Limits, Place, Verdict},
-    store::{Store, name::short},
+    store::{Store, name::known_as},
 };
 
 const SHARDS: usize = 64;
-/// Of a subject that is kept as it is, in bytes.
-const LONGEST: usize = 256;
 /// Subjects that have ended and are forgotten by one call.
 const FORGOTTEN: usize = 4;
 
@@ -188,14 +185,6 @@ impl Memory {
         let ends_us = subject.tidy(now_us);
         shard.keep(name, subject, ends_us);
         Some(changed)
-    }
-}
-
-/// A long subject is known by its digest: whoever asks decides what is in it.
-fn known_as(subject: &str) -> Cow<'_, str> {
-    match subject.len() {
-        0..=LONGEST => Cow::Borrowed(subject),
-        _ => Cow::Owned(short(subject)),
     }
 }
 

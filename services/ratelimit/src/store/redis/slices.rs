@@ -72,18 +72,19 @@ impl RedisStore {
         Ok((answer, taken))
     }
 
-    /// Gives back what was not used of what was taken for `ask`; true when the limits
-    /// regain something.
+    /// Gives back what was not used of what was taken for `ask`; for each limit, whether
+    /// it regains something.
     pub(in crate::store) async fn give_back_unused(
         &self,
         ask: &Ask,
         taken: &Taken,
         unused: u64,
-    ) -> Result<bool> {
+    ) -> Result<Vec<bool>> {
         let keys = Keys::of(&self.redis, &ask.subject);
         let states: Vec<_> = ask.limits.iter().map(|limit| keys.limit(&limit.name)).collect();
         let mut args = vec![taken.charged.into(), unused.into(), taken.marks.as_str().into()];
         args.extend(ask.limits.iter().flat_map(|limit| settings(limit)));
-        Ok(self.redis.run::<i64>(&UNUSED, &states, &args).await? == 1)
+        let given: Vec<i64> = self.redis.run(&UNUSED, &states, &args).await?;
+        Ok(given.into_iter().map(|given| given == 1).collect())
     }
 }

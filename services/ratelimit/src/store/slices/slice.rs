@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::LIFE;
 use crate::{
-    domain::{Answer, Ask, Source, Standing, Verdict},
+    domain::{Answer, Ask, Limit, Source, Standing, Verdict},
     store::{
         alone::Alone,
         denials::Denials,
@@ -21,15 +21,14 @@ use crate::{
     },
 };
 
-/// As much is taken as is used within this time.
-const AHEAD: Duration = Duration::from_millis(200);
-
 /// See the module.
 pub(super) struct Slice {
     taken: Taken,
     left: AtomicU64,
     /// At its end.
     unused: AtomicU64,
+    /// What was used and is counted for an outage.
+    noted: AtomicU64,
     since: Instant,
     /// Where the limits stood when it was taken.
     standings: Vec<Standing>,
@@ -37,20 +36,26 @@ pub(super) struct Slice {
 
 impl Slice {
     pub(super) fn new(taken: Taken, answer: &Answer) -> Self {
-        let (left, unused) = (AtomicU64::new(taken.more), AtomicU64::new(0));
-        Self { taken, left, unused, since: Instant::now(), standings: answer.standings.clone() }
+        let [left, unused, noted] = [taken.more, 0, 0].map(AtomicU64::new);
+        Self {
+            taken,
+            left,
+            unused,
+            noted,
+            since: Instant::now(),
+            standings: answer.standings.clone(),
+        }
     }
 
     /// Uses so much of it, unless it is over.
     pub(super) fn take(&self, cost: u64) -> Option<Answer> {
-        let is_over = || Instant::now() >= self.taken.until;
-        if is_over() {
+        if self.is_over() {
             return None;
         }
         let less = |left: u64| left.checked_sub(cost);
         let before = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok()?;
         // This process may have been frozen in between: then nobody has it.
-        if is_over() {
+        if self.is_over() {
             return None;
         }
         let gone_us = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -60,6 +65,14 @@ impl Slice {
             standing.reset_us = standing.reset_us.saturating_sub(gone_us);
         }
         Some(Answer { source: Source::Slice, ..Answer::new(Verdict::Allowed, standings) })
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.taken.until
+    }
+
+    pub(super) fn holds(&self, cost: u64) -> bool {
+        !self.is_over() && self.left.load(Ordering::Acquire) >= cost
     }
 
     /// What is left of it is nobody's any more. Answers how much.
@@ -78,11 +91,21 @@ impl Slice {
         Instant::now() < self.taken.until + LIFE
     }
 
-    /// What is used soon, if it goes on as in its time.
-    pub(super) fn soon(&self) -> u64 {
+    /// What was used that is not counted for an outage yet, is from now on.
+    pub(super) fn note(&self, ask: &Ask, alone: &Alone) {
+        let used = self.used();
+        let noted = self.noted.fetch_max(used, Ordering::AcqRel);
+        if used > noted {
+            let ask = Ask { cost: used - noted, charge_id: String::new(), ..ask.clone() };
+            alone.note(&ask, &Answer::new(Verdict::Allowed, Vec::new()));
+        }
+    }
+
+    /// What is used within a time, if it goes on as in its own.
+    pub(super) fn used_within(&self, time: Duration) -> u64 {
         let lasted = Instant::now().min(self.taken.until).saturating_duration_since(self.since);
         let lasted = lasted.max(Duration::from_millis(1));
-        (u128::from(self.used()) * AHEAD.as_micros() / lasted.as_micros())
+        (u128::from(self.used()) * time.as_micros() / lasted.as_micros())
             .try_into()
             .unwrap_or(u64::MAX)
     }
@@ -104,28 +127,23 @@ impl Ends {
         let Self { ask, slice, together, alone, denials } = self;
         stop.run_until_cancelled(sleep_until(slice.taken.until.into())).await;
         let unused = slice.end();
-        let used = slice.used();
-        if used > 0 {
-            // Counted on from here, should Redis go away.
-            alone.note(
-                &Ask { cost: used, ..ask.clone() },
-                &Answer::new(Verdict::Allowed, Vec::new()),
-            );
+        slice.note(&ask, &alone);
+        let count = |limit: &Limit, outcome: &'static str, units: u64| {
+            let limit = limit.name.to_string();
+            metrics::counter!(UNITS, "limit" => limit, "outcome" => outcome).increment(units);
+        };
+        ask.limits.iter().for_each(|limit| count(limit, "used", slice.used()));
+        if unused == 0 {
+            return;
         }
-        let mut outcome = "kept";
-        if unused > 0
-            && together.give_back_unused(&ask, &slice.taken, unused).await.is_ok_and(|is| is)
-        {
+        let given = together.give_back_unused(&ask, &slice.taken, unused).await;
+        // Also what may have been given back, and was not told.
+        if !given.as_ref().is_ok_and(|given| given.iter().all(|given| !given)) {
             denials.end(&ask.subject).await;
-            outcome = "given_back";
         }
-        for limit in &ask.limits {
-            let counted = |outcome: &'static str, units: u64| {
-                let limit = limit.name.to_string();
-                metrics::counter!(UNITS, "limit" => limit, "outcome" => outcome).increment(units);
-            };
-            counted("used", used);
-            counted(outcome, unused);
+        let given = given.unwrap_or_default().into_iter().chain(std::iter::repeat(false));
+        for (limit, given) in ask.limits.iter().zip(given) {
+            count(limit, if given { "given_back" } else { "kept" }, unused);
         }
     }
 }
