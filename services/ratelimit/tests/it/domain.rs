@@ -135,10 +135,6 @@ fn run(limit: &Limit, steps: &[Step], with_refunds: bool) -> Result<(), TestCase
                     prop_assert_eq!((unused.reset_us, unused), (0, limit.judge(None, now, 0)));
                 }
                 gone.append(&mut charges);
-                // A pace forgets the time with all else.
-                if matches!(limit.algorithm, Algorithm::Gcra | Algorithm::TokenBucket) {
-                    latest = 0;
-                }
             }
         }
         for (_, cost, mark, _) in gone.iter().filter(|_| with_refunds) {
@@ -162,26 +158,6 @@ fn run(limit: &Limit, steps: &[Step], with_refunds: bool) -> Result<(), TestCase
         prop_assert!(fair, "giving back gave more than was taken");
     }
     Ok(())
-}
-
-/// What a pace admits after a reset while its clock is behind is as of that clock.
-#[test]
-fn a_reset_pace_knows_no_time_of_before() {
-    let limit = Limit {
-        name: "limit".into(),
-        algorithm: Algorithm::Gcra,
-        quota: 2,
-        window_us: 1_000,
-        burst: 4,
-        outage: Outage::Local,
-        shadow: false,
-        parts: 1,
-    };
-    let mut steps = vec![Step::Take(1), Step::Reset, Step::Back(1_500), Step::Take(4)];
-    for _ in 0..3 {
-        steps.extend([Step::Pass(500), Step::Take(1)]);
-    }
-    run(&limit, &steps, true).unwrap();
 }
 
 proptest! {
