@@ -2,8 +2,8 @@
 -- that use it. All times are whole microseconds, below 2^53.
 --
 -- A stored state is 'S', last (7 bytes), then slots of start (7) and cost (4);
--- or 'G', due, given, born (7 bytes each), and until when something was taken ahead of
--- time (7), if it was; or 'F', start, born (7 each) and cost (4). Big endian. The letter
+-- or 'G', due, given, born, until when something was taken ahead of time, last (7 bytes
+-- each); or 'F', start, born (7 each) and cost (4). Big endian. The letter
 -- is the version, too: what begins with another one counts as unused.
 -- A limit is {kind, quota, window, step, burst}.
 local now = now_us()
@@ -12,10 +12,10 @@ local function load(limit, key)
   local stored = redis.call('GET', key)
   if not stored or stored:sub(1, 1) ~= limit.kind then stored = nil end
   if limit.kind == 'G' then
-    if not stored then return {due = 0, given = 0, born = 0, till = 0} end
-    local due, given, born, at = struct.unpack('>I7I7I7', stored, 2)
-    local till = at < #stored and struct.unpack('>I7', stored, at) or 0
-    return {due = due, given = given, born = born, till = till}
+    -- One of before `till` and `last` were stored is shorter.
+    local whole = (stored or 'G') .. ('\0'):rep(35)
+    local due, given, born, till, last = struct.unpack('>I7I7I7I7I7', whole, 2)
+    return {due = due, given = given, born = born, till = till, last = last}
   end
   if limit.kind == 'F' then
     local state = {from = now - now % limit.window, born = 0, used = 0}
@@ -61,8 +61,8 @@ end
 
 local function stored(limit, state)
   if limit.kind == 'G' then
-    local pace = 'G' .. struct.pack('>I7I7I7', state.due, state.given, state.born)
-    return state.till > now and pace .. struct.pack('>I7', state.till) or pace
+    local due, given, born = state.due, state.given, state.born
+    return 'G' .. struct.pack('>I7I7I7I7I7', due, given, born, state.till, state.last)
   end
   if limit.kind == 'F' then
     return 'F' .. struct.pack('>I7I7I4', state.from, state.born, state.used)
@@ -82,10 +82,13 @@ end
 -- remaining, retry (0: admitted, -1: never), reset
 local function judge(limit, state, cost)
   if limit.kind == 'G' then
-    local ahead, most = math.max(0, state.due - now), limit.step * limit.burst
-    local retry = math.max(0, ahead + limit.step * cost - most)
+    local at = math.max(now, state.last)
+    local ahead, most = math.max(0, state.due - at), limit.step * limit.burst
+    local over = ahead + limit.step * cost - most
+    local retry = over > 0 and at - now + over or 0
     if cost == 0 then retry = 0 elseif cost > limit.burst then retry = -1 end
-    return math.floor(math.max(0, most - ahead) / limit.step), retry, ahead
+    local reset = ahead > 0 and state.due - now or 0
+    return math.floor(math.max(0, most - ahead) / limit.step), retry, reset
   end
   local need, retry = state.used + cost - limit.quota, 0
   if cost > limit.quota then
@@ -111,15 +114,17 @@ end
 -- What may be charged as at `at`, now or a little later.
 local function room(limit, state, at)
   if limit.kind ~= 'G' then return limit.quota - state.used end
-  return math.floor((limit.step * limit.burst - math.max(0, math.max(state.due, at) - now)) / limit.step)
+  local ahead = math.max(0, math.max(state.due, at) - math.max(now, state.last))
+  return math.floor((limit.step * limit.burst - ahead) / limit.step)
 end
 
 -- Charged as at `at`, now or a little later. Answers what the charge needs to be given
 -- back: three numbers.
 local function charge(limit, state, cost, at)
   if limit.kind == 'G' then
-    if state.due <= now then
-      state.due, state.given, state.born = now, 0, math.max(now, state.born + 1)
+    state.last = math.max(now, state.last)
+    if state.due <= state.last then
+      state.due, state.given, state.born = state.last, 0, math.max(state.last, state.born + 1)
     end
     if at > now then state.due, state.till = math.max(state.due, at), math.max(state.till, at) end
     local mark = {state.due, state.given, state.born}
@@ -146,10 +151,11 @@ end
 -- True when something of it was still held.
 local function refund(limit, state, cost, mark)
   if limit.kind == 'G' then
-    if state.due <= now or state.born ~= mark[3] then return false end
+    state.last = math.max(now, state.last)
+    if state.due <= state.last or state.born ~= mark[3] then return false end
     local begins = mark[1] - math.max(0, state.given - mark[2])
     -- What was taken ahead of time stands behind nothing that is over by its end.
-    local over = math.max(0, math.max(now, state.till) - begins)
+    local over = math.max(0, math.max(state.last, state.till) - begins)
     local held = math.max(0, limit.step * cost - over)
     state.due, state.given = state.due - held, state.given + held
     return held > 0
@@ -177,7 +183,9 @@ end
 -- As if unused, and so that no charge of before is given back to it.
 local function reset(limit, state)
   if limit.kind == 'G' then
-    state.due, state.given, state.born, state.till = 0, 0, math.max(now, state.born) + 1, 0
+    local at = math.max(now, state.last)
+    state.due, state.given, state.born = at, 0, math.max(at, state.born) + 1
+    state.till, state.last = 0, at
   elseif limit.kind == 'F' then
     state.used, state.born = 0, math.max(now, state.born) + 1
   else

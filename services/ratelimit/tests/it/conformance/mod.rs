@@ -16,7 +16,7 @@ macro_rules! suite {
             );
             $crate::conformance::suite!(
                 $backend: pace: bursts_then_even, even_by_default, refunds_what_is_not_due,
-                a_bucket_is_full_at_first
+                a_bucket_is_full_at_first, clock_goes_back
             );
             $crate::conformance::suite!(
                 $backend: fixed: begins_anew_at_its_edge, refunds_within_its_window

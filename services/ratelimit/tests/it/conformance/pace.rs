@@ -59,3 +59,21 @@ pub(crate) async fn a_bucket_is_full_at_first(world: World) {
     world.clock.advance(60_000);
     assert_eq!(world.left("ann", "bucket").await, 10);
 }
+
+/// It stands still until it is there again: nothing is admitted twice, and nobody is
+/// denied what was left.
+pub(crate) async fn clock_goes_back(world: World) {
+    assert!(world.take("ann", "a", "paced").await);
+    world.clock.advance(-30_000);
+    assert_eq!(world.left("ann", "paced").await, 3);
+    for id in ["b", "c", "d"] {
+        assert!(world.take("ann", id, "paced").await, "{id}");
+    }
+    let standing = world.check(&world.ask("ann", "e", 1, &["paced"])).await.standings[0];
+    assert_eq!((standing.allowed, ms(standing.retry_us)), (false, 36_000));
+    assert_eq!(ms(standing.reset_us), 54_000);
+    world.clock.advance(35_999);
+    assert!(!world.take("ann", "e", "paced").await);
+    world.clock.advance(1);
+    assert!(world.take("ann", "e", "paced").await);
+}
