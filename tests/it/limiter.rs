@@ -3,6 +3,7 @@
 mod callers;
 mod envoy;
 mod files;
+mod hot;
 mod kinds;
 mod log;
 mod outages;
@@ -23,7 +24,7 @@ use crate::{
     world::SOON,
 };
 use callers::{Admitted, Answers, client};
-use kinds::{ALL, FLEET, KINDS, Kind, NARROW};
+use kinds::{ALL, FLEET, HOT, KINDS, Kind, NARROW};
 use log::{most_between_edges, most_held, most_within, read, standing};
 
 /// How long they ask.
@@ -44,7 +45,7 @@ impl Limiter {
     async fn start(redis_url: &str, timeout_ms: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("limits.toml");
-        let limits = KINDS.iter().chain([&NARROW, &FLEET, &ALL]).map(Kind::toml);
+        let limits = KINDS.iter().chain(&HOT).chain([&NARROW, &FLEET, &ALL]).map(Kind::toml);
         std::fs::write(&file, limits.collect::<String>()).unwrap();
         let mut processes = Vec::new();
         for _ in 0..3 {

@@ -22,6 +22,14 @@ pub(super) const KINDS: [Kind; 6] = [
     kind("fixed", "fixed_window", 20, None),
     kind("jobs", "concurrency", 8, None),
 ];
+/// Asked for without a pause.
+pub(super) const HOT: [Kind; 5] = [
+    hot("hot_sliding", "sliding_window", 120, None),
+    hot("hot_coarse", "sliding_window", 300, None),
+    hot("hot_paced", "gcra", 200, Some(100)),
+    hot("hot_bucket", "token_bucket", 150, Some(150)),
+    hot("hot_fixed", "fixed_window", 150, None),
+];
 /// Stacked upon another.
 pub(super) const NARROW: Kind = kind("narrow", "sliding_window", 15, None);
 /// The same of what is held.
@@ -34,10 +42,14 @@ const fn kind(name: &'static str, algorithm: &'static str, quota: u64, burst: Op
     Kind { name, algorithm, quota, window: Duration::from_secs(2), burst }
 }
 
+const fn hot(name: &'static str, algorithm: &'static str, quota: u64, burst: Option<u64>) -> Kind {
+    Kind { window: SECOND, ..kind(name, algorithm, quota, burst) }
+}
+
 impl Kind {
     /// Of the name of a limit.
     pub(super) fn of(name: &str) -> &'static Self {
-        let all = KINDS.iter().chain([&NARROW, &FLEET, &ALL]);
+        let all = KINDS.iter().chain(&HOT).chain([&NARROW, &FLEET, &ALL]);
         all.into_iter().find(|kind| kind.name == name).expect("it is configured")
     }
 

@@ -29,7 +29,7 @@ pub(crate) fn promised(limit: &Limit) -> u64 {
 }
 
 /// The most that stands between two multiples of its length.
-fn most_between_edges(limit: &Limit, stands: &[(u64, u64)]) -> u64 {
+pub(crate) fn most_between_edges(limit: &Limit, stands: &[(u64, u64)]) -> u64 {
     let mut by_edge = std::collections::BTreeMap::<u64, u64>::new();
     for (at, cost) in stands {
         *by_edge.entry(at / limit.window_us).or_default() += cost;
@@ -78,7 +78,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// The most that stands in any window of its length.
-fn most_in_a_window(limit: &Limit, stands: &[(u64, u64)]) -> u64 {
+pub(crate) fn most_in_a_window(limit: &Limit, stands: &[(u64, u64)]) -> u64 {
     let from = |begin: u64| {
         let within = |at: u64| begin <= at && at < begin + limit.window_us;
         stands.iter().filter(|(at, _)| within(*at)).map(|(_, cost)| cost).sum()

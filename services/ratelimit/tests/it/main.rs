@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, also in functions that tests share"
 )]
 
+mod ahead;
 mod conformance;
 mod denials;
 mod descriptors;

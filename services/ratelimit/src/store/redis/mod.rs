@@ -20,5 +20,5 @@ mod slices;
 mod store;
 
 pub(in crate::store) use instances::LOST_MS;
-pub(in crate::store) use slices::{Taken, Wanted};
+pub use slices::{Taken, Wanted};
 pub use store::RedisStore;

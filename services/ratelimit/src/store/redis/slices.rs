@@ -14,33 +14,46 @@ use crate::domain::{Answer, Ask, Verdict};
 
 /// How much more than is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct Wanted {
-    pub(in crate::store) more: u64,
+pub struct Wanted {
+    /// Beside the cost.
+    pub more: u64,
     /// Of what is left one part of so many is taken at most.
-    pub(in crate::store) parts: u64,
-    /// For so long.
-    pub(in crate::store) life: Duration,
+    pub parts: u64,
+    /// It is used for so long.
+    pub life: Duration,
 }
 
 /// What was taken.
 #[derive(Debug)]
-pub(in crate::store) struct Taken {
+pub struct Taken {
     /// Beside the cost.
-    pub(in crate::store) more: u64,
-    /// It may be used before this.
-    pub(in crate::store) until: Instant,
+    pub more: u64,
+    /// It may be used for less than this from when it was asked for, so much at most as
+    /// was wanted.
+    pub life: Duration,
+    asked: Instant,
     charged: u64,
     marks: String,
+}
+
+impl Taken {
+    /// It may be used before this.
+    pub(in crate::store) fn until(&self) -> Instant {
+        self.asked + self.life
+    }
 }
 
 impl RedisStore {
     /// Charges an ask, and more of its limits for whoever asks next; nothing more where
     /// little is left. It is not remembered.
-    pub(in crate::store) async fn take_ahead(
-        &self,
-        ask: &Ask,
-        wanted: Wanted,
-    ) -> Result<(Answer, Option<Taken>)> {
+    ///
+    /// All or nothing, and atomic. What is taken is charged as at the end of its life:
+    /// nobody may use it later, and each use of it counts for a whole window.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store: something may have been taken then, which nobody uses.
+    pub async fn take_ahead(&self, ask: &Ask, wanted: Wanted) -> Result<(Answer, Option<Taken>)> {
         let keys = Keys::of(&self.redis, &ask.subject);
         let states: Vec<_> = ask.limits.iter().map(|limit| keys.limit(&limit.name)).collect();
         let life_us = u64::try_from(wanted.life.as_micros()).unwrap_or(0);
@@ -48,7 +61,7 @@ impl RedisStore {
         args.push(life_us.into());
         args.extend(ask.limits.iter().flat_map(|limit| settings(limit)));
         // Before it is asked: rather shorter here than longer.
-        let begun = Instant::now();
+        let asked = Instant::now();
         let numbers: Vec<i64> = self.redis.run(&SLICE, &states, &args).await?;
         let bad = || corrupt("ratelimit slice");
         let Some(([verdict, more, us], rest)) = numbers.split_first_chunk() else {
@@ -65,7 +78,8 @@ impl RedisStore {
         let mark = |of: &[i64]| format!("{},{},{}", of[3], of[4], of[5]);
         let taken = (more > 0).then(|| Taken {
             more,
-            until: begun + Duration::from_micros(us),
+            life: Duration::from_micros(us),
+            asked,
             charged: ask.cost + more,
             marks: rest.chunks(6).map(mark).collect::<Vec<_>>().join(" "),
         });
@@ -73,8 +87,12 @@ impl RedisStore {
     }
 
     /// Gives back what was not used of what was taken for `ask`; for each limit, whether
-    /// it regains something.
-    pub(in crate::store) async fn give_back_unused(
+    /// it regains something. To be called once: what is given back twice is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store: it may have been given back.
+    pub async fn give_back_unused(
         &self,
         ask: &Ask,
         taken: &Taken,

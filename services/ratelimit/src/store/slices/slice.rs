@@ -68,7 +68,7 @@ impl Slice {
     }
 
     fn is_over(&self) -> bool {
-        Instant::now() >= self.taken.until
+        Instant::now() >= self.taken.until()
     }
 
     pub(super) fn holds(&self, cost: u64) -> bool {
@@ -88,7 +88,7 @@ impl Slice {
     }
 
     pub(super) fn is_recent(&self) -> bool {
-        Instant::now() < self.taken.until + LIFE
+        Instant::now() < self.taken.until() + LIFE
     }
 
     /// What was used that is not counted for an outage yet, is from now on.
@@ -103,7 +103,7 @@ impl Slice {
 
     /// What is used within a time, if it goes on as in its own.
     pub(super) fn used_within(&self, time: Duration) -> u64 {
-        let lasted = Instant::now().min(self.taken.until).saturating_duration_since(self.since);
+        let lasted = Instant::now().min(self.taken.until()).saturating_duration_since(self.since);
         let lasted = lasted.max(Duration::from_millis(1));
         (u128::from(self.used()) * time.as_micros() / lasted.as_micros())
             .try_into()
@@ -125,7 +125,7 @@ impl Ends {
     /// Waits for it, or until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
         let Self { ask, slice, together, alone, denials } = self;
-        stop.run_until_cancelled(sleep_until(slice.taken.until.into())).await;
+        stop.run_until_cancelled(sleep_until(slice.taken.until().into())).await;
         let unused = slice.end();
         slice.note(&ask, &alone);
         let count = |limit: &Limit, outcome: &'static str, units: u64| {
