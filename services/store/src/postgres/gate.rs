@@ -30,6 +30,8 @@ use crate::{Error, ErrorKind, Result};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long it may take to say so.
 const PROBE: Duration = Duration::from_secs(2);
+/// What took so much longer to be noticed was not: this process stood still.
+const STILL: Duration = Duration::from_millis(500);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -103,12 +105,7 @@ async fn probe(state: Arc<State>, options: PgConnectOptions, pools: Weak<Pools>)
         if !*state.away.borrow() {
             state.suspicion.notified().await;
         }
-        let asked = Instant::now();
-        let is_away = tokio::select! {
-            true = takes_new(&options) => false,
-            true = keeps_old(&pools) => false,
-            else => state.answered.since() > asked.elapsed(),
-        };
+        let is_away = is_silent(&state, &options, &pools).await;
         if state.away.send_replace(is_away) != is_away {
             if is_away {
                 tracing::warn!("the database is away: calls fail at once until it answers");
@@ -117,6 +114,22 @@ async fn probe(state: Arc<State>, options: PgConnectOptions, pools: Weak<Pools>)
             }
         }
         sleep(PAUSE).await;
+    }
+}
+
+/// True when it answered nobody in time. Of a time in which nobody listened nothing is
+/// known: it is asked again.
+async fn is_silent(state: &State, options: &PgConnectOptions, pools: &Weak<Pools>) -> bool {
+    loop {
+        let asked = Instant::now();
+        let is_away = tokio::select! {
+            true = takes_new(options) => false,
+            true = keeps_old(pools) => false,
+            else => state.answered.since() > asked.elapsed(),
+        };
+        if !is_away || asked.elapsed() < PROBE + STILL {
+            return is_away;
+        }
     }
 }
 

@@ -11,13 +11,16 @@ use mingle_testkit::{self as kit, Fault, Proxy, eventually};
 use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 use tokio::{
     runtime::Handle,
-    task::JoinSet,
-    time::{timeout, timeout_at},
+    task::{JoinSet, yield_now},
+    time::{interval, timeout, timeout_at},
 };
 
 const SOON: Duration = Duration::from_secs(60);
 /// Each call of a server away would last for this without a gate.
 const LONG: Duration = Duration::from_secs(300);
+
+/// Longer than the server is given to answer.
+const FROZEN: Duration = Duration::from_secs(4);
 
 /// A proxy on the way of an address, and the address through it.
 async fn through_proxy(url: &str) -> (Proxy, String) {
@@ -163,4 +166,29 @@ async fn a_server_that_is_full_is_not_away() {
     for guest in guests {
         guest.close().await.unwrap();
     }
+}
+
+/// A process that is frozen while it asks has heard nothing, and nobody was silent.
+#[tokio::test(flavor = "current_thread")]
+async fn who_stood_still_does_not_say_that_the_server_is_away() {
+    let database = kit::Postgres::shared().await.database().await;
+    let options = Options { max_connections: 1, ..Options::new(&database.url) };
+    let postgres = Postgres::connect(options).await.unwrap();
+    // None is idle: a new connection alone can tell.
+    let held = postgres.begin().await.unwrap();
+    postgres.gate().suspect();
+    // It asks, and is not answered yet.
+    yield_now().await;
+    yield_now().await;
+    let still = std::time::Instant::now();
+    while still.elapsed() < FROZEN {
+        std::thread::park_timeout(FROZEN);
+    }
+    let mut looks = interval(Duration::from_millis(20));
+    for _ in 0..20 {
+        looks.tick().await;
+        assert!(!postgres.gate().is_away());
+    }
+    drop(held);
+    ask(&postgres).await.unwrap();
 }
