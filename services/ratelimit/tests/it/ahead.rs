@@ -23,7 +23,7 @@ use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 
 use crate::{
     domain::{any_algorithm, most_between_edges, most_in_a_window, promised},
-    world::{START, connect},
+    world::{START, connect, pass},
 };
 
 const REMEMBER_US: u64 = 90_000_000;
@@ -135,7 +135,7 @@ impl Case<'_> {
     async fn act(&mut self, step: &Step) -> Result<(), TestCaseError> {
         let now_us = self.now_us();
         match step {
-            Step::Pass(ms) => self.clock.advance(i64::from(*ms)),
+            Step::Pass(ms) => pass(self.clock, *ms, &self.limits),
             Step::Check { cost, of } => self.check(*cost, *of).await,
             Step::Rest(of) => {
                 let looked = self.redis.peek(&self.ask(0, *of, String::new())).await.unwrap();

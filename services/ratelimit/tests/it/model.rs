@@ -21,7 +21,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{
     domain::{any_algorithm, promised},
-    world::{START, connect},
+    world::{START, connect, pass},
 };
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -254,7 +254,7 @@ impl Case<'_> {
     async fn act(&mut self, step: &Step) -> Result<(), TestCaseError> {
         let now_us = self.clock.now_ms() as u64 * 1_000;
         match step {
-            Step::Pass(ms) => self.clock.advance(i64::from(*ms)),
+            Step::Pass(ms) => pass(self.clock, *ms, &self.chosen(u8::MAX)),
             Step::Take { id, cost, of } => {
                 let ask = self.ask(*id, *cost, *of);
                 self.asked[usize::from(*id)] = Some(ask.clone());
@@ -334,6 +334,7 @@ fn scripts_memory_and_a_witness_agree() {
         let limits = [a, b, c].map(|limit| (limit.name.to_string(), Arc::new(limit)));
         let mut seen = seen.lock();
         let mut case = open(&redis, &clock, limits.into(), &mut seen);
+        pass(&clock, 0, &case.chosen(u8::MAX));
         runtime.block_on(async {
             for step in &steps {
                 case.act(step).await?;
