@@ -4,21 +4,26 @@ use std::time::Duration;
 
 use mingle_testkit::Deployment;
 use tokio::{
-    sync::oneshot,
-    task::JoinHandle,
+    sync::watch,
+    task::JoinSet,
     time::{Instant, interval},
 };
 
-use super::limits::{clients, is_denied, message, room};
+use super::limits::{Client, clients, is_denied, message, room};
 
-/// Between two attempts: far more than are admitted.
-const PAUSE: Duration = Duration::from_millis(25);
+/// Lines that they say it on: however late one is answered, the others go on.
+const LINES: usize = 8;
+/// Between two attempts on a line: with all of them far more than are admitted.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// When one was asked for, and acknowledged.
+type Said = (Instant, Instant);
 
 /// See the module.
 pub(super) struct Hasty {
-    /// When each was asked for, and acknowledged.
-    said: JoinHandle<Vec<(Instant, Instant)>>,
-    end: oneshot::Sender<()>,
+    lines: JoinSet<Vec<Said>>,
+    /// They end when it is dropped.
+    end: watch::Sender<()>,
 }
 
 impl Hasty {
@@ -26,34 +31,47 @@ impl Hasty {
     pub(super) async fn start(deployment: &Deployment) -> Self {
         let mut clients = clients(deployment);
         let room = room(&mut clients[0]).await;
-        let (end, mut ended) = oneshot::channel();
-        let said = tokio::spawn(async move {
-            let (mut pace, mut said) = (interval(PAUSE), Vec::new());
-            for at in (0..clients.len()).cycle() {
-                tokio::select! {
-                    _ = pace.tick() => {}
-                    _ = &mut ended => break,
-                }
-                let request = message("ann", &room, &format!("hasty-{}", said.len()));
-                let asked = Instant::now();
-                match clients[at].send(request).await {
-                    Ok(_) => said.push((asked, Instant::now())),
-                    Err(status) => assert!(is_denied(&status), "{status:?}"),
-                }
-            }
-            said
-        });
-        Self { said, end }
+        let (mut lines, (end, ended)) = (JoinSet::new(), watch::channel(()));
+        for line in 0..LINES {
+            lines.spawn(talk(line, clients.clone(), room.clone(), ended.clone()));
+        }
+        Self { lines, end }
     }
 
     /// The most that were charged within any window of this length, for certain: asked
     /// for and acknowledged in it.
     pub(super) async fn most_within(self, window: Duration) -> usize {
-        self.end.send(()).expect("it goes on");
-        let said = self.said.await.unwrap();
-        let within = |(at, (from, _)): (usize, &(Instant, Instant))| {
-            said[at..].iter().take_while(|(_, acknowledged)| *acknowledged - *from < window).count()
+        drop(self.end);
+        let mut said: Vec<_> = self.lines.join_all().await.into_iter().flatten().collect();
+        said.sort();
+        let within = |(at, (from, _)): (usize, &Said)| {
+            let after = said[at..].iter().take_while(|(asked, _)| *asked - *from < window);
+            after.filter(|(_, acknowledged)| *acknowledged - *from < window).count()
         };
         said.iter().enumerate().map(within).max().unwrap_or(0)
     }
+}
+
+async fn talk(
+    line: usize,
+    mut clients: Vec<Client>,
+    room: String,
+    mut ended: watch::Receiver<()>,
+) -> Vec<Said> {
+    let (mut pace, mut said) = (interval(PAUSE), Vec::new());
+    for attempt in line.. {
+        tokio::select! {
+            _ = pace.tick() => {}
+            _ = ended.changed() => break,
+        }
+        // Each is another one: what an earlier one was charged for does not admit it.
+        let request = message("ann", &room, &format!("hasty-{line}-{attempt}"));
+        let at = attempt % clients.len();
+        let asked = Instant::now();
+        match clients[at].send(request).await {
+            Ok(_) => said.push((asked, Instant::now())),
+            Err(status) => assert!(is_denied(&status), "{status:?}"),
+        }
+    }
+    said
 }
