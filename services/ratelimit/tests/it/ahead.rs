@@ -2,13 +2,7 @@
 //! whenever in its life something is used, no window holds more than was promised, and
 //! what was not used comes back. A model of what was admitted is the judge.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use mingle_ratelimit::{
     domain::{Algorithm, Ask, Charged, Limit, Limits, Outage},
@@ -18,12 +12,11 @@ use mingle_ratelimit::{
     },
 };
 use mingle_store::clock::{Clock as _, ManualClock};
-use mingle_testkit::Redis as Server;
-use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
+use proptest::{prelude::*, sample::Index};
 
 use crate::{
     domain::{any_algorithm, most_between_edges, most_in_a_window, promised},
-    world::{START, connect, pass},
+    schedules::{self, pass},
 };
 
 const REMEMBER_US: u64 = 90_000_000;
@@ -281,44 +274,31 @@ impl Case<'_> {
 
 #[test]
 fn no_schedule_of_it_admits_more_than_promised() {
-    let cases = if std::env::var_os("MINGLE_SOAK").is_some() { 100_000 } else { 1_000 };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let clock = Arc::new(ManualClock::at(START));
-    let (_server, redis) = runtime.block_on(async {
-        let server = Server::start().await;
-        let redis = connect(&server).await.with_clock(clock.clone());
-        (server, redis)
-    });
-    static SUBJECTS: AtomicU64 = AtomicU64::new(0);
     let seen = parking_lot::Mutex::new(Seen::default());
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    let run =
-        TestRunner::new(config).run(&((limit("a"), limit("b")), steps()), |((a, b), steps)| {
-            let mut seen = seen.lock();
-            let mut case = Case {
-                redis: RedisStore::new(redis.clone(), REMEMBER_US),
-                limits: vec![Arc::new(a), Arc::new(b)],
-                clock: &clock,
-                subject: format!("subject {}", SUBJECTS.fetch_add(1, Ordering::Relaxed)),
-                slices: Vec::new(),
-                stands: Vec::new(),
-                ids: Vec::new(),
-                seen: &mut seen,
-            };
-            runtime.block_on(async {
-                for step in &steps {
-                    case.act(step).await?;
-                    case.assert_kept()?;
-                }
-                case.assert_all_is_back().await
-            })
-        });
-    if let Err(error) = run {
-        panic!("{error}");
-    }
+    let cases = schedules::run(&((limit("a"), limit("b")), steps()), |stage, ((a, b), steps)| {
+        let mut seen = seen.lock();
+        let mut case = Case {
+            redis: RedisStore::new(stage.redis.clone(), REMEMBER_US),
+            limits: vec![Arc::new(a), Arc::new(b)],
+            clock: &stage.clock,
+            subject: schedules::subject(),
+            slices: Vec::new(),
+            stands: Vec::new(),
+            ids: Vec::new(),
+            seen: &mut seen,
+        };
+        pass(&stage.clock, 0, &case.limits);
+        stage.runtime.block_on(async {
+            for step in &steps {
+                case.act(step).await?;
+                case.assert_kept()?;
+            }
+            case.assert_all_is_back().await
+        })
+    });
     let seen = seen.into_inner();
     eprintln!("{cases} schedules: {seen:?}");
     let Seen { charged, taken, used, given, refunded } = seen;
     let least = charged.min(taken).min(used).min(given).min(refunded);
-    assert!(least > cases as usize / 10, "too little happened");
+    assert!(least > cases / 10, "too little happened");
 }

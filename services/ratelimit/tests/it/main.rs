@@ -15,6 +15,7 @@ mod grpc;
 mod model;
 mod outage;
 mod redis;
+mod schedules;
 mod slices;
 mod store;
 mod through;

@@ -2,7 +2,7 @@
 //! was admitted agree about every answer. The clock goes forward only: when a
 //! state may be forgotten is a store's own time.
 
-use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering};
+use std::sync::Arc;
 
 use mingle_ratelimit::{
     domain::{Algorithm, Answer, Ask, Charged, Limit, Limits, Outage, Verdict},
@@ -12,16 +12,12 @@ use mingle_ratelimit::{
         redis::RedisStore,
     },
 };
-use mingle_store::{
-    clock::{Clock as _, ManualClock},
-    redis::Redis,
-};
-use mingle_testkit::Redis as Server;
-use proptest::{prelude::*, test_runner::TestRunner};
+use mingle_store::clock::{Clock as _, ManualClock};
+use proptest::prelude::*;
 
 use crate::{
     domain::{any_algorithm, promised},
-    world::{START, connect, pass},
+    schedules::{self, Stage, pass},
 };
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -297,21 +293,15 @@ impl Case<'_> {
     }
 }
 
-fn open<'a>(
-    redis: &Redis,
-    clock: &'a Arc<ManualClock>,
-    limits: Limits,
-    seen: &'a mut Seen,
-) -> Case<'a> {
-    static SUBJECTS: AtomicU64 = AtomicU64::new(0);
+fn open<'a>(stage: &'a Stage, limits: Limits, seen: &'a mut Seen) -> Case<'a> {
     let bounds = Bounds { max_subjects: 1_000, max_charges: 1_000, remember_us: REMEMBER_US };
     Case {
-        redis: RedisStore::new(redis.clone(), REMEMBER_US),
-        memory: Memory::new(clock.clone(), bounds),
+        redis: RedisStore::new(stage.redis.clone(), REMEMBER_US),
+        memory: Memory::new(stage.clock.clone(), bounds),
         witness: Witness::default(),
         limits,
-        clock,
-        subject: format!("subject {}", SUBJECTS.fetch_add(1, Ordering::Relaxed)),
+        clock: &stage.clock,
+        subject: schedules::subject(),
         asked: Default::default(),
         seen,
     }
@@ -319,36 +309,24 @@ fn open<'a>(
 
 #[test]
 fn scripts_memory_and_a_witness_agree() {
-    let cases = if std::env::var_os("MINGLE_SOAK").is_some() { 100_000 } else { 1_000 };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let clock = Arc::new(ManualClock::at(START));
-    let (_server, redis) = runtime.block_on(async {
-        let server = Server::start().await;
-        let redis = connect(&server).await.with_clock(clock.clone());
-        (server, redis)
-    });
     let seen = parking_lot::Mutex::new(Seen::default());
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    let schedules = ((limit("a"), limit("b"), limit("c")), steps());
-    let run = TestRunner::new(config).run(&schedules, |((a, b, c), steps)| {
+    let all = ((limit("a"), limit("b"), limit("c")), steps());
+    let cases = schedules::run(&all, |stage, ((a, b, c), steps)| {
         let limits = [a, b, c].map(|limit| (limit.name.to_string(), Arc::new(limit)));
         let mut seen = seen.lock();
-        let mut case = open(&redis, &clock, limits.into(), &mut seen);
-        pass(&clock, 0, &case.chosen(u8::MAX));
-        runtime.block_on(async {
+        let mut case = open(stage, limits.into(), &mut seen);
+        pass(&stage.clock, 0, &case.chosen(u8::MAX));
+        stage.runtime.block_on(async {
             for step in &steps {
                 case.act(step).await?;
             }
             Ok(())
         })
     });
-    if let Err(error) = run {
-        panic!("{error}");
-    }
     let Seen { allowed, denied, repeated, reused, refunded } = seen.into_inner();
     eprintln!(
         "{cases} schedules: {allowed} allowed, {denied} denied, {repeated} repeated, {reused} reused, {refunded} refunded"
     );
     let least = allowed.min(denied).min(repeated).min(reused).min(refunded);
-    assert!(least > cases as usize / 10, "too little happened");
+    assert!(least > cases / 10, "too little happened");
 }

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use mingle_ratelimit::{
     Config,
-    domain::{Algorithm, Answer, Ask, Charged, Limit, Limits},
+    domain::{Answer, Ask, Charged, Limits},
     store::{Failover, Instance, Store, redis::RedisStore},
 };
 use mingle_runtime::{Context, config::Section as _};
 use mingle_store::{
     Result,
     bus::{self, Bus, Merged, Servers},
-    clock::{Clock as _, ManualClock},
+    clock::ManualClock,
     redis::{Options, Redis},
 };
 use mingle_testkit::{Cluster, Redis as Server, Upstash, eventually};
@@ -19,8 +19,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) const START: i64 = 1_700_000_000_000;
 pub(crate) const MINUTE: i64 = 60_000;
-/// The end of a window.
-const EDGE_MS: u64 = 5_000;
 /// For what must happen at all.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// The limits of every world.
@@ -113,20 +111,6 @@ pub(crate) fn failover(redis: Redis, clock: Arc<ManualClock>, id: &str) -> Failo
     let together = RedisStore::new(redis, bounds.remember_us);
     let instance = Instance { id: id.to_owned(), clock, bus, bounds };
     Failover::start(together, instance, &TaskTracker::new(), CancellationToken::new())
-}
-
-/// Time passes, and does not stop within the end of a fixed window: its keys would end
-/// there by the server's own time, which goes on.
-pub(crate) fn pass(clock: &ManualClock, ms: u32, limits: &[Arc<Limit>]) {
-    clock.advance(i64::from(ms));
-    let is_near = |limit: &Arc<Limit>| {
-        let window_ms = limit.window_us / 1_000;
-        let gone_ms = clock.now_ms().unsigned_abs() % window_ms;
-        limit.algorithm == Algorithm::FixedWindow && gone_ms > window_ms - EDGE_MS
-    };
-    while limits.iter().any(is_near) {
-        clock.advance(EDGE_MS as i64);
-    }
 }
 
 /// Between the instances on this server.

@@ -16,7 +16,10 @@ use std::{
 use anyhow::{Context as _, ensure};
 use mingle_testkit as kit;
 use serde::Deserialize;
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
 use tonic::{client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
 use tonic_prost::ProstCodec;
 
@@ -31,6 +34,8 @@ use crate::{
 };
 
 const ROUNDS: u32 = 3;
+/// What its server may take to listen.
+const START: Duration = Duration::from_secs(30);
 const PACKAGE: &str = include_str!("../../limiters/package.json");
 const LOCK: &str = include_str!("../../limiters/package-lock.json");
 const SCRIPT: &str = include_str!("../../limiters/consume.mjs");
@@ -161,7 +166,8 @@ async fn crab(args: &Versus, kind: Kind, time: Duration) -> anyhow::Result<Did> 
     let (keys, mut callers) = (Arc::<AtomicU64>::default(), Vec::new());
     let mut channels = Vec::new();
     for _ in 0..args.load.connections {
-        channels.push(listening(&mut server, at).await?);
+        let listening = timeout(START, listening(&mut server, at)).await;
+        channels.push(listening.context("throttlecrab does not listen")??);
     }
     for channel in channels.iter().cycle().take(args.load.callers as usize) {
         let (channel, keys) = (channel.clone(), keys.clone());
