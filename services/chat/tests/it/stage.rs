@@ -1,6 +1,9 @@
 //! A chat with a clock and a folder of its own.
 
-use std::sync::{Arc, Once};
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use mingle_chat::{
     Config, bind,
@@ -126,10 +129,18 @@ pub(crate) async fn open(
     Arc::new(SqlStore::open(database, clock, announce, options).await.unwrap())
 }
 
+/// What a server may take where nothing is wrong: the machine's disk may be slow.
+const SLOW: Duration = Duration::from_secs(60);
+
 /// A fresh database of this process's server.
 pub(crate) async fn postgres() -> Database {
     let fresh = mingle_testkit::Postgres::shared().await.database().await;
-    let options = postgres::Options { max_connections: 6, ..postgres::Options::new(&fresh.url) };
+    let options = postgres::Options {
+        max_connections: 6,
+        answer: SLOW,
+        silence: SLOW,
+        ..postgres::Options::new(&fresh.url)
+    };
     Postgres::connect(options).await.unwrap().into()
 }
 

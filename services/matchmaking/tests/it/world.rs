@@ -199,7 +199,9 @@ pub(crate) async fn database(dir: &Path) -> Sqlite {
 /// A fresh database of this process's server.
 pub(crate) async fn postgres() -> Database {
     let fresh = mingle_testkit::Postgres::shared().await.database().await;
-    let options = Options { max_connections: 4, ..Options::new(&fresh.url) };
+    // Nothing is wrong with it, but for the machine's disk.
+    let (answer, silence) = (PATIENCE, PATIENCE);
+    let options = Options { max_connections: 4, answer, silence, ..Options::new(&fresh.url) };
     Postgres::connect(options).await.unwrap().into()
 }
 

@@ -28,8 +28,6 @@ use crate::{Error, ErrorKind, Result};
 
 /// How long an answer may take before the server is asked whether it is there.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long it may take to say so.
-const PROBE: Duration = Duration::from_secs(2);
 /// What took so much longer to be noticed was not: this process stood still.
 const STILL: Duration = Duration::from_millis(500);
 /// Between two questions.
@@ -52,11 +50,12 @@ struct State {
 
 impl Gate {
     /// Asks at `options` and by connections of `pools`, for as long as anybody
-    /// holds the gate.
-    pub(super) fn start(options: PgConnectOptions, pools: &Arc<Pools>) -> Self {
+    /// holds the gate. The server is away when it says nothing for `silence`.
+    pub(super) fn start(options: PgConnectOptions, silence: Duration, pools: &Arc<Pools>) -> Self {
         let (away, suspicion) = (watch::Sender::default(), Notify::new());
         let state = Arc::new(State { away, suspicion, answered: Alive::new() });
-        let prober = tokio::spawn(probe(state.clone(), options, Arc::downgrade(pools)));
+        let asked = Asked { options, silence, pools: Arc::downgrade(pools) };
+        let prober = tokio::spawn(probe(state.clone(), asked));
         Self { state, _prober: Arc::new(AbortOnDropHandle::new(prober)) }
     }
 
@@ -100,12 +99,12 @@ impl Gate {
 }
 
 /// Asks when somebody suspects, and while it is away again and again.
-async fn probe(state: Arc<State>, options: PgConnectOptions, pools: Weak<Pools>) {
+async fn probe(state: Arc<State>, server: Asked) {
     loop {
         if !*state.away.borrow() {
             state.suspicion.notified().await;
         }
-        let is_away = is_silent(&state, &options, &pools).await;
+        let is_away = is_silent(&state, &server).await;
         if state.away.send_replace(is_away) != is_away {
             if is_away {
                 tracing::warn!("the database is away: calls fail at once until it answers");
@@ -119,40 +118,49 @@ async fn probe(state: Arc<State>, options: PgConnectOptions, pools: Weak<Pools>)
 
 /// True when it answered nobody in time. Of a time in which nobody listened nothing is
 /// known: it is asked again.
-async fn is_silent(state: &State, options: &PgConnectOptions, pools: &Weak<Pools>) -> bool {
+async fn is_silent(state: &State, server: &Asked) -> bool {
     loop {
         let asked = Instant::now();
         let is_away = tokio::select! {
-            true = takes_new(options) => false,
-            true = keeps_old(pools) => false,
+            true = server.takes_new() => false,
+            true = server.keeps_old() => false,
             else => state.answered.since() > asked.elapsed(),
         };
-        if !is_away || asked.elapsed() < PROBE + STILL {
+        if !is_away || asked.elapsed() < server.silence + STILL {
             return is_away;
         }
     }
 }
 
-/// True when it answers a new connection, be it that it has no place for one:
-/// then it answers those who are connected already.
-async fn takes_new(options: &PgConnectOptions) -> bool {
-    let greeted = greet(options, PROBE).await;
-    greeted.err().is_none_or(|error| !error.is_transient() || is_full(&error))
+/// The server, and how it is asked.
+struct Asked {
+    options: PgConnectOptions,
+    silence: Duration,
+    pools: Weak<Pools>,
 }
 
-/// True when it answers a connection of the pool: the first that is idle.
-async fn keeps_old(pools: &Weak<Pools>) -> bool {
-    let asked = async {
-        let mut idle = loop {
-            let Some(pools) = pools.upgrade() else { return false };
-            match pools.pool().try_acquire() {
-                Some(idle) => break idle,
-                None => sleep(PAUSE / 10).await,
-            }
+impl Asked {
+    /// True when it answers a new connection, be it that it has no place for one:
+    /// then it answers those who are connected already.
+    async fn takes_new(&self) -> bool {
+        let greeted = greet(&self.options, self.silence).await;
+        greeted.err().is_none_or(|error| !error.is_transient() || is_full(&error))
+    }
+
+    /// True when it answers a connection of the pool: the first that is idle.
+    async fn keeps_old(&self) -> bool {
+        let asked = async {
+            let mut idle = loop {
+                let Some(pools) = self.pools.upgrade() else { return false };
+                match pools.pool().try_acquire() {
+                    Some(idle) => break idle,
+                    None => sleep(PAUSE / 10).await,
+                }
+            };
+            check(&mut idle).await.is_ok()
         };
-        check(&mut idle).await.is_ok()
-    };
-    timeout(PROBE, asked).await.unwrap_or(false)
+        timeout(self.silence, asked).await.unwrap_or(false)
+    }
 }
 
 /// Out of connections, memory or disk; a pooler has a code for no place that it

@@ -11,6 +11,7 @@ use crate::{Error, ErrorKind, Result, why};
 
 const OLDEST: u32 = 15;
 const START: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// How to reach a server and how long to wait for it.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub struct Options {
     /// How long a statement may take. The server cancels it at 9/10 of this, so
     /// that its outcome is known wherever the server answers at all.
     pub answer: Duration,
+    /// How long it may be silent, asked whether it is there, before it is away.
+    pub silence: Duration,
 }
 
 /// The two ways to one server.
@@ -49,7 +52,7 @@ pub(super) struct Ways {
 
 impl Options {
     /// A server with the usual bounds: 20 connections, 5 s to get one, 5 s for
-    /// a statement.
+    /// a statement, 2 s of silence.
     pub fn new(url: impl Into<String>) -> Self {
         let bound = Duration::from_secs(5);
         Self {
@@ -59,6 +62,7 @@ impl Options {
             acquire: bound,
             start: START,
             answer: bound,
+            silence: SILENCE,
         }
     }
 

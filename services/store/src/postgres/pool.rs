@@ -58,7 +58,7 @@ impl Postgres {
         }
         let (options, ways) = (Arc::new(options), Arc::new(ways));
         let pools = Pools::start(&options, &ways);
-        let gate = Gate::start(ways.pooled.clone(), &pools);
+        let gate = Gate::start(ways.pooled.clone(), options.silence, &pools);
         Ok(Self { options, ways, pools, gate })
     }
 
