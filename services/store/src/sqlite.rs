@@ -8,7 +8,6 @@
 mod folder;
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -80,7 +79,7 @@ pub struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
     dir: Arc<Path>,
-    _lock: Arc<File>,
+    _lock: Arc<folder::Lock>,
 }
 
 /// Why a data folder could not be opened.

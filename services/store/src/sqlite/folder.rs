@@ -44,7 +44,10 @@ impl Folder {
                 }
             }
             match File::open(dir.join(LOCK)) {
-                Ok(file) => taken(file.try_lock_shared(), dir)?,
+                Ok(file) => {
+                    taken(file.try_lock_shared(), dir)?;
+                    drop(Lock(file));
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(folder(error)),
             }
@@ -55,13 +58,25 @@ impl Folder {
 }
 
 /// Makes the folder where there is none, and locks it.
-pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(dir: &Path) -> Result<Lock, OpenError> {
     let folder = |source| OpenError::Folder { dir: dir.to_owned(), source };
     // What people say to each other is for this user's eyes.
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(folder)?;
     let file = File::create(dir.join(LOCK)).map_err(folder)?;
     taken(file.try_lock(), dir)?;
-    Ok(file)
+    Ok(Lock(file))
+}
+
+/// A lock that is held. Dropped, it is let go of at once: closing the file would not
+/// do while a child that is being started has a copy of it, until it executes.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Who cannot say so lets go by closing.
+        let _ = self.0.unlock();
+    }
 }
 
 fn taken(locked: Result<(), TryLockError>, dir: &Path) -> Result<(), OpenError> {
@@ -87,4 +102,21 @@ fn nearest(dir: &Path) -> io::Result<PathBuf> {
 
 fn may(path: &Path, access_wanted: Access) -> io::Result<()> {
     Ok(access(path, access_wanted)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_is_being_started_holds_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = super::lock(dir.path()).unwrap();
+        // What a fork has of it.
+        let copy = lock.0.try_clone().unwrap();
+        assert!(matches!(super::lock(dir.path()), Err(OpenError::Locked(_))));
+        drop(lock);
+        drop(super::lock(dir.path()).unwrap());
+        drop(copy);
+    }
 }
