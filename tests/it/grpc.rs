@@ -18,9 +18,10 @@ use tonic_reflection::pb::v1::{
 use tonic_types::StatusExt as _;
 
 /// What a whole process serves; nothing else is listed.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
+    "mingle.cache.v1.CacheService",
     "mingle.chat.v1.ChatService",
     "mingle.matchmaking.v1.MatchmakingService",
     "mingle.presence.v1.PresenceService",
@@ -83,7 +84,7 @@ async fn health_answers_for_the_process_and_for_each_service() {
     for service in SERVICES.iter().filter(|service| service.starts_with("mingle.")) {
         assert_eq!(health(&channel, service).await, Ok(ServingStatus::Serving), "{service}");
     }
-    for service in ["mingle.cache.v1.CacheService", "no.such.Service"] {
+    for service in ["mingle.nothing.v1.NothingService", "no.such.Service"] {
         assert_eq!(health(&channel, service).await, Err(Code::NotFound), "{service}");
     }
 }
@@ -96,7 +97,7 @@ async fn a_process_describes_itself() {
     assert!(!process.build.is_empty() && !process.node_id.is_empty());
     let mut roles = process.roles;
     roles.sort();
-    assert_eq!(roles, ["chat", "gateway", "matchmaking", "presence", "ratelimit"]);
+    assert_eq!(roles, ["cache", "chat", "gateway", "matchmaking", "presence", "ratelimit"]);
     assert!(process.started_at.is_some());
     assert!(process.degraded.is_empty(), "{:?}", process.degraded);
     assert!(

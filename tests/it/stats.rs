@@ -118,7 +118,7 @@ async fn what_is_told_of_a_process_is_what_happened_in_it() {
     assert_eq!(number(&system["traffic"]["followedRooms"]), 1);
     assert!(system["traffic"]["messagesPerSecond"].as_f64().unwrap() > 0.0, "{system}");
     assert_eq!(system["pools"][0]["pool"], "random-chat");
-    let roles = ["gateway", "matchmaking", "chat", "presence", "ratelimit"];
+    let roles = ["gateway", "matchmaking", "chat", "presence", "ratelimit", "cache"];
     for (role, name) in system["roles"].as_array().unwrap().iter().zip(roles) {
         assert_eq!((&role["role"], &role["up"]), (&json!(name), &json!(1)), "{system}");
     }

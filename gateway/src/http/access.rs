@@ -38,7 +38,14 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
 const ADMIN: &str = "admin";
 
 /// The caller of a route of operators.
-pub(super) struct Admin;
+pub(super) struct Admin(Claims);
+
+impl Admin {
+    /// The user id, as requests carry it.
+    pub(super) fn actor(self) -> String {
+        self.0.sub
+    }
+}
 
 impl FromRequestParts<Arc<Gateway>> for Admin {
     type Rejection = Fault;
@@ -46,7 +53,7 @@ impl FromRequestParts<Arc<Gateway>> for Admin {
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Fault> {
         let Caller(claims) = Caller::from_request_parts(parts, gateway).await?;
         if claims.roles.iter().any(|role| role == ADMIN) {
-            return Ok(Self);
+            return Ok(Self(claims));
         }
         let message = "this is for users whose token has the role admin";
         Err(Fault::new(Kind::Denied, Reason::NotAllowed, message).at("authorization"))

@@ -2,6 +2,7 @@
 
 mod access;
 mod body;
+mod cache;
 mod cors;
 mod dev;
 mod documents;
@@ -42,6 +43,7 @@ fn routes(hands_out_tokens: bool) -> Routes {
         .get("/api/stats/system", stats::system)
         .get("/api/stats/performance", stats::performance)
         .get("/api/admin/redis/metrics", stats::redis_metrics)
+        .delete("/api/admin/cache/clear", cache::clear)
         .get("/admin/stats", stats::admin)
         .get("/api/openapi.json", documents::openapi)
         .get("/api/asyncapi.json", documents::asyncapi)

@@ -114,6 +114,7 @@ mod tests {
             ("/api/healthy", Some(Class::Api)),
             ("/api/dev/token", Some(Class::Auth)),
             ("/api/admin/redis/metrics", Some(Class::Admin)),
+            ("/api/admin/cache/clear", Some(Class::Admin)),
             ("/admin/stats", Some(Class::Admin)),
             ("/admin", None),
             ("/admin/", None),

@@ -101,6 +101,8 @@ pub(crate) enum Plan {
 
 pub(crate) struct Shared {
     redis: (sources::Redis, RedisConfig),
+    /// Another one for what may be forgotten.
+    cache: Option<sources::Redis>,
     /// `None` where no role keeps anything in it.
     database: Option<(sources::Database, DatabaseConfig)>,
     bus: BusConfig,
@@ -115,8 +117,7 @@ impl Plan {
         let mut problems = Problems::default();
         let environment = config.environment();
         let redis = sources::redis(environment, config.mode(), &mut problems);
-        // Nothing is kept there yet that a start would need it for.
-        sources::cache(environment, redis.as_ref(), &mut problems);
+        let cache = sources::cache(environment, redis.as_ref(), &mut problems);
         let database = sources::database(environment, &mut problems);
         let is_whole = roles.len() == Role::ALL.len();
         let keeps = roles.iter().any(|role| keeps_state(*role));
@@ -150,7 +151,7 @@ impl Plan {
                 let database = database.filter(|_| keeps_rows);
                 let database = database.map(|database| (database, for_database));
                 let kinds = roles.iter().fold(0, |kinds, role| kinds | role.bit());
-                Self::Shared(Box::new(Shared { redis, database, bus, kinds }))
+                Self::Shared(Box::new(Shared { redis, cache, database, bus, kinds }))
             }
             _ if keeps => Self::Embedded,
             _ => Self::Nothing,
@@ -174,12 +175,19 @@ impl Plan {
             }
             Self::Shared(shared) => {
                 let database = shared.database().await?;
-                let redis = shared.redis(stop).await?;
+                let redis = shared.redis(stop.clone()).await?;
                 opened.redis = Some(redis.clone());
-                if shared.kinds & Role::Ratelimit.bit() != 0 {
-                    // Its own: all instances of it meet on Redis, and on nothing else.
+                // Their own: all instances of these meet on Redis, and on nothing else.
+                let meeting = |redis: &Redis| {
                     let servers = Servers::Redis(redis.clone());
-                    opened.limits = Some(Arc::new(Merged::start(servers, shared.bus.beats())));
+                    Arc::new(Merged::start(servers, shared.bus.beats()))
+                };
+                if shared.kinds & Role::Ratelimit.bit() != 0 {
+                    opened.limits = Some(meeting(&redis));
+                }
+                if shared.kinds & Role::Cache.bit() != 0 {
+                    let redis = shared.cache(&redis, stop).await?;
+                    opened.values = Some((redis.clone(), meeting(&redis)));
                 }
                 if let Some(database) = database {
                     let servers = Servers::Both(redis.clone(), database.clone());
@@ -202,14 +210,16 @@ impl Plan {
                 let file = dir.join(sqlite::FILE);
                 let file = file.display().to_string();
                 diagnostics.declare(("database", "sqlite"), &file, vigil::DATABASE);
-                for name in ["bus", "presence", "match index", "limits"] {
+                for name in ["bus", "presence", "match index", "limits", "cache"] {
                     diagnostics.declare((name, "memory"), "this process", vigil::REDIS);
                 }
             }
             Self::Shared(shared) => {
                 let redis = place(shared.redis.0.url.expose());
-                diagnostics.declare(("limits", "redis"), &redis, vigil::REDIS);
-                let mut on_redis = vec!["bus"];
+                let cache = shared.cache.as_ref().map(|cache| place(cache.url.expose()));
+                let cache = cache.unwrap_or_else(|| redis.clone());
+                diagnostics.declare(("cache", "redis"), &cache, vigil::REDIS);
+                let mut on_redis = vec!["limits", "bus"];
                 if let Some((database, ..)) = &shared.database {
                     let database = place(database.url.expose());
                     diagnostics.declare(("database", "postgresql"), &database, vigil::DATABASE);
@@ -233,6 +243,14 @@ impl Shared {
         let (source, config) = &self.redis;
         let options = redis_options(source, config);
         Redis::start(options, stop).await.context("cannot use REDIS_URL")
+    }
+
+    /// That of what may be forgotten, which is `of_all` where there is no other.
+    async fn cache(&self, of_all: &Redis, stop: CancellationToken) -> anyhow::Result<Redis> {
+        let Some(source) = &self.cache else { return Ok(of_all.clone()) };
+        let options = redis_options(source, &self.redis.1);
+        let options = redis::Options { may_forget: true, ..options };
+        Redis::start(options, stop).await.context("cannot use REDIS_CACHE_URL")
     }
 }
 
@@ -282,6 +300,7 @@ pub(crate) fn redis_options(source: &sources::Redis, config: &RedisConfig) -> re
         },
         prefix: source.key_prefix.clone(),
         timeout: Duration::from_millis(timeout),
+        may_forget: false,
     }
 }
 
@@ -307,7 +326,7 @@ fn keeps_state(role: Role) -> bool {
 }
 
 fn keeps_rows(role: Role) -> bool {
-    !matches!(role, Role::Gateway | Role::Ratelimit)
+    !matches!(role, Role::Gateway | Role::Ratelimit | Role::Cache)
 }
 
 /// What was opened.
@@ -320,11 +339,13 @@ pub(crate) struct Opened {
     bus: Option<Arc<Merged>>,
     /// That of ratelimit.
     limits: Option<Arc<Merged>>,
+    /// Those of the cache.
+    values: Option<(Redis, Arc<Merged>)>,
 }
 
 impl Opened {
     fn nothing(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, redis: None, backends: None, bus: None, limits: None }
+        Self { clock, redis: None, backends: None, bus: None, limits: None, values: None }
     }
 
     /// Keeps `health` true about the servers, until `stop`, and shows how much of
@@ -363,9 +384,17 @@ impl Opened {
         Some((self.redis.clone()?, bus))
     }
 
+    /// What the instances of the cache keep values on, and tell each other by; `None`
+    /// where memory stands for it.
+    pub(crate) fn cache(&self) -> Option<(Redis, Arc<dyn Bus>)> {
+        let (redis, bus) = self.values.clone()?;
+        Some((redis, bus))
+    }
+
     /// Says farewell to the other processes and closes the connections.
     pub(crate) async fn close(self) {
-        for bus in self.bus.iter().chain(&self.limits) {
+        let values = self.values.iter().map(|(_, bus)| bus);
+        for bus in self.bus.iter().chain(&self.limits).chain(values) {
             bus.close().await;
         }
         if let Some(Backends { database, .. }) = &self.backends {

@@ -47,7 +47,7 @@ struct Cli {
 enum Command {
     /// Runs these roles; all of them when none is named.
     Serve {
-        /// gateway, matchmaking, chat, presence, ratelimit
+        /// gateway, matchmaking, chat, presence, ratelimit, cache
         roles: Vec<Role>,
     },
     /// Brings the tables of the database at `DATABASE_URL` to the newest

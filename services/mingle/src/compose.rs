@@ -57,6 +57,10 @@ async fn bind(process: &mut Process, opened: &Opened) -> anyhow::Result<()> {
         let bound = mingle_ratelimit::bind(ctx, opened.clock.clone(), opened.limits());
         process.add(bound.await?);
     }
+    if let Some(ctx) = process.context(Role::Cache) {
+        let bound = mingle_cache::bind(ctx, opened.clock.clone(), opened.cache());
+        process.add(bound.await?);
+    }
     if let Some(backends) = &opened.backends {
         if let Some(ctx) = process.context(Role::Presence) {
             process.add(mingle_presence::bind(ctx, backends.clone()).await?);

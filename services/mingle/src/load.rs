@@ -43,6 +43,7 @@ pub(crate) fn config_in(
     let defaults = [
         grpc::Config::DEFAULTS,
         backends::DEFAULTS,
+        mingle_cache::Config::DEFAULTS,
         mingle_ratelimit::Config::DEFAULTS,
         mingle_presence::Config::DEFAULTS,
         mingle_chat::Config::DEFAULTS,

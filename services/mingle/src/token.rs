@@ -5,10 +5,9 @@ use std::{collections::BTreeMap, io::Write as _, time::Duration};
 use anyhow::Context as _;
 use clap::Args;
 use mingle_gateway::Grant;
-use mingle_ratelimit::domain::parse_span;
 use mingle_runtime::{
     Role,
-    config::{Config, Mode, Problems},
+    config::{Config, Mode, Problems, parse_span},
     lifecycle::DataConfig,
 };
 use mingle_store::clock::{Clock as _, SystemClock};

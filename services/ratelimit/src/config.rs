@@ -6,11 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use mingle_runtime::config::{Problems, Section};
+use mingle_runtime::config::{Problems, Section, parse_span};
 use serde::Deserialize;
 
 use crate::{
-    domain::{self, Limit, Limits, MAX_QUOTA, parse_span},
+    domain::{self, Limit, Limits, MAX_QUOTA},
     store::memory::Bounds,
 };
 

@@ -40,6 +40,7 @@ pub struct Config {
     chat: Vec<String>,
     presence: Vec<String>,
     ratelimit: Vec<String>,
+    cache: Vec<String>,
     gateway: Vec<String>,
     ratelimit_deadline_ms: u64,
 }
@@ -52,6 +53,7 @@ impl Config {
             Role::Chat => &self.chat,
             Role::Presence => &self.presence,
             Role::Ratelimit => &self.ratelimit,
+            Role::Cache => &self.cache,
         }
     }
 

@@ -15,13 +15,21 @@ pub enum Role {
     Presence,
     /// How often someone may do something.
     Ratelimit,
+    /// Values that are dear to compute.
+    Cache,
 }
 
 impl Role {
     /// Every role, in the order in which a process drains them: whoever calls
     /// goes before whom it calls.
-    pub const ALL: [Self; 5] =
-        [Self::Gateway, Self::Matchmaking, Self::Chat, Self::Presence, Self::Ratelimit];
+    pub const ALL: [Self; 6] = [
+        Self::Gateway,
+        Self::Matchmaking,
+        Self::Chat,
+        Self::Presence,
+        Self::Ratelimit,
+        Self::Cache,
+    ];
 
     /// Its place among the roles of a process, as a bit.
     pub const fn bit(self) -> u64 {
@@ -36,16 +44,19 @@ impl Role {
             Self::Chat => "chat",
             Self::Presence => "presence",
             Self::Ratelimit => "ratelimit",
+            Self::Cache => "cache",
         }
     }
 
     /// The roles that it calls. The graph has no cycle.
     pub const fn calls(self) -> &'static [Self] {
         match self {
-            Self::Gateway => &[Self::Matchmaking, Self::Chat, Self::Presence, Self::Ratelimit],
+            Self::Gateway => {
+                &[Self::Matchmaking, Self::Chat, Self::Presence, Self::Ratelimit, Self::Cache]
+            }
             Self::Matchmaking => &[Self::Chat, Self::Presence, Self::Ratelimit],
             Self::Chat => &[Self::Ratelimit],
-            Self::Presence | Self::Ratelimit => &[],
+            Self::Presence | Self::Ratelimit | Self::Cache => &[],
         }
     }
 
@@ -63,6 +74,7 @@ impl Role {
     pub const fn port(self) -> u16 {
         match self {
             Self::Gateway => 50050,
+            Self::Cache => 50051,
             Self::Ratelimit => 50052,
             Self::Presence => 50053,
             Self::Matchmaking => 50054,
@@ -78,6 +90,7 @@ impl Role {
             Self::Chat => Some("mingle.chat.v1.ChatService"),
             Self::Presence => Some("mingle.presence.v1.PresenceService"),
             Self::Ratelimit => Some("mingle.ratelimit.v1.RateLimitService"),
+            Self::Cache => Some("mingle.cache.v1.CacheService"),
         }
     }
 }
@@ -90,7 +103,7 @@ impl fmt::Display for Role {
 
 /// The name is not one of a role.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown role {0:?}; roles are gateway, matchmaking, chat, presence, ratelimit")]
+#[error("unknown role {0:?}; roles are gateway, matchmaking, chat, presence, ratelimit, cache")]
 pub struct UnknownRole(String);
 
 impl FromStr for Role {

@@ -20,7 +20,7 @@ use crate::architecture::root;
 
 const FILE: &str = "docker-compose.yml";
 const MOUNTED: &str = "/run/secrets/";
-const ROLES: &[&str] = &["gateway", "matchmaking", "chat", "presence", "ratelimit"];
+const ROLES: &[&str] = &["gateway", "matchmaking", "chat", "presence", "ratelimit", "cache"];
 const READY: Duration = Duration::from_secs(60);
 
 fn compose(arguments: &[&str]) -> String {

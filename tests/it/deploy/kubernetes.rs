@@ -12,7 +12,7 @@ use crate::architecture::root;
 
 pub(super) const FOLDER: &str = "deploy/kubernetes/";
 const MOUNTED: &str = "/run/secrets/mingle/";
-const ROLES: &[&str] = &["gateway", "matchmaking", "chat", "presence", "ratelimit"];
+const ROLES: &[&str] = &["gateway", "matchmaking", "chat", "presence", "ratelimit", "cache"];
 /// The oldest that has what the manifests use, and a new one.
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];
 /// What the last spans may take to leave.

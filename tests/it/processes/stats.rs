@@ -21,7 +21,7 @@ const ADMIN: &str = "/admin/stats";
 const REDIS: &str = "/api/admin/redis/metrics";
 const HEALTH: &str = "/api/health/redis";
 /// Of the default deployment.
-const PROCESSES: usize = 8;
+const PROCESSES: usize = 9;
 
 async fn system(gateway: SocketAddr) -> Value {
     // A process that hangs holds nobody for longer than a second or so.
@@ -63,7 +63,7 @@ async fn processes_that_are_dead_or_frozen_are_named_and_hold_nobody() {
     let gateway = deployment.gateways()[0];
     let told = until(gateway, &[("up", PROCESSES)]).await;
     let roles: Vec<_> = told["roles"].as_array().unwrap().iter().map(|it| &it["up"]).collect();
-    assert_eq!(roles, [2, 2, 2, 1, 1], "{told}");
+    assert_eq!(roles, [2, 2, 2, 1, 1, 1], "{told}");
     let text = told.to_string() + &get(gateway, PERFORMANCE, &token("viewer")).await.text;
     assert!(!text.contains("127.0.0.1"), "an address: {text}");
 
@@ -142,7 +142,8 @@ async fn redis_is_told_as_it_is_and_for_whom_it_is_away() {
     let told = health(gateways[0], 200, "healthy").await;
     let roles: Vec<_> = told["roles"].as_array().unwrap().iter().collect();
     let working: Vec<_> = roles.iter().map(|role| (&role["role"], &role["working"])).collect();
-    let expected = [("matchmaking", 2), ("chat", 2), ("presence", 1), ("ratelimit", 1)];
+    let expected =
+        [("matchmaking", 2), ("chat", 2), ("presence", 1), ("ratelimit", 1), ("cache", 1)];
     let expected = expected.map(|(role, working)| (json!(role), json!(working)));
     assert!(working.iter().copied().eq(expected.iter().map(|(a, b)| (a, b))), "{told}");
     assert!(told["latencyMs"].as_f64().unwrap() > 0.0, "{told}");

@@ -12,8 +12,14 @@ use crate::{
 pub use plan::Plan;
 
 /// Each role with how many processes it has.
-const SHAPE: &[(&str, usize)] =
-    &[("ratelimit", 1), ("presence", 1), ("chat", 2), ("matchmaking", 2), ("gateway", 2)];
+const SHAPE: &[(&str, usize)] = &[
+    ("cache", 1),
+    ("ratelimit", 1),
+    ("presence", 1),
+    ("chat", 2),
+    ("matchmaking", 2),
+    ("gateway", 2),
+];
 
 /// The roles that others call.
 fn services() -> impl Iterator<Item = &'static str> {

@@ -22,8 +22,13 @@ const READY: Duration = Duration::from_secs(30);
 const CONFIG: &str = include_str!("../../../deploy/envoy/envoy.yaml");
 const LIMITING: &str = include_str!("../../../deploy/envoy/ratelimit.yaml");
 /// The services of the configuration with the ports that are in it.
-const SERVICES: &[(&str, u16)] =
-    &[("ratelimit", 50052), ("presence", 50053), ("matchmaking", 50054), ("chat", 50055)];
+const SERVICES: &[(&str, u16)] = &[
+    ("cache", 50051),
+    ("ratelimit", 50052),
+    ("presence", 50053),
+    ("matchmaking", 50054),
+    ("chat", 50055),
+];
 
 /// A running `envoy`, ended with this value or with the test process.
 #[derive(Debug)]

@@ -162,7 +162,11 @@ fn statistics() -> Vec<Operation> {
     let performance = "What processes cost and how fast they are, of all and of each.";
     let all = "Everything of every process; for the role admin.";
     let redis = "What Redis says of itself, with alerts; for the role admin.";
+    let clear = "Voids all cached values, or those of a namespace; for the role admin.";
     vec![
+        Operation::new("delete", "/api/admin/cache/clear", "clearCache", clear)
+            .with("namespace", Form::Text, "The namespace; all without.")
+            .gives(Gives::Message("CacheCleared")),
         get("/api/stats/system", "systemStats", system, "SystemStats"),
         get("/api/stats/performance", "performanceStats", performance, "PerformanceStats"),
         get("/admin/stats", "adminStats", all, "AdminStats"),

@@ -74,7 +74,7 @@ fn policies(asked: Asked<'_>) -> Vec<Policy> {
                 let matchmaking = config.section::<mingle_matchmaking::Config>(told);
                 all.extend(matchmaking.map(|matchmaking| matchmaking.policy()));
             }
-            Role::Presence | Role::Ratelimit => {}
+            Role::Presence | Role::Ratelimit | Role::Cache => {}
         }
     }
     all

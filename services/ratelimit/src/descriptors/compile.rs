@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use mingle_runtime::config::parse_span;
 use serde_saphyr::{Location, Spanned};
 use sha2::{Digest as _, Sha256};
 
@@ -16,8 +17,7 @@ use super::{
 use crate::{
     config::{Algorithm, MAX_WINDOW_US},
     domain::{
-        self, Domain, Limit, MAX_QUOTA, Node, Rule, Rules, Wildcard, label, named_us, parse_span,
-        unit_of,
+        self, Domain, Limit, MAX_QUOTA, Node, Rule, Rules, Wildcard, label, named_us, unit_of,
     },
 };
 

@@ -8,7 +8,6 @@ mod invalid;
 mod limit;
 mod pace;
 mod rules;
-mod span;
 mod window;
 mod words;
 
@@ -19,5 +18,4 @@ pub use limit::{Algorithm, Limit, Limits, MAX_QUOTA, Mark, NEVER, Outage, Standi
 pub use pace::Pace;
 pub(crate) use rules::{Domain, Node, Wildcard, label, named_us, subject, unit_of, unit_us};
 pub use rules::{Found, Rule, Rules};
-pub use span::{BadSpan, parse_span};
 pub use window::{EXACT, Log, PARTS, Slot};

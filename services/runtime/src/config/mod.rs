@@ -9,6 +9,7 @@ mod problems;
 mod secret;
 mod show;
 pub mod sources;
+mod span;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,6 +26,7 @@ use serde::de::DeserializeOwned;
 pub use env::Environment;
 pub use problems::Problems;
 pub use secret::Secret;
+pub use span::{BadSpan, parse_span};
 
 /// One table of the configuration, owned by one crate.
 pub trait Section: DeserializeOwned {

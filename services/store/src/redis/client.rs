@@ -15,7 +15,7 @@ use super::{
     fence::{Fence, Generation},
     manager::Of,
     node::Node,
-    options::{Located, Options},
+    options::{Located, Options, Terms},
     place,
     script::{Arg, Call, Script},
     servers::Servers,
@@ -58,19 +58,20 @@ impl Redis {
         let stop = stop.child_token();
         let _asking = stop.clone().drop_guard();
         let located = options.place(&stop).map_err(unusable)?;
-        let Options { prefix, timeout, .. } = options;
+        let Options { prefix, timeout, may_forget, .. } = options;
+        let terms = Terms { timeout, may_forget };
         let (servers, fence) = match located {
             Located::Server(place) => {
                 let place = Arc::new(place);
                 let fence = Arc::new(Fence::new(&prefix, place.name()));
                 let of = Of::Itself(fence.clone());
-                let node = Node::start(place.clone(), of, timeout, &stop);
+                let node = Node::start(place.clone(), of, terms, &stop);
                 node.begun().await;
                 (Servers::One(node.into(), place), fence.watch())
             }
             Located::Cluster { seeds, server } => {
                 let prefix = prefix.clone();
-                let start = cluster::Start { seeds, server, prefix, timeout, stop };
+                let start = cluster::Start { seeds, server, prefix, terms, stop };
                 let cluster = Cluster::start(start);
                 cluster.begun().await;
                 let fence = cluster.fence().watch();

@@ -16,8 +16,9 @@ use super::{
     cluster::{Cluster, Member},
     fence::{Fence, Identity},
     link::{Life, Link, Server},
+    options::Terms,
     place::{self, Address, Moved, Place},
-    said::Inspected,
+    said::{Inspected, Unfit},
     script::Locks,
     slot::Slot,
 };
@@ -39,7 +40,7 @@ pub(super) struct Manager {
     place: Arc<Place>,
     /// `host:port`, or what the sentinels call it, for the log.
     server: String,
-    timeout: Duration,
+    terms: Terms,
     slots: Vec<Arc<Slot>>,
     of: Of,
     /// What the log was told last, so that each trouble is told once.
@@ -53,13 +54,13 @@ impl Manager {
     pub(super) fn new(
         place: Arc<Place>,
         of: Of,
-        timeout: Duration,
+        terms: Terms,
         slots: Vec<Arc<Slot>>,
         stop: CancellationToken,
     ) -> Self {
         let server = place.name();
         let (told, known) = (Mutex::default(), Mutex::default());
-        Self { place, server, timeout, slots, of, told, known, stop }
+        Self { place, server, terms, slots, of, told, known, stop }
     }
 
     /// A pool that holds one connection for each slot, and no more.
@@ -92,7 +93,8 @@ impl Manager {
         connection.set_response_timeout(CONNECT);
         let info: String = redis::cmd("INFO").query_async(&mut connection).await?;
         let said = Inspected::read(&info, matches!(self.of, Of::Cluster(..)));
-        if let Some(unfit) = said.unfit {
+        let may_be = |unfit: &Unfit| self.terms.may_forget && *unfit == Unfit::Evicts;
+        if let Some(unfit) = said.unfit.filter(|unfit| !may_be(unfit)) {
             return Err(unfit.into());
         }
         let sent = Instant::now();
@@ -173,7 +175,7 @@ impl ManageConnection for Manager {
     }
 
     async fn is_valid(&self, link: &mut Arc<Link>) -> RedisResult<()> {
-        link.beat(self.timeout).await
+        link.beat(self.terms.timeout).await
     }
 
     fn has_broken(&self, link: &mut Arc<Link>) -> bool {

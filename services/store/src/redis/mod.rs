@@ -50,7 +50,7 @@
 //! off by as much until the next beat.
 //!
 //! A server that is unfit is as one that is away: one that may evict what is
-//! kept, a sentinel, a node of a cluster that was not called one, or no node of what
+//! kept, unless that may be forgotten, a sentinel, a node of a cluster that was not called one, or no node of what
 //! was. INFO tells, on every new connection.
 //!
 //! # Fence

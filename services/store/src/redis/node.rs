@@ -1,12 +1,13 @@
 //! One server, by its two connections.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     manager::{Manager, Of},
+    options::Terms,
     place::Place,
     slot::{FIRST, Slot},
 };
@@ -26,18 +27,13 @@ pub(super) struct Node {
 
 impl Node {
     /// Begins to connect.
-    pub(super) fn start(
-        place: Arc<Place>,
-        of: Of,
-        timeout: Duration,
-        stop: &CancellationToken,
-    ) -> Self {
+    pub(super) fn start(place: Arc<Place>, of: Of, terms: Terms, stop: &CancellationToken) -> Self {
         let stop = stop.child_token();
         let host = place.host();
-        let slot = |what| Arc::new(Slot::new(format!("{what} of {}", place.name()), timeout));
+        let slot = |what| Arc::new(Slot::new(format!("{what} of {}", place.name()), terms.timeout));
         let (commands, values) = (slot("commands"), slot("values"));
         let slots = vec![commands.clone(), values.clone()];
-        let manager = Manager::new(place, of, timeout, slots.clone(), stop.clone());
+        let manager = Manager::new(place, of, terms, slots.clone(), stop.clone());
         let pool = manager.pool();
         for slot in slots {
             tokio::spawn(slot.keep(pool.clone(), stop.clone()));

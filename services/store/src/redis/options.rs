@@ -34,6 +34,16 @@ pub struct Options {
     pub prefix: String,
     /// What one call may take, connecting not included. 250 ms by default.
     pub timeout: Duration,
+    /// With its memory used up it may evict: what is kept there can be made again. False
+    /// by default.
+    pub may_forget: bool,
+}
+
+/// What connections are opened and kept by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) timeout: Duration,
+    pub(super) may_forget: bool,
 }
 
 /// What a URL leads to.
@@ -121,6 +131,7 @@ impl Options {
             tls: Tls::default(),
             prefix: String::new(),
             timeout: Duration::from_millis(250),
+            may_forget: false,
         }
     }
 

@@ -41,6 +41,7 @@ use super::{
     fence::{Fence, Identity},
     manager::Of,
     node::Node,
+    options::Terms,
     place::{Place, at},
     slot::FIRST,
 };
@@ -56,7 +57,7 @@ pub(super) struct Start {
     /// How to speak to a server, with the address of another.
     pub(super) server: ConnectionInfo,
     pub(super) prefix: String,
-    pub(super) timeout: Duration,
+    pub(super) terms: Terms,
     pub(super) stop: CancellationToken,
 }
 
@@ -238,10 +239,10 @@ impl Cluster {
     }
 
     fn connect(&self, address: &Address) -> Arc<Node> {
-        let Start { server, timeout, stop, .. } = &self.start;
+        let Start { server, terms, stop, .. } = &self.start;
         let place = Place::Member(server.clone().set_addr(at(server.addr(), address)));
         let of = Of::Cluster(self.me.clone(), address.clone());
-        Arc::new(Node::start(place.into(), of, *timeout, stop))
+        Arc::new(Node::start(place.into(), of, *terms, stop))
     }
 
     fn nodes_of_map(&self) -> Vec<(Address, Arc<Node>)> {

@@ -40,3 +40,29 @@ pub fn parse_span(text: &str) -> Result<u64, BadSpan> {
     }
     if total == 0 { Err(BadSpan) } else { Ok(total) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_as_people_write_them() {
+        let good = [
+            ("500ms", 500_000),
+            ("30s", 30_000_000),
+            ("15m", 900_000_000),
+            ("1m30s", 90_000_000),
+            ("1h", 3_600_000_000),
+            ("1d2h", 93_600_000_000),
+            ("1s5ms", 1_005_000),
+        ];
+        for (text, us) in good {
+            assert_eq!(parse_span(text), Ok(us), "{text}");
+        }
+        for text in
+            ["", "0s", "15", "m", "1 m", "1m1m", "30s1m", "-1s", "1.5h", "1x", "99999999999999d"]
+        {
+            assert!(parse_span(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The cache of one process: its memory before what is shared.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use mingle_proto::cache::v1::{self, WatchResponse};
+use mingle_runtime::telemetry::traceparent;
+use mingle_store::{
+    bus::{Announcement, Bus, Delivery},
+    clock::Clock,
+    redis::Generation,
+};
+use tokio::{
+    sync::{broadcast, watch},
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    counts::Counts,
+    fetch::Fetched,
+    flights::Flights,
+    known::Known,
+    local::Local,
+    news::{self, News, Told},
+    pulse::{BEAT, Pulse},
+};
+use crate::{
+    domain::{Key, Namespaces},
+    store::{Changes, Keeper},
+};
+
+/// Changes that wait for one watcher before it is told of a gap.
+const WATCHED: usize = 1024;
+/// What may be taken to say something.
+const SAID: Duration = Duration::from_secs(1);
+
+/// What a watcher is told.
+#[derive(Clone)]
+pub(super) enum Heard {
+    Changed(Arc<WatchResponse>),
+    Gap,
+}
+
+pub(crate) struct Core {
+    /// Of this process: random.
+    id: u128,
+    pub(super) keeper: Keeper,
+    pub(super) namespaces: Namespaces,
+    pub(super) local: Local,
+    pub(super) known: Known,
+    pub(super) counts: Counts,
+    pub(super) flights: Flights<Fetched>,
+    pub(super) heard: broadcast::Sender<Heard>,
+    pulse: Pulse,
+    /// Something may have been missed since something was heard.
+    doubts: AtomicBool,
+    bus: Arc<dyn Bus>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        keeper: Keeper,
+        namespaces: Namespaces,
+        bus: Arc<dyn Bus>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let (local, counts) = (Local::new(&namespaces), Counts::new(&namespaces));
+        let heard = broadcast::Sender::new(WATCHED);
+        Arc::new(Self {
+            id: rand::random(),
+            keeper,
+            namespaces,
+            local,
+            known: Known::new(),
+            counts,
+            flights: Flights::new(),
+            heard,
+            pulse: Pulse::new(),
+            doubts: AtomicBool::new(true),
+            bus,
+            clock,
+        })
+    }
+
+    /// True while this process hears what changes: what is in its memory is good.
+    pub(super) fn hears(&self, now: Instant) -> bool {
+        self.pulse.is_good(now) && !self.doubts.load(Ordering::Acquire)
+    }
+
+    /// What was asked of a namespace and found, since the start.
+    pub(super) fn stats(&self, namespace: &str) -> Option<v1::NamespaceStats> {
+        let of = self.counts.of(namespace)?;
+        let (local_entries, local_bytes) = self.local.size(namespace);
+        let (stored_bytes, kept_bytes) = (of.stored_bytes.get(), self.keeper.kept_bytes(namespace));
+        Some(v1::NamespaceStats {
+            namespace: namespace.to_owned(),
+            hits: of.hits.get(),
+            stale_hits: of.stale_hits.get(),
+            misses: of.misses.get(),
+            loads: of.loads.get(),
+            rejected_fills: of.rejected_fills.get(),
+            local_entries,
+            local_bytes,
+            degraded: self.keeper.is_away(),
+            local_hits: of.local_hits.get(),
+            waits: of.waits.get(),
+            failed_loads: of.failed_loads.get(),
+            stored_bytes,
+            kept_bytes: kept_bytes.unwrap_or(stored_bytes),
+        })
+    }
+
+    /// Deletes and voids; true when that is done and told, false when it is pending.
+    pub(super) async fn void(&self, changes: Changes) -> bool {
+        let is_done = self.keeper.void(&changes).await;
+        self.changed(changes, is_done).await
+    }
+
+    /// Forgets here what changed and, where that is done, tells the others: what is
+    /// pending is told when it is. False when they may not know.
+    pub(super) async fn changed(&self, changes: Changes, is_done: bool) -> bool {
+        self.apply(&changes);
+        if !is_done {
+            return false;
+        }
+        let is_told = self.say(&news::changed(&changes, &self.told())).await;
+        if !is_told {
+            self.keeper.tell_late(changes);
+        }
+        is_told
+    }
+
+    /// Wakes who waits for a key, here and elsewhere.
+    pub(super) async fn wake(&self, key: &Key) {
+        self.flights.part(key);
+        self.local.drop_one(key);
+        if !self.keeper.is_away() {
+            // Who is not told asks again by itself.
+            self.say(&news::filled(key, &self.told())).await;
+        }
+    }
+
+    async fn say(&self, news: &[Announcement]) -> bool {
+        matches!(timeout(SAID, self.bus.publish(news)).await, Ok(Ok(())))
+    }
+
+    fn told(&self) -> Told {
+        Told { id: self.id, traceparent: traceparent(), now_ms: self.clock.now_ms() }
+    }
+
+    fn apply(&self, changes: &Changes) {
+        for mark in &changes.marks {
+            self.known.forget(mark);
+        }
+        for key in &changes.keys {
+            self.flights.part(key);
+            self.local.drop_one(key);
+        }
+    }
+
+    /// Anything may have changed. What is in memory is of use while Redis is away and no
+    /// longer: it goes as soon as something is heard.
+    fn doubt(&self) {
+        self.doubts.store(true, Ordering::Release);
+        self.known.doubt();
+        self.local.doubt();
+        let _ = self.heard.send(Heard::Gap);
+    }
+
+    fn hear(&self, delivery: Delivery) {
+        let news = match delivery {
+            Delivery::Message(payload) => news::read(payload),
+            Delivery::Gap => None,
+        };
+        match news {
+            Some(News::Number(id, number)) if id == self.id => {
+                if self.doubts.swap(false, Ordering::AcqRel) {
+                    self.known.forget_all();
+                    self.local.drop_all();
+                }
+                self.pulse.heard(number);
+            }
+            Some(News::Number(..)) => {}
+            Some(News::Changed(id, response)) => {
+                // What was read since this process changed it itself is as good.
+                if id != self.id {
+                    self.apply(&news::meant(&response, &self.namespaces));
+                }
+                // Nobody may watch.
+                let _ = self.heard.send(Heard::Changed(Arc::new(response)));
+            }
+            Some(News::Filled(id, _)) if id == self.id => {}
+            Some(News::Filled(_, response)) => {
+                let filled = news::meant(&response, &self.namespaces);
+                filled.keys.iter().for_each(|key| self.local.drop_one(key));
+            }
+            None => self.doubt(),
+        }
+    }
+
+    /// Follows what changes elsewhere until `stop`.
+    pub(crate) async fn follow(
+        self: Arc<Self>,
+        mut data: Option<watch::Receiver<Option<Generation>>>,
+        stop: CancellationToken,
+    ) {
+        let following = async {
+            let Ok(mut changes) = self.bus.subscribe(news::TOPIC).await else { return };
+            self.doubt();
+            let mut late = interval(BEAT);
+            late.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    delivery = changes.recv() => match delivery {
+                        Some(delivery) => self.hear(delivery),
+                        None => return,
+                    },
+                    () = changed(&mut data) => self.doubt(),
+                    _ = late.tick() => {
+                        let late = self.keeper.late();
+                        if !late.is_empty() {
+                            self.changed(late, true).await;
+                        }
+                    }
+                }
+            }
+        };
+        stop.run_until_cancelled(following).await;
+    }
+
+    /// Says numbers until `stop`.
+    pub(crate) async fn beat(self: Arc<Self>, stop: CancellationToken) {
+        let saying = async {
+            let mut ticks = interval(BEAT);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                // What is not said does not come back.
+                self.say(&[news::number(self.id, self.pulse.next())]).await;
+            }
+        };
+        stop.run_until_cancelled(saying).await;
+    }
+}
+
+/// Waits for another life of the server's data; never where there is no server.
+async fn changed(data: &mut Option<watch::Receiver<Option<Generation>>>) {
+    let is_changed = match data {
+        Some(of) => of.changed().await.is_ok(),
+        None => false,
+    };
+    if !is_changed {
+        std::future::pending().await
+    }
+}

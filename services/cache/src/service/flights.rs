@@ -1,0 +1,55 @@
+//! One question at a time for each key: who comes while it is asked shares the answer.
+
+use std::sync::Arc;
+
+use dashmap::{DashMap, Entry};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+use tracing::Instrument as _;
+
+use crate::domain::Key;
+
+/// `None` of one that panicked.
+type Flight<T> = Shared<BoxFuture<'static, Option<Arc<T>>>>;
+
+pub(super) struct Flights<T> {
+    under_way: Arc<DashMap<Key, (u64, Flight<T>)>>,
+}
+
+impl<T: Send + Sync + 'static> Flights<T> {
+    pub(super) fn new() -> Self {
+        Self { under_way: Arc::default() }
+    }
+
+    /// The answer of who asks already, or of `ask`, which goes on when its caller leaves.
+    pub(super) async fn join<F>(&self, key: &Key, ask: impl FnOnce() -> F) -> Option<Arc<T>>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let flight = match self.under_way.entry(key.clone()) {
+            Entry::Occupied(there) => there.get().1.clone(),
+            Entry::Vacant(free) => {
+                let number = rand::random();
+                let (all, own, asking) = (self.under_way.clone(), key.clone(), ask());
+                let asked = async move {
+                    let answer = asking.await;
+                    all.remove_if(&own, |_, (of, _)| *of == number);
+                    Arc::new(answer)
+                };
+                let task = tokio::spawn(asked.in_current_span());
+                let flight = task.map(Result::ok).boxed().shared();
+                free.insert((number, flight.clone()));
+                flight
+            }
+        };
+        flight.await
+    }
+
+    /// What is asked by now may be answered with what was before a change: who comes
+    /// from here on asks anew.
+    pub(super) fn part(&self, key: &Key) {
+        self.under_way.remove(key);
+    }
+}

@@ -1,0 +1,80 @@
+//! Versions of tags that this process knows, for as long as it hears what changes.
+//!
+//! An older version than there is makes a value void that is not, or lets one pass that
+//! was voided while this process could not know: so one that differs is asked for, and
+//! all are forgotten when something may have been missed.
+
+use std::{sync::Arc, time::Duration};
+
+use moka::sync::Cache;
+
+use super::shards::Shards;
+use crate::domain::{Captured, Mark, Namespace};
+
+/// Versions that are known at once.
+const MOST: u64 = 200_000;
+/// Then it is asked for again, which keeps it alive; far less than a version outlives
+/// its last use.
+const LONGEST: Duration = Duration::from_secs(300);
+
+pub(super) struct Known {
+    versions: Cache<Mark, u64>,
+    shards: Shards,
+}
+
+/// A time before some versions were asked for.
+pub(super) struct Asked(Vec<u64>);
+
+impl Known {
+    pub(super) fn new() -> Self {
+        let versions = Cache::builder().max_capacity(MOST).time_to_live(LONGEST).build();
+        Self { versions, shards: Shards::new() }
+    }
+
+    pub(super) fn get(&self, mark: &Mark) -> Option<u64> {
+        self.versions.get(mark)
+    }
+
+    /// True when all that was captured is as far as it is known; `None` when something
+    /// of it is not known.
+    pub(super) fn holds(&self, namespace: &Arc<Namespace>, captured: &Captured) -> Option<bool> {
+        let mut holds = true;
+        for (tag, version) in captured.iter() {
+            let mark = Mark { namespace: namespace.clone(), tag: tag.clone() };
+            holds &= self.get(&mark)? == *version;
+        }
+        Some(holds)
+    }
+
+    /// Now, before these are asked for.
+    pub(super) fn asked(&self, marks: &[Mark]) -> Asked {
+        Asked(marks.iter().map(|mark| self.shards.changes(mark)).collect())
+    }
+
+    /// Notes what was answered, but for what changed since it was asked for.
+    pub(super) fn note(&self, marks: &[Mark], versions: &[u64], asked: &Asked) {
+        for ((mark, version), changes) in marks.iter().zip(versions).zip(&asked.0) {
+            self.versions.insert(mark.clone(), *version);
+            if self.shards.changes(mark) != *changes {
+                self.versions.invalidate(mark);
+            }
+        }
+    }
+
+    /// It was voided.
+    pub(super) fn forget(&self, mark: &Mark) {
+        self.shards.change(mark);
+        self.versions.invalidate(mark);
+    }
+
+    /// What is asked for by now may be old.
+    pub(super) fn doubt(&self) {
+        self.shards.change_all();
+    }
+
+    /// Anything may have been voided.
+    pub(super) fn forget_all(&self) {
+        self.shards.change_all();
+        self.versions.invalidate_all();
+    }
+}

@@ -1,0 +1,257 @@
+//! The store itself.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dashmap::DashMap;
+use mingle_store::{
+    Error, ErrorKind, Result,
+    redis::{Batch, Call, Generation, Redis, Script},
+};
+use redis::FromRedisValue;
+use tokio::sync::watch;
+
+use super::{
+    codec::{self, corrupt},
+    keys,
+    scripts::{FILL, LOOK, PUT, TOUCH, VERSION},
+};
+use crate::{
+    domain::{
+        Ask, Expects, Fill, Filled, Found, Key, Lease, Load, Mark, Namespace, Put, Seen, Value,
+    },
+    store::Store,
+};
+
+/// Values of many processes over one server.
+#[derive(Clone)]
+pub struct RedisStore {
+    redis: Redis,
+    fence: watch::Receiver<Option<Generation>>,
+    /// Bytes that values became, by namespace.
+    kept: Arc<DashMap<Arc<str>, u64>>,
+}
+
+/// One life of the server's data, as the scripts know it.
+type Life = [u8; 8];
+
+impl RedisStore {
+    /// The store over a server, whatever is in it.
+    pub fn new(redis: Redis) -> Self {
+        let fence = redis.fence();
+        Self { redis, fence, kept: Arc::default() }
+    }
+
+    /// Bytes that the values became which were stored by this process.
+    pub(crate) fn kept_bytes(&self, namespace: &str) -> u64 {
+        self.kept.get(namespace).map_or(0, |bytes| *bytes)
+    }
+
+    fn packed(&self, value: &Value, of: &Namespace) -> Vec<u8> {
+        let packed = codec::value(value, of.compress_from);
+        *self.kept.entry(of.name.clone()).or_default() += packed.len() as u64;
+        packed
+    }
+
+    /// Proves that it answers.
+    pub(crate) async fn prove(&self) -> Result<()> {
+        self.redis.query(&redis::cmd("TIME")).await
+    }
+
+    fn life(&self) -> Result<Life> {
+        let held = self.fence.borrow();
+        let life =
+            held.as_ref().and_then(|held| u64::from_str_radix(held.as_str().get(..16)?, 16).ok());
+        let life =
+            life.ok_or_else(|| Error::new(ErrorKind::Unavailable, "redis was not there yet"));
+        life.map(u64::to_be_bytes)
+    }
+
+    /// Runs a script for each, of this life of the data. What is answered under
+    /// another one may be of before it.
+    async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        call: impl Fn(Life) -> Vec<Call>,
+    ) -> Result<Vec<Result<T>>> {
+        let life = self.life()?;
+        let calls = call(life);
+        let answers = match &calls[..] {
+            [Call { keys, args }] => vec![self.redis.run(script, keys, args).await],
+            calls => self.redis.run_many(script, calls).await?,
+        };
+        if self.life()? != life {
+            return Err(Error::new(ErrorKind::Unavailable, "redis lost its data meanwhile"));
+        }
+        Ok(answers)
+    }
+
+    async fn run_one<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        call: impl Fn(Life) -> Call,
+    ) -> Result<T> {
+        let mut answers = self.run(script, |life| vec![call(life)]).await?;
+        answers.pop().unwrap_or_else(|| Err(corrupt("cache answer")))
+    }
+
+    fn look_call(&self, ask: &Ask, life: Life) -> Call {
+        let void = ask.void.map(|void| void.to_be_bytes().to_vec()).unwrap_or_default();
+        let (token, captured) = match &ask.wanted {
+            Some(wanted) => {
+                (wanted.token.to_be_bytes().to_vec(), codec::captured(&wanted.captured))
+            }
+            None => (Vec::new(), Vec::new()),
+        };
+        let luck = (ask.luck * 1e6) as u64;
+        let args = vec![
+            life.to_vec().into(),
+            void.into(),
+            token.into(),
+            ask.key.namespace.lease_us.into(),
+            captured.into(),
+            luck.into(),
+        ];
+        Call { keys: keys::slot(&self.redis, &ask.key).into(), args }
+    }
+
+    fn put_call(&self, put: &Put, life: Life) -> Call {
+        let (place, version) = match put.expects {
+            Expects::Any => ("any", None),
+            Expects::Nothing { void } => ("nothing", void),
+            Expects::Version(version) => ("version", Some(version)),
+        };
+        let value = self.packed(&put.value, &put.key.namespace);
+        let args = vec![
+            life.to_vec().into(),
+            put.version.to_be_bytes().to_vec().into(),
+            put.soft_us.into(),
+            put.hard_us.into(),
+            [codec::captured(&put.captured), value].concat().into(),
+            place.into(),
+            version.map(|version| version.to_be_bytes().to_vec()).unwrap_or_default().into(),
+        ];
+        Call { keys: keys::slot(&self.redis, &put.key).into(), args }
+    }
+
+    fn fill_call(&self, fill: &Fill, life: Life) -> Call {
+        let mut args = vec![
+            life.to_vec().into(),
+            fill.token.to_be_bytes().to_vec().into(),
+            fill.version.to_be_bytes().to_vec().into(),
+        ];
+        args.extend(match &fill.load {
+            Load::Value { value, captured, soft_us, hard_us } => {
+                let value = self.packed(value, &fill.key.namespace);
+                let captured = codec::captured(captured);
+                vec![
+                    "value".into(),
+                    (*soft_us).into(),
+                    (*hard_us).into(),
+                    captured.into(),
+                    value.into(),
+                ]
+            }
+            Load::Absent => vec!["absent".into()],
+            Load::Failed { throttle_us } => vec!["failed".into(), (*throttle_us).into()],
+        });
+        Call { keys: keys::slot(&self.redis, &fill.key).into(), args }
+    }
+}
+
+fn found((now, lease, stored): (i64, i64, Vec<u8>), ask: &Ask) -> Result<Found> {
+    let bad = |_| corrupt("cache answer");
+    let now_us = u64::try_from(now).map_err(bad)?;
+    let entry = (!stored.is_empty()).then(|| codec::entry(&stored)).transpose()?;
+    let seen = entry.map(|entry| Seen { entry: Arc::new(entry), now_us });
+    let lease = match lease {
+        -1 => Lease::None,
+        0 => Lease::Given { lasts_us: ask.key.namespace.lease_us },
+        left => Lease::Held { left_us: u64::try_from(left).map_err(bad)? },
+    };
+    Ok(Found { seen, lease })
+}
+
+/// The same error for each.
+fn each<T>(of: usize, all: Result<Vec<Result<T>>>) -> Vec<Result<T>> {
+    all.unwrap_or_else(|error| (0..of).map(|_| Err(error.clone())).collect())
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn look(&self, asks: &[Ask]) -> Vec<Result<Found>> {
+        let calls = |life| asks.iter().map(|ask| self.look_call(ask, life)).collect();
+        let answers = each(asks.len(), self.run(&LOOK, calls).await);
+        answers.into_iter().zip(asks).map(|(answer, ask)| found(answer?, ask)).collect()
+    }
+
+    async fn put(&self, puts: &[Put]) -> Vec<Result<bool>> {
+        let calls = |life| puts.iter().map(|put| self.put_call(put, life)).collect();
+        let answers = each(puts.len(), self.run::<i64>(&PUT, calls).await);
+        answers.into_iter().map(|answer| Ok(answer? == 1)).collect()
+    }
+
+    async fn fill(&self, fill: &Fill) -> Result<Filled> {
+        match self.run_one::<i64>(&FILL, |life| self.fill_call(fill, life)).await? {
+            0 => Ok(Filled::Rejected),
+            1 => Ok(Filled::Stored),
+            2 => Ok(Filled::Rearmed),
+            3 => Ok(Filled::Ended),
+            _ => Err(corrupt("cache answer")),
+        }
+    }
+
+    async fn touch(&self, key: &Key, version: u64, soft_us: u64, hard_us: u64) -> Result<bool> {
+        let [entry, _] = keys::slot(&self.redis, key);
+        let call = |life: Life| Call {
+            keys: vec![entry.clone()],
+            args: vec![
+                life.to_vec().into(),
+                version.to_be_bytes().to_vec().into(),
+                soft_us.into(),
+                hard_us.into(),
+            ],
+        };
+        Ok(self.run_one::<i64>(&TOUCH, call).await? == 1)
+    }
+
+    /// Executed late it deletes once more, which may be done any time.
+    async fn delete(&self, keys: &[Key]) -> Result<()> {
+        let mut batch = Batch::new();
+        for key in keys {
+            batch.tell("DEL").arg(&keys::slot(&self.redis, key));
+        }
+        if batch.is_empty() { Ok(()) } else { self.redis.pipeline(&batch).await }
+    }
+
+    async fn versions(&self, marks: &[Mark]) -> Result<Vec<u64>> {
+        let calls = |_| {
+            let call = |mark: &Mark| Call {
+                keys: vec![keys::version(&self.redis, mark)],
+                args: vec![
+                    rand::random::<[u8; 8]>().to_vec().into(),
+                    (mark.namespace.remembered_us() / 1_000).into(),
+                ],
+            };
+            marks.iter().map(call).collect()
+        };
+        let answers = self.run::<Vec<u8>>(&VERSION, calls).await?;
+        let version = |answer: Result<Vec<u8>>| {
+            let bytes = answer?.try_into().map_err(|_| corrupt("version of a tag"))?;
+            Ok(u64::from_be_bytes(bytes))
+        };
+        answers.into_iter().map(version).collect()
+    }
+
+    /// Executed late it voids once more, which may be done any time.
+    async fn renew(&self, marks: &[Mark]) -> Result<()> {
+        let mut batch = Batch::new();
+        for mark in marks {
+            let version: [u8; 8] = rand::random();
+            let lives_ms = mark.namespace.remembered_us() / 1_000;
+            let set = batch.tell("SET").arg(keys::version(&self.redis, mark));
+            set.arg(&version[..]).arg("PX").arg(lives_ms);
+        }
+        if batch.is_empty() { Ok(()) } else { self.redis.pipeline(&batch).await }
+    }
+}

@@ -1,0 +1,205 @@
+//! Fields that several requests have.
+
+use std::{collections::HashSet, sync::Arc};
+
+use mingle_proto::cache::v1;
+
+use crate::domain::{
+    Entered, Invalid, Key, MAX_TAGS, Namespace, Namespaces, Tag, TagFault, Value, WHOLE, Why,
+    carried,
+};
+
+const MAX_KEY: usize = 512;
+const MAX_TAG: usize = 128;
+const MAX_TYPE: usize = 128;
+/// A lease as it is told: so that one of another key is known.
+const LEASE: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
+
+pub(crate) fn required(field: &str) -> Invalid {
+    Invalid::new(field, Why::Required, "is required")
+}
+
+pub(crate) fn malformed(field: &str, rule: &str) -> Invalid {
+    Invalid::new(field, Why::Malformed, rule)
+}
+
+pub(crate) fn too_long(field: &str, rule: impl Into<String>) -> Invalid {
+    Invalid::new(field, Why::TooLong, rule)
+}
+
+pub(crate) fn too_many(field: &str, most: usize) -> Invalid {
+    too_long(field, format!("must be at most {most}"))
+}
+
+pub(crate) fn text(field: &str, value: &str, max: usize) -> Result<(), Invalid> {
+    if value.is_empty() {
+        return Err(required(field));
+    }
+    if value.len() > max {
+        return Err(too_long(field, format!("must have at most {max} bytes")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(malformed(field, "must not hold control characters"));
+    }
+    Ok(())
+}
+
+/// The namespace of this name.
+pub(crate) fn named(name: &str, all: &Namespaces) -> Result<Arc<Namespace>, Invalid> {
+    if name.is_empty() {
+        return Err(required("namespace"));
+    }
+    let unknown =
+        || Invalid::new("namespace", Why::UnknownNamespace, "is none of the configuration");
+    all.get(name).cloned().ok_or_else(unknown)
+}
+
+pub(super) fn key(field: &str, name: &str, of: &Arc<Namespace>) -> Result<Key, Invalid> {
+    text(field, name, MAX_KEY)?;
+    Ok(Key { namespace: of.clone(), name: name.into() })
+}
+
+/// One of at most so many, none of them twice.
+pub(super) fn distinct<'a>(
+    field: &str,
+    names: impl Iterator<Item = &'a str>,
+    max: usize,
+) -> Result<(), Invalid> {
+    let mut seen = HashSet::new();
+    for (at, name) in names.enumerate() {
+        if at == max {
+            return Err(too_many(field, max));
+        }
+        if !seen.insert(name) {
+            return Err(malformed(&format!("{field}[{at}]"), "must not be there twice"));
+        }
+    }
+    if seen.is_empty() { Err(required(field)) } else { Ok(()) }
+}
+
+pub(super) fn tag(field: &str, name: &str) -> Result<Tag, Invalid> {
+    text(field, name, MAX_TAG)?;
+    Ok(name.into())
+}
+
+/// All that is carried, with the tag of the whole namespace, which every value carries.
+pub(super) fn tags(
+    within: &str,
+    tags: &[String],
+    links: &[v1::TagLink],
+) -> Result<Vec<Tag>, Invalid> {
+    let named = |field: String, names: &[String]| -> Result<Vec<Tag>, Invalid> {
+        if names.len() > MAX_TAGS {
+            return Err(too_long(&field, "must be at most 64"));
+        }
+        let each = names.iter().enumerate();
+        each.map(|(at, name)| tag(&format!("{field}[{at}]"), name)).collect()
+    };
+    let own = named(format!("{within}tags"), tags)?;
+    if links.len() > MAX_TAGS {
+        return Err(too_long(&format!("{within}links"), "must be at most 64"));
+    }
+    let mut linked = Vec::with_capacity(links.len());
+    for (at, link) in links.iter().enumerate() {
+        let field = format!("{within}links[{at}]");
+        if link.carries.is_empty() {
+            return Err(required(&format!("{field}.carries")));
+        }
+        let of = tag(&format!("{field}.tag"), &link.tag)?;
+        linked.push((of, named(format!("{field}.carries"), &link.carries)?));
+    }
+    let mut all = carried(&own, &linked).map_err(|fault| match fault {
+        TagFault::TooMany => {
+            too_long(&format!("{within}tags"), "must be at most 64, with those they carry")
+        }
+        TagFault::Cycle(tag) => {
+            malformed(&format!("{within}links"), &format!("make {tag} carry itself"))
+        }
+    })?;
+    all.insert(0, WHOLE.into());
+    Ok(all)
+}
+
+/// A value of an entry.
+pub(super) fn value(
+    field: &str,
+    value: Option<v1::Value>,
+    of: &Namespace,
+) -> Result<Value, Invalid> {
+    let v1::Value { data, absent, content_type } = value.ok_or_else(|| required(field))?;
+    if data.len() > of.max_value {
+        let rule = format!("must have at most {} bytes in this namespace", of.max_value);
+        return Err(too_long(&format!("{field}.data"), rule));
+    }
+    if absent && !data.is_empty() {
+        return Err(malformed(&format!("{field}.data"), "must be empty when absent"));
+    }
+    if !content_type.is_empty() {
+        text(&format!("{field}.content_type"), &content_type, MAX_TYPE)?;
+    }
+    Ok(Value { data: data.into(), absent, content_type: content_type.into() })
+}
+
+/// A lifetime of an entry.
+pub(super) fn lifetime(
+    field: &str,
+    ms: Option<u64>,
+    longest_us: u64,
+) -> Result<Option<u64>, Invalid> {
+    let Some(ms) = ms else { return Ok(None) };
+    if ms == 0 {
+        return Err(malformed(field, "must be at least 1"));
+    }
+    let longest_ms = longest_us / 1_000;
+    if ms > longest_ms {
+        let rule = format!("must be at most {longest_ms} in this namespace");
+        return Err(too_long(field, rule));
+    }
+    Ok(Some(ms * 1_000))
+}
+
+/// An entry, its key checked already or not.
+pub(super) fn entered(
+    field: &str,
+    entry: Option<v1::Entry>,
+    of: &Arc<Namespace>,
+) -> Result<Entered, Invalid> {
+    let v1::Entry { key: name, value, tags, links, soft_ttl_ms, hard_ttl_ms } =
+        entry.ok_or_else(|| required(field))?;
+    let key = key(&format!("{field}.key"), &name, of)?;
+    let value = self::value(&format!("{field}.value"), value, of)?;
+    let tags = self::tags(&format!("{field}."), &tags, &links)?;
+    let hard = format!("{field}.hard_ttl_ms");
+    let hard_us = lifetime(&hard, hard_ttl_ms, of.longest_us)?;
+    let soft = format!("{field}.soft_ttl_ms");
+    let soft_us = lifetime(&soft, soft_ttl_ms, hard_us.unwrap_or(of.longest_us))?;
+    Ok(Entered { key, value, tags, soft_us, hard_us })
+}
+
+/// A lease as it is told.
+pub(crate) fn token_text(key: &Key, token: u128) -> String {
+    format!("{token:032x}{:08x}", check(key))
+}
+
+/// A lease as it was told, of this key.
+pub(super) fn token(field: &str, told: &str, key: &Key) -> Result<u128, Invalid> {
+    if told.is_empty() {
+        return Err(required(field));
+    }
+    let none = || malformed(field, "is no lease");
+    let (token, of) = told.split_at_checked(32).ok_or_else(none)?;
+    let token = u128::from_str_radix(token, 16).map_err(|_| none())?;
+    let of = u32::from_str_radix(of, 16).map_err(|_| none())?;
+    if of != check(key) {
+        return Err(malformed(field, "is the lease of another key"));
+    }
+    Ok(token)
+}
+
+fn check(key: &Key) -> u32 {
+    let mut check = LEASE.digest();
+    check.update(key.namespace.name.as_bytes());
+    check.update(&[0]);
+    check.update(key.name.as_bytes());
+    check.finalize()
+}
