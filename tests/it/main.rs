@@ -9,6 +9,7 @@
 mod again;
 mod architecture;
 mod bad_input;
+mod cached;
 mod check;
 mod check_called;
 mod check_places;

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    chat, connections, crowd, decisions, floor, main_job, matching, plan::Plan, pool,
+    cached, chat, connections, crowd, decisions, floor, main_job, matching, plan::Plan, pool,
     report::Report, rooms, rpc, sends, shards, stalled, versus,
 };
 
@@ -58,6 +58,8 @@ enum What {
     Slow(stalled::Args),
     /// Decisions of one ratelimit process.
     Ratelimit(decisions::Args),
+    /// Reads of one cache process.
+    Cache(cached::Args),
     /// Checks while Redis is frozen.
     RatelimitOutage(decisions::outage::Args),
     /// The same decisions of throttlecrab-server and of rate-limiter-flexible.
@@ -106,6 +108,7 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
             What::Sends(args) => sends::measure(&plan()?, &args).await.map(Some),
             What::Slow(args) => stalled::measure(&plan()?, &args).await.map(Some),
             What::Ratelimit(args) => decisions::measure(&plan()?, &args).await.map(Some),
+            What::Cache(args) => cached::measure(&plan()?, &args).await.map(Some),
             What::RatelimitOutage(args) => {
                 decisions::outage::measure(&plan()?, &args).await.map(Some)
             }

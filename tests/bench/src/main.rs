@@ -14,6 +14,7 @@
 //! | `ratelimit` | decisions of one process over Redis: server CPU, throughput, latency, scripts | a bare tonic server |
 //! | `ratelimit-outage` | checks of a million subjects at a rate while Redis is frozen: latency, memory | bare tonic calls |
 //! | `versus-limiters` | the same decisions, CPU of each | throttlecrab-server and rate-limiter-flexible: not floors |
+//! | `cache` | reads of one process from its memory and from Redis: server CPU, throughput, latency | a bare tonic server |
 //! | `pool` | calls of Redis per second through the slots of `mingle-store` | one bare connection |
 //! | `shards` | calls of two servers of a Redis Cluster while the third is frozen | while all serve |
 //! | `slow` | latency to those who read beside 500 sockets that do not | the same without these |
@@ -28,6 +29,7 @@
 //! server process per request. Latency under a rate is counted from the moment
 //! at which a request was due, not from when the generator got round to it.
 
+mod cached;
 mod chat;
 mod child;
 mod cli;

@@ -31,7 +31,7 @@ use super::{
     pulse::{BEAT, Pulse},
 };
 use crate::{
-    domain::{Key, Namespaces},
+    domain::{Key, Namespaces, WHOLE},
     store::{Changes, Keeper},
 };
 
@@ -126,15 +126,20 @@ impl Core {
     /// Forgets here what changed and, where that is done, tells the others: what is
     /// pending is told when it is. False when they may not know.
     pub(super) async fn changed(&self, changes: Changes, is_done: bool) -> bool {
-        self.apply(&changes);
         if !is_done {
+            self.apply(&changes);
             return false;
         }
-        let is_told = self.say(&news::changed(&changes, &self.told())).await;
+        let is_told = self.tell(&changes).await;
         if !is_told {
-            self.keeper.tell_late(changes);
+            self.keeper.tell_late(&changes);
         }
         is_told
+    }
+
+    async fn tell(&self, changes: &Changes) -> bool {
+        self.apply(changes);
+        self.say(&news::changed(changes, &self.told())).await
     }
 
     /// Wakes who waits for a key, here and elsewhere.
@@ -158,6 +163,10 @@ impl Core {
     fn apply(&self, changes: &Changes) {
         for mark in &changes.marks {
             self.known.forget(mark);
+            if &*mark.tag == WHOLE {
+                // It may stand for more keys than could be told.
+                self.local.drop_all_of(&mark.namespace.name);
+            }
         }
         for key in &changes.keys {
             self.flights.part(key);
@@ -224,9 +233,9 @@ impl Core {
                     },
                     () = changed(&mut data) => self.doubt(),
                     _ = late.tick() => {
-                        let late = self.keeper.late();
-                        if !late.is_empty() {
-                            self.changed(late, true).await;
+                        let (late, number) = self.keeper.late();
+                        if !late.is_empty() && self.tell(&late).await {
+                            self.keeper.told(number);
                         }
                     }
                 }

@@ -1,21 +1,25 @@
 //! One question at a time for each key: who comes while it is asked shares the answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use dashmap::{DashMap, Entry};
 use futures::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::domain::Key;
+
+/// What was asked longer ago may be answered with what was voided since: it is not shared.
+const OLD: Duration = Duration::from_millis(200);
 
 /// `None` of one that panicked.
 type Flight<T> = Shared<BoxFuture<'static, Option<Arc<T>>>>;
 
 pub(super) struct Flights<T> {
-    under_way: Arc<DashMap<Key, (u64, Flight<T>)>>,
+    under_way: Arc<DashMap<Key, (Instant, Flight<T>)>>,
 }
 
 impl<T: Send + Sync + 'static> Flights<T> {
@@ -29,18 +33,18 @@ impl<T: Send + Sync + 'static> Flights<T> {
         F: Future<Output = T> + Send + 'static,
     {
         let flight = match self.under_way.entry(key.clone()) {
-            Entry::Occupied(there) => there.get().1.clone(),
-            Entry::Vacant(free) => {
-                let number = rand::random();
+            Entry::Occupied(there) if there.get().0.elapsed() < OLD => there.get().1.clone(),
+            place => {
+                let begun = Instant::now();
                 let (all, own, asking) = (self.under_way.clone(), key.clone(), ask());
                 let asked = async move {
                     let answer = asking.await;
-                    all.remove_if(&own, |_, (of, _)| *of == number);
+                    all.remove_if(&own, |_, (of, _)| *of == begun);
                     Arc::new(answer)
                 };
                 let task = tokio::spawn(asked.in_current_span());
                 let flight = task.map(Result::ok).boxed().shared();
-                free.insert((number, flight.clone()));
+                place.insert((begun, flight.clone()));
                 flight
             }
         };

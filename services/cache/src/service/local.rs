@@ -1,9 +1,13 @@
 //! Values in the memory of this process, beside those that are shared: bounded by
 //! bytes for each namespace, the least asked for go first (TinyLFU).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant as Now},
+};
 
-use moka::sync::Cache;
+use moka::{Expiry, sync::Cache};
 use tokio::time::Instant;
 
 use super::shards::Shards;
@@ -33,6 +37,25 @@ impl Copy {
     }
 }
 
+/// Nothing is kept for longer.
+struct HardEnd;
+
+impl Expiry<Arc<str>, Copy> for HardEnd {
+    fn expire_after_create(&self, _: &Arc<str>, copy: &Copy, _: Now) -> Option<Duration> {
+        Some(copy.kept_until.saturating_duration_since(Instant::now()))
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Arc<str>,
+        copy: &Copy,
+        _: Now,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(copy.kept_until.saturating_duration_since(Instant::now()))
+    }
+}
+
 pub(super) struct Local {
     kept: HashMap<Arc<str>, Cache<Arc<str>, Copy>>,
     shards: Shards,
@@ -44,8 +67,8 @@ impl Local {
             u32::try_from(OVERHEAD + name.len() + copy.entry.size()).unwrap_or(u32::MAX)
         };
         let kept = namespaces.values().filter(|of| of.local_bytes > 0).map(|of| {
-            let kept = Cache::builder().max_capacity(of.local_bytes).weigher(weigh).build();
-            (of.name.clone(), kept)
+            let kept = Cache::builder().max_capacity(of.local_bytes).weigher(weigh);
+            (of.name.clone(), kept.expire_after(HardEnd).build())
         });
         Self { kept: kept.collect(), shards: Shards::new() }
     }
@@ -73,6 +96,14 @@ impl Local {
         self.shards.change(key);
         if let Some(kept) = self.kept.get(&key.namespace.name) {
             kept.invalidate(&key.name);
+        }
+    }
+
+    /// Any of a namespace has.
+    pub(super) fn drop_all_of(&self, namespace: &str) {
+        self.shards.change_all();
+        if let Some(kept) = self.kept.get(namespace) {
+            kept.invalidate_all();
         }
     }
 

@@ -20,7 +20,6 @@ use mingle_store::{
     breaker::{Breaker, Policy},
     failover::{Probe, Served, watch},
 };
-use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -44,8 +43,8 @@ struct Together {
     alone: Arc<Memory>,
     breaker: Arc<Breaker>,
     pending: Pending,
-    /// What was pending and is done, for the others to be told.
-    late: Mutex<Changes>,
+    /// What is done, and the others are to be told.
+    late: Pending,
 }
 
 impl Keeper {
@@ -62,7 +61,7 @@ impl Keeper {
         stop: CancellationToken,
     ) -> Self {
         let breaker = Arc::new(Breaker::new("cache", Policy::default()));
-        let (pending, late) = (Pending::default(), Mutex::default());
+        let (pending, late) = (Pending::default(), Pending::default());
         let alone = Arc::new(memory);
         let together = Together { store, alone: alone.clone(), breaker, pending, late };
         let together = Arc::new(together);
@@ -86,11 +85,18 @@ impl Keeper {
         self.together.as_ref().map(|together| together.store.kept_bytes(namespace))
     }
 
-    /// What was done late, since this was asked last.
-    pub fn late(&self) -> Changes {
-        let late =
-            self.together.as_ref().map(|together| std::mem::take(&mut *together.late.lock()));
+    /// What is done and was not told, and a number to say by that it was; too much to
+    /// keep is all of a namespace.
+    pub fn late(&self) -> (Changes, u64) {
+        let late = self.together.as_ref().map(|together| together.late.all());
         late.unwrap_or_default()
+    }
+
+    /// What was there at this number was told.
+    pub fn told(&self, number: u64) {
+        if let Some(together) = &self.together {
+            together.late.done(number);
+        }
     }
 
     /// True when one of these is to be voided.
@@ -100,9 +106,9 @@ impl Keeper {
     }
 
     /// What is done, and could not be told.
-    pub fn tell_late(&self, changes: Changes) {
+    pub fn tell_late(&self, changes: &Changes) {
         if let Some(together) = &self.together {
-            together.tell_late(changes);
+            together.late.add(changes);
         }
     }
 
@@ -212,14 +218,8 @@ impl Together {
         let (changes, number) = self.pending.all();
         done(&self.store, &changes).await?;
         self.pending.done(number);
-        self.tell_late(changes);
+        self.late.add(&changes);
         Ok(())
-    }
-
-    fn tell_late(&self, changes: Changes) {
-        let mut late = self.late.lock();
-        late.keys.extend(changes.keys);
-        late.marks.extend(changes.marks);
     }
 }
 

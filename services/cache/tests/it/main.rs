@@ -7,6 +7,7 @@
 )]
 
 mod conformance;
+mod races;
 mod rpcs;
 mod store;
 mod world;

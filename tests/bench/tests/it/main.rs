@@ -43,7 +43,8 @@ fn assert_both(report: &Value, names: &[&str]) {
 fn messages_over_processes_are_told_by_role_and_beside_each_hop() {
     let report =
         measure(&["chat", "--processes", "--rate", "50", "--seconds", "1", "--pairs", "4"]);
-    let processes = "chat, chat, gateway, gateway, matchmaking, matchmaking, presence, ratelimit";
+    let processes =
+        "cache, chat, chat, gateway, gateway, matchmaking, matchmaking, presence, ratelimit";
     assert_eq!(report["settings"]["processes"], processes);
     assert_both(
         &report,

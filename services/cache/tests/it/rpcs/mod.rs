@@ -2,7 +2,8 @@
 
 mod bounds;
 mod changes;
+mod client;
 mod loads;
 mod outage;
-mod stage;
+pub(crate) mod stage;
 mod watching;

@@ -33,26 +33,26 @@ jitter = 0.0
 early = 0.0
 throttle = "200ms"
 
-[cache.namespaces.shared]
+[cache.namespaces.races]
 soft = "10s"
 hard = "1m"
-jitter = 0.0
-local_bytes = 0
+lease = "500ms"
 "#;
 
 /// One process.
 #[derive(Clone)]
-pub(super) struct Instance {
-    pub(super) client: CacheServiceClient<Transport>,
+pub(crate) struct Instance {
+    pub(crate) transport: Transport,
+    pub(crate) client: CacheServiceClient<Transport>,
 }
 
 /// A process that keeps all in its memory.
-pub(super) async fn alone() -> Instance {
+pub(crate) async fn alone() -> Instance {
     instance(None).await
 }
 
 /// As many processes over one server of their own.
-pub(super) async fn several(count: usize) -> (Vec<Instance>, Server) {
+pub(crate) async fn several(count: usize) -> (Vec<Instance>, Server) {
     let server = Server::start().await;
     let mut instances = Vec::new();
     for _ in 0..count {
@@ -64,7 +64,7 @@ pub(super) async fn several(count: usize) -> (Vec<Instance>, Server) {
     (instances, server)
 }
 
-pub(super) async fn instance(redis: Option<Redis>) -> Instance {
+pub(crate) async fn instance(redis: Option<Redis>) -> Instance {
     let texts = format!("[cache]\ntimeout_ms = 1000\n{NAMESPACES}{MORE}");
     let ctx = Context::for_test(&[Config::DEFAULTS], &texts);
     let redis = redis.map(|redis| {
@@ -73,30 +73,30 @@ pub(super) async fn instance(redis: Option<Redis>) -> Instance {
         (redis, Arc::new(bus) as Arc<dyn mingle_store::bus::Bus>)
     });
     let bound = bind(ctx, Arc::new(SystemClock), redis).await.unwrap();
-    let client = CacheServiceClient::new(Transport::local(bound.into_routes().unwrap()));
-    Instance { client }
+    let transport = Transport::local(bound.into_routes().unwrap());
+    Instance { client: CacheServiceClient::new(transport.clone()), transport }
 }
 
-pub(super) fn get(namespace: &str, key: &str) -> GetRequest {
+pub(crate) fn get(namespace: &str, key: &str) -> GetRequest {
     GetRequest { namespace: namespace.into(), key: key.into(), ..GetRequest::default() }
 }
 
-pub(super) fn entry(key: &str, text: &str) -> Entry {
+pub(crate) fn entry(key: &str, text: &str) -> Entry {
     let value = Value { data: text.into(), ..Value::default() };
     Entry { key: key.into(), value: Some(value), ..Entry::default() }
 }
 
-pub(super) fn tagged(key: &str, text: &str, tags: &[&str]) -> Entry {
+pub(crate) fn tagged(key: &str, text: &str, tags: &[&str]) -> Entry {
     Entry { tags: tags.iter().map(|&tag| tag.into()).collect(), ..entry(key, text) }
 }
 
-pub(super) fn text(response: &GetResponse) -> &str {
+pub(crate) fn text(response: &GetResponse) -> &str {
     let value = response.value.as_ref().map(|value| &value.data[..]);
     std::str::from_utf8(value.unwrap_or(b"nothing")).unwrap()
 }
 
 impl Instance {
-    pub(super) async fn get(&self, request: GetRequest) -> GetResponse {
+    pub(crate) async fn get(&self, request: GetRequest) -> GetResponse {
         self.client.clone().get(request).await.unwrap().into_inner()
     }
 
@@ -111,29 +111,29 @@ impl Instance {
     }
 
     /// Outcome and value of a key of `plain`.
-    pub(super) async fn read(&self, key: &str) -> (Outcome, String) {
+    pub(crate) async fn read(&self, key: &str) -> (Outcome, String) {
         let read = self.get(GetRequest { without_lease: true, ..get("plain", key) }).await;
         (read.outcome(), text(&read).to_owned())
     }
 
     /// The same, of what is shared.
-    pub(super) async fn read_through(&self, key: &str) -> (Outcome, String) {
+    pub(crate) async fn read_through(&self, key: &str) -> (Outcome, String) {
         let mode = ReadMode::ReadThrough.into();
         let read = self.get(GetRequest { mode, without_lease: true, ..get("plain", key) }).await;
         (read.outcome(), text(&read).to_owned())
     }
 
-    pub(super) async fn set(&self, entry: Entry) -> v1::SetResponse {
+    pub(crate) async fn set(&self, entry: Entry) -> v1::SetResponse {
         self.set_in("plain", entry).await
     }
 
-    pub(super) async fn set_in(&self, namespace: &str, entry: Entry) -> v1::SetResponse {
+    pub(crate) async fn set_in(&self, namespace: &str, entry: Entry) -> v1::SetResponse {
         let request =
             SetRequest { namespace: namespace.into(), entry: Some(entry), ..SetRequest::default() };
         self.client.clone().set(request).await.unwrap().into_inner()
     }
 
-    pub(super) async fn fill(
+    pub(crate) async fn fill(
         &self,
         namespace: &str,
         entry: Entry,
@@ -145,30 +145,30 @@ impl Instance {
         self.client.clone().fill(request).await.unwrap().into_inner().outcome()
     }
 
-    pub(super) async fn fail(&self, namespace: &str, key: &str, read: &GetResponse) -> FillOutcome {
+    pub(crate) async fn fail(&self, namespace: &str, key: &str, read: &GetResponse) -> FillOutcome {
         let lease = read.lease.as_ref().expect("a lease").token.clone();
         let entry = Some(Entry { key: key.into(), ..Entry::default() });
         let request = FillRequest { namespace: namespace.into(), entry, lease, load_failed: true };
         self.client.clone().fill(request).await.unwrap().into_inner().outcome()
     }
 
-    pub(super) async fn delete(&self, key: &str) -> Applied {
+    pub(crate) async fn delete(&self, key: &str) -> Applied {
         let request = v1::DeleteRequest { namespace: "plain".into(), key: key.into() };
         self.client.clone().delete(request).await.unwrap().into_inner().applied()
     }
 
-    pub(super) async fn invalidate(&self, tag: &str) -> Applied {
+    pub(crate) async fn invalidate(&self, tag: &str) -> Applied {
         let request = v1::InvalidateTagRequest { namespace: "plain".into(), tag: tag.into() };
         self.client.clone().invalidate_tag(request).await.unwrap().into_inner().applied()
     }
 
-    pub(super) async fn clear(&self, namespace: &str) -> Applied {
+    pub(crate) async fn clear(&self, namespace: &str) -> Applied {
         let (actor, namespace) = ("root".into(), namespace.into());
         let request = v1::ClearNamespaceRequest { actor, namespace };
         self.client.clone().clear_namespace(request).await.unwrap().into_inner().applied()
     }
 
-    pub(super) async fn stats(&self, namespace: &str) -> v1::NamespaceStats {
+    pub(crate) async fn stats(&self, namespace: &str) -> v1::NamespaceStats {
         let request = v1::StatsRequest { namespace: namespace.into() };
         let stats = self.client.clone().stats(request).await.unwrap().into_inner();
         stats.namespaces.into_iter().next().unwrap()
