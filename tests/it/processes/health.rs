@@ -43,7 +43,8 @@ async fn a_server_that_does_not_answer_is_told_by_name_until_it_does() {
     let mut deployment = plan().count("chat", 1).own_postgres().start().await;
     until(&mut deployment, &[], &[]).await;
     deployment.redis().freeze();
-    until(&mut deployment, &["redis"], &["limits", "bus", "presence", "match index"]).await;
+    until(&mut deployment, &["redis"], &["cache", "limits", "bus", "presence", "match index"])
+        .await;
     deployment.redis().thaw();
     until(&mut deployment, &[], &[]).await;
     deployment.postgres().unwrap().freeze();

@@ -21,8 +21,9 @@ use crate::{ledger::Ledger, world::SOON};
 const MEET: usize = 3;
 /// Who is watched: as many as one connection may.
 const WATCHED: usize = 256;
-/// The processes that listen to the bus: ratelimit, presence, and two each of the two.
-pub(super) const LISTENERS: usize = 6;
+/// The processes that listen to the bus: cache, ratelimit, presence, and two each of the
+/// two.
+pub(super) const LISTENERS: usize = 7;
 
 /// How many there are.
 #[derive(Clone, Copy, Debug)]

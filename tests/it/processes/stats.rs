@@ -83,7 +83,7 @@ async fn processes_that_are_dead_or_frozen_are_named_and_hold_nobody() {
     assert_eq!(in_state(&told, "silent"), [frozen.as_str()], "{told}");
     let missing: Vec<_> =
         told["roles"].as_array().unwrap().iter().map(|it| &it["missing"]).collect();
-    assert_eq!(missing, [1, 1, 1, 0, 0], "{told}");
+    assert_eq!(missing, [1, 1, 1, 0, 0, 0], "{told}");
     let performance = get(gateway, PERFORMANCE, &token("viewer")).await.ok();
     for node in performance["nodes"].as_array().unwrap() {
         let is_up = node["node"]["state"] == "up";

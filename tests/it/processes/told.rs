@@ -13,8 +13,13 @@ use crate::{
     world::{SOON, greet, token},
 };
 
-const OK: [(&str, &str); 4] =
-    [("chat", "ok"), ("matchmaking", "ok"), ("presence", "ok"), ("ratelimit", "ok")];
+const OK: [(&str, &str); 5] = [
+    ("cache", "ok"),
+    ("chat", "ok"),
+    ("matchmaking", "ok"),
+    ("presence", "ok"),
+    ("ratelimit", "ok"),
+];
 
 /// What one gateway says.
 async fn health(gateway: SocketAddr) -> (StatusCode, Value) {
@@ -135,6 +140,7 @@ async fn the_server_that_is_away_is_told_as_the_cause_by_every_gateway() {
         ("chat", "degraded:redis"),
         ("matchmaking", "degraded:index,redis"),
         ("presence", "degraded:redis"),
+        ("cache", "degraded:redis"),
         ("ratelimit", "degraded:redis"),
     ];
     until(&deployment, "degraded", &redis).await;
