@@ -66,7 +66,7 @@ adopterTest("every operation of the HTTP document answers as it says, and misses
   await call("readPresence", { token, query: "?user=ann&user=bob" });
   for (const id of ["countPresence", "health", "healthAlias", "live", "ready", "openapi", "asyncapi"]) await call(id, { token });
   const { token: operator } = await call("developmentToken", { body: { userId: "root", roles: ["admin"] } });
-  for (const id of ["systemStats", "performanceStats", "adminStats", "redisMetrics", "redisHealth"]) await call(id, { token: operator });
+  for (const id of ["systemStats", "performanceStats", "adminStats", "redisMetrics", "redisHealth", "clearCache"]) await call(id, { token: operator });
   assert.deepEqual(ids.filter((id) => !asked.has(id)), ["connect"], "all but the socket were asked");
 
   assert.deepEqual(bodies.map(([id]) => id).sort(), Object.keys(good).sort());
