@@ -90,16 +90,29 @@ async function lobby(url) {
   return messages.map(({ senderId, body }) => `${senderId}: ${body}`);
 }
 
+/** What a Python example prints, with the code that its first lines make of one part's .proto. */
+async function runPython(file, part, target) {
+  const cwd = await folder();
+  const env = { PYTHONPATH: named("MINGLE_PYTHON_PACKAGES"), PYTHONDONTWRITEBYTECODE: "1" };
+  await copyFile(path.join(EXAMPLES, "python", file), path.join(cwd, file));
+  const compile = ["-m", "grpc_tools.protoc", "-I", PROTO, "--python_out=.", "--grpc_python_out=."];
+  await run("python3", [...compile, `mingle/${part}/v1/${part}.proto`], { cwd, env });
+  return run("python3", [file, target], { cwd, env });
+}
+
+adopterTest("of many threads of a Python server one loads what is not in the cache", async (mingle) => {
+  const said = await runPython("cached.py", "cache", mingle.address("grpc"));
+  assert.match(said, /^read by 50 loaded 1$/m);
+  assert.match(said, /^APPLIED_DONE$/m);
+  assert.match(said, /^loaded anew .*'loads': 2/m);
+  assert.match(said, /^refused INVALID_ARGUMENT key/m);
+});
+
 adopterTest("a Python and a Node server talk in a room over gRPC, with the published .proto files", async (mingle) => {
   const { url } = await mingle.wire();
   const target = mingle.address("grpc");
 
-  const python = await folder();
-  const env = { PYTHONPATH: named("MINGLE_PYTHON_PACKAGES"), PYTHONDONTWRITEBYTECODE: "1" };
-  await copyFile(path.join(EXAMPLES, "python/talk.py"), path.join(python, "talk.py"));
-  const compile = ["-m", "grpc_tools.protoc", "-I", PROTO, "--python_out=.", "--grpc_python_out=.", "mingle/chat/v1/chat.proto"];
-  await run("python3", compile, { cwd: python, env });
-  const heard = await run("python3", ["talk.py", target], { cwd: python, env });
+  const heard = await runPython("talk.py", "chat", target);
   assert.match(heard, /^heard \d+$/m);
   assert.match(heard, /^\d+ robot hello from Python$/m);
   assert.match(heard, /^refused INVALID_ARGUMENT /m);
