@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    cached, chat, connections, crowd, decisions, floor, main_job, matching, plan::Plan, pool,
-    report::Report, rooms, rpc, sends, shards, stalled, versus,
+    cached, chat, connections, crowd, decisions, floor, history, main_job, matching, plan::Plan,
+    pool, report::Report, rooms, rpc, sends, shards, stalled, versus,
 };
 
 /// Measures a running Mingle beside the floor of the same machine.
@@ -60,6 +60,10 @@ enum What {
     Ratelimit(decisions::Args),
     /// Reads of one cache process.
     Cache(cached::Args),
+    /// The same reads of bentocache, and of Redis itself.
+    VersusCaches(cached::Args),
+    /// Pages of rooms from chat and from the cache.
+    CacheHistory(history::Args),
     /// Checks while Redis is frozen.
     RatelimitOutage(decisions::outage::Args),
     /// The same decisions of throttlecrab-server and of rate-limiter-flexible.
@@ -109,6 +113,8 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
             What::Slow(args) => stalled::measure(&plan()?, &args).await.map(Some),
             What::Ratelimit(args) => decisions::measure(&plan()?, &args).await.map(Some),
             What::Cache(args) => cached::measure(&plan()?, &args).await.map(Some),
+            What::CacheHistory(args) => history::measure(&plan()?, &args).await.map(Some),
+            What::VersusCaches(args) => cached::versus::measure(&plan()?, &args).await.map(Some),
             What::RatelimitOutage(args) => {
                 decisions::outage::measure(&plan()?, &args).await.map(Some)
             }

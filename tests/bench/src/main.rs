@@ -15,6 +15,8 @@
 //! | `ratelimit-outage` | checks of a million subjects at a rate while Redis is frozen: latency, memory | bare tonic calls |
 //! | `versus-limiters` | the same decisions, CPU of each | throttlecrab-server and rate-limiter-flexible: not floors |
 //! | `cache` | reads of one process from its memory and from Redis: server CPU, throughput, latency | a bare tonic server |
+//! | `cache-history` | pages of rooms from chat by index and from the memory of the cache: server CPU, throughput, latency | a bare tonic server |
+//! | `versus-caches` | the same reads, CPU of each | bentocache, and Redis itself: not floors |
 //! | `pool` | calls of Redis per second through the slots of `mingle-store` | one bare connection |
 //! | `shards` | calls of two servers of a Redis Cluster while the third is frozen | while all serve |
 //! | `slow` | latency to those who read beside 500 sockets that do not | the same without these |
@@ -37,11 +39,13 @@ mod connections;
 mod crowd;
 mod decisions;
 mod floor;
+mod history;
 mod latency;
 mod load;
 mod main_job;
 mod matching;
 mod meters;
+mod npm;
 mod pace;
 mod plan;
 mod pool;

@@ -1,7 +1,10 @@
 //! `cache`: reads of one cache process over Redis, each kind beside a bare tonic call;
 //! what a tag on many values costs, and what a large value is kept as.
 
+mod coherence;
 mod reads;
+pub(crate) mod versus;
+mod zipf;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,6 +14,7 @@ use mingle_proto::cache::v1::{
     cache_service_client::CacheServiceClient,
 };
 use mingle_testkit as kit;
+use tempfile::TempDir;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -51,6 +55,12 @@ pub(crate) struct Args {
     /// Values that carry the tag which is invalidated.
     #[arg(long, default_value_t = 1_000_000)]
     tagged: usize,
+    /// Values that one process replaces and another reads.
+    #[arg(long, default_value_t = 100_000)]
+    changes: usize,
+    /// Keys of the Zipf workload, of which memory has room for a twentieth.
+    #[arg(long, default_value_t = 1_000_000)]
+    keys: usize,
 }
 
 /// Measures.
@@ -60,8 +70,27 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     let Args { callers, connections, tagged, .. } = args;
     report.set("values", format!("{KEYS} of 100 bytes, one tag each; {tagged} of 10 with one tag"));
     report.set("load", format!("closed loop, {callers} callers on {connections} connections"));
-    let (redis, folder) = (kit::Redis::start().await, plan.data_folder()?);
-    let url = redis.root_url();
+    let redis = kit::Redis::start().await;
+    let cache = start(plan, &redis).await?;
+    let at = cache.0.addr("grpc")?;
+    report.set("server", format!("{} ({})", build(at).await?, plan.binary.display()));
+    settings::telemetry(&mut report);
+    read(&mut report, plan, args, (at, cache.0.pid())).await?;
+    let channel = channel(at).await?;
+    invalidate(&mut report, &channel, *tagged).await?;
+    keep(&mut report, &channel).await?;
+    let other = start(plan, &redis).await?;
+    let reader = crate::system::channel(other.0.addr("grpc")?).await?;
+    coherence::measure(&mut report, (&channel, &reader), args.changes).await?;
+    other.0.stop().await?;
+    cache.0.stop().await?;
+    zipf::measure(&mut report, plan, &redis.root_url(), args.keys).await?;
+    Ok(report)
+}
+
+/// A process, and the folder of its log.
+async fn start(plan: &Plan, redis: &kit::Redis) -> anyhow::Result<(Child, TempDir)> {
+    let (url, folder) = (redis.root_url(), plan.data_folder()?);
     let variables = [
         ("REDIS_URL", &*url),
         ("MINGLE_GRPC__LISTEN", "127.0.0.1:0"),
@@ -70,29 +99,30 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     ];
     let log = ("mingle", folder.path().join("log"));
     let cache = Child::start(&plan.binary, &["serve", "cache"], &variables, log).await?;
-    let at = cache.addr("grpc")?;
-    report.set("server", format!("{} ({})", build(at).await?, plan.binary.display()));
-    settings::telemetry(&mut report);
+    Ok((cache, folder))
+}
+
+/// Each kind of read, in turn with bare calls.
+async fn read(
+    report: &mut Report,
+    plan: &Plan,
+    args: &Args,
+    (at, pid): (SocketAddr, u32),
+) -> anyhow::Result<()> {
     let floor = floor::Server::start(plan, "floor-echo").await?;
-    let channel = channel(at).await?;
-    store(&channel, KEYS, 100, None).await?;
+    store(&channel(at).await?, KEYS, 100, None).await?;
     let bench = Bench(args);
-    for (kind, at, pid) in [(Kind::Near, at, cache.pid()), (Kind::Echo, floor.addr()?, floor.pid())]
-    {
+    for (kind, at, pid) in [(Kind::Near, at, pid), (Kind::Echo, floor.addr()?, floor.pid())] {
         bench.run(kind, at, pid, WARM_UP).await?;
     }
-    let sides = [(Side::Ours, at, cache.pid()), (Side::Floor, floor.addr()?, floor.pid())];
+    let sides = [(Side::Ours, at, pid), (Side::Floor, floor.addr()?, floor.pid())];
     for round in 1..=plan.rounds(ROUNDS) {
         for kind in Kind::OURS {
             eprintln!("cache, round {round}: {kind:?}");
-            bench.round(&mut report, kind, sides).await?;
+            bench.round(report, kind, sides).await?;
         }
     }
-    invalidate(&mut report, &channel, *tagged).await?;
-    keep(&mut report, &channel).await?;
-    floor.stop().await?;
-    cache.stop().await?;
-    Ok(report)
+    floor.stop().await
 }
 
 struct Bench<'a>(&'a Args);
@@ -140,6 +170,16 @@ async fn store(
     bytes: usize,
     tag: Option<&str>,
 ) -> anyhow::Result<()> {
+    store_in(NAMESPACE, channel, count, bytes, tag).await
+}
+
+async fn store_in(
+    namespace: &str,
+    channel: &Channel,
+    count: usize,
+    bytes: usize,
+    tag: Option<&str>,
+) -> anyhow::Result<()> {
     let mut client = CacheServiceClient::new(channel.clone());
     for from in (0..count).step_by(STORED) {
         let entry = |n: usize| Entry {
@@ -149,7 +189,7 @@ async fn store(
             ..Entry::default()
         };
         let entries = (from..count.min(from + STORED)).map(entry).collect();
-        let request = SetManyRequest { namespace: NAMESPACE.to_owned(), entries };
+        let request = SetManyRequest { namespace: namespace.to_owned(), entries };
         ensure!(!client.set_many(request).await?.into_inner().degraded, "not stored");
     }
     Ok(())

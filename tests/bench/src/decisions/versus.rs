@@ -2,9 +2,8 @@
 //! in its own memory, and of rate-limiter-flexible, a library, on the same Redis.
 
 use std::{
-    fs,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
     sync::{
         Arc,
@@ -15,7 +14,6 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use mingle_testkit as kit;
-use serde::Deserialize;
 use tokio::{
     process::{Child, Command},
     time::timeout,
@@ -26,6 +24,7 @@ use tonic_prost::ProstCodec;
 use super::{Args, Bench, asks::Kind, limiter};
 use crate::{
     load::{Caller, Load},
+    npm::{Did, Package, run},
     plan::Plan,
     proc,
     report::{Report, Side},
@@ -36,9 +35,11 @@ use crate::{
 const ROUNDS: u32 = 3;
 /// What its server may take to listen.
 const START: Duration = Duration::from_secs(30);
-const PACKAGE: &str = include_str!("../../limiters/package.json");
-const LOCK: &str = include_str!("../../limiters/package-lock.json");
-const SCRIPT: &str = include_str!("../../limiters/consume.mjs");
+const FLEXIBLE: Package = Package {
+    package: include_str!("../../limiters/package.json"),
+    lock: include_str!("../../limiters/package-lock.json"),
+    script: include_str!("../../limiters/consume.mjs"),
+};
 /// What is asked of all three.
 const KINDS: [Kind; 2] = [Kind::Once, Kind::Hot];
 
@@ -52,30 +53,6 @@ pub(crate) struct Versus {
     throttlecrab: PathBuf,
 }
 
-/// What one of them did.
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Did {
-    rate: f64,
-    cpu_us: f64,
-    p50: f64,
-    p99: f64,
-}
-
-impl Did {
-    fn of(load: &Load) -> Self {
-        let at = |q| load.latencies().quantile_ms(q);
-        Self { rate: load.rate(), cpu_us: load.cpu_us(), p50: at(0.5), p99: at(0.99) }
-    }
-
-    fn report(self, report: &mut Report, side: Side, (who, kind): (&str, Kind)) {
-        let name = format!("{}, {who}", kind.name());
-        report.add(&format!("{name}: CPU each"), "µs", side, self.cpu_us);
-        report.add(&format!("{name}: decisions"), "1/s", side, self.rate);
-        report.add(&format!("{name}: p50"), "ms", side, self.p50);
-        report.add(&format!("{name}: p99"), "ms", side, self.p99);
-    }
-}
-
 /// Measures.
 pub(crate) async fn measure(plan: &Plan, args: &Versus) -> anyhow::Result<Report> {
     let mut report = Report::new("versus-limiters", "no floors but other systems");
@@ -86,19 +63,22 @@ pub(crate) async fn measure(plan: &Plan, args: &Versus) -> anyhow::Result<Report
     let ours = limiter(plan, &redis.root_url(), folder.path(), &[super::PATIENCE]).await?;
     let at = ours.addr("grpc")?;
     report.set("server", format!("{} ({})", build(at).await?, plan.binary.display()));
-    report.set("rate-limiter-flexible", install(folder.path()).await?);
+    report.set("rate-limiter-flexible", FLEXIBLE.install(folder.path()).await?);
     let bench = Bench { args: &args.load, subjects: Arc::default() };
     let time = Duration::from_secs(*seconds);
     for round in 1..=plan.rounds(ROUNDS) {
         for kind in KINDS {
             eprintln!("versus-limiters, round {round}: {kind:?}");
             let did = Did::of(&bench.run(kind, at, ours.pid(), time).await?);
-            did.report(&mut report, Side::Ours, ("Mingle over Redis", kind));
+            let name = |who| format!("{}, {who}", kind.name());
+            did.report(&mut report, Side::Ours, (&name("Mingle over Redis"), "decisions"));
             let did = crab(args, kind, time).await?;
-            did.report(&mut report, Side::Floor, ("throttlecrab in memory", kind));
-            let did = flexible(folder.path(), &redis, &args.load, kind).await?;
-            let who = "rate-limiter-flexible in process over Redis";
-            did.report(&mut report, Side::Floor, (who, kind));
+            did.report(&mut report, Side::Floor, (&name("throttlecrab in memory"), "decisions"));
+            let of_one = u8::from(kind == Kind::Hot).to_string();
+            let arguments = [callers.to_string(), seconds.to_string(), of_one];
+            let did = run(folder.path(), &redis, &arguments).await?;
+            let who = name("rate-limiter-flexible in process over Redis");
+            did.report(&mut report, Side::Floor, (&who, "decisions"));
         }
     }
     ours.stop().await?;
@@ -187,35 +167,4 @@ async fn listening(server: &mut Child, at: SocketAddr) -> anyhow::Result<Channel
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
-}
-
-async fn install(folder: &Path) -> anyhow::Result<String> {
-    for (name, text) in
-        [("package.json", PACKAGE), ("package-lock.json", LOCK), ("consume.mjs", SCRIPT)]
-    {
-        fs::write(folder.join(name), text)?;
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
-    let done = npm.current_dir(folder).output().await.context("npm")?;
-    ensure!(done.status.success(), "npm ci: {}", String::from_utf8_lossy(&done.stderr));
-    let package: serde_json::Value = serde_json::from_str(PACKAGE)?;
-    let node = Command::new("node").arg("--version").output().await.context("node")?;
-    let node = String::from_utf8_lossy(&node.stdout);
-    Ok(format!("{}, Node {}", package["dependencies"], node.trim()))
-}
-
-async fn flexible(
-    folder: &Path,
-    redis: &kit::Redis,
-    load: &Args,
-    kind: Kind,
-) -> anyhow::Result<Did> {
-    let of_one = u8::from(kind == Kind::Hot).to_string();
-    let arguments = [load.callers.to_string(), load.seconds.to_string(), of_one];
-    let mut node = Command::new("node");
-    node.arg("consume.mjs").args(arguments).current_dir(folder);
-    let done = node.env("REDIS_URL", redis.root_url()).output().await.context("node")?;
-    ensure!(done.status.success(), "node: {}", String::from_utf8_lossy(&done.stderr));
-    Ok(serde_json::from_slice(&done.stdout)?)
 }

@@ -81,6 +81,40 @@ fn decisions_are_told_beside_a_bare_call() {
 }
 
 #[test]
+fn reads_of_the_cache_are_told_beside_a_bare_call_and_its_memory_beside_the_best() {
+    let small = [
+        "--seconds",
+        "1",
+        "--callers",
+        "8",
+        "--tagged",
+        "2000",
+        "--keys",
+        "2000",
+        "--changes",
+        "100",
+    ];
+    let report = measure(&[&["cache"], &small[..]].concat());
+    for kind in ["Get from memory", "Get from Redis", "GetMany of 100 from memory"] {
+        let (cpu, rate) = (format!("{kind}: server CPU each"), format!("{kind}: keys"));
+        assert_both(&report, &[&cpu, &rate]);
+    }
+    let kept = value(&report, "JSON of 100000 bytes is kept as", "mingle");
+    assert!((1.0..100_000.0).contains(&kept), "{kept}");
+    let best = value(&report, "Zipf of 2000 keys, optimal LFU of 100: hits", "floor");
+    assert!((50.0..90.0).contains(&best), "{best}");
+}
+
+#[test]
+fn pages_of_rooms_are_told_from_chat_and_from_the_cache() {
+    let report = measure(&["cache-history", "--seconds", "1", "--callers", "4", "--rooms", "3"]);
+    for from in ["chat", "cache"] {
+        let name = format!("a page from {from}: server CPU each");
+        assert_both(&report, &[&name]);
+    }
+}
+
+#[test]
 fn those_who_join_over_processes_meet_on_different_gateways() {
     // A match within one gateway is a failure of the measurement.
     let report = measure(&["match", "--processes", "--rate", "20", "--seconds", "1"]);
