@@ -1,98 +1,177 @@
 //! The cache as an operator and its callers find it: of one process, and of several over
-//! a Redis of its own that evicts.
+//! one Redis.
 
-use std::net::SocketAddr;
+mod coherence;
+mod elections;
+mod floods;
+mod loaders;
+mod operators;
 
-use http::Method;
+use std::{net::SocketAddr, time::Duration};
+
 use mingle_proto::cache::v1::{
-    Entry, GetRequest, Outcome, ReadMode, SetRequest, Value,
+    Applied, DeleteRequest, Entry, FillOutcome, FillRequest, GetRequest, GetResponse,
+    InvalidateTagRequest, Lease, Outcome, ReadMode, SetRequest, Value,
     cache_service_client::CacheServiceClient,
 };
-use mingle_testkit::{Mingle, Redis};
-use serde_json::json;
+use mingle_testkit::{Mingle, eventually};
+use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use crate::{
-    http::{Answer, call},
-    stats::token_with,
-    world::{World, token},
-};
+use crate::world::SOON;
 
-const CLEAR: &str = "/api/admin/cache/clear";
+/// Lifetimes that a test can wait for: fresh for a second, and served on for one more when
+/// it cannot be loaded; and one in which ten thousand are asked of a busy machine.
+const NAMESPACE: &str = r#"
+[cache.namespaces.quick]
+soft = "1s"
+hard = "10m"
+jitter = 0.0
+early = 0.0
+lease = "2s"
+throttle = "1s"
 
-async fn delete(at: SocketAddr, path: &str, token: &str) -> Answer {
-    call(at, Method::DELETE, path, token, "").await
+[cache.namespaces.lasting]
+soft = "10m"
+hard = "10m"
+early = 0.0
+lease = "10s"
+"#;
+const QUICK: &str = "quick";
+const LASTING: &str = "lasting";
+
+/// However busy the machine is, no call of Redis takes as long, in ms.
+const PATIENT: &str = "9000";
+
+fn is_soak() -> bool {
+    std::env::var_os("MINGLE_SOAK").is_some()
 }
 
+/// Three processes over one Redis.
+struct Caches {
+    processes: Vec<Mingle>,
+    _folder: TempDir,
+}
+
+impl Caches {
+    async fn start(redis_url: &str, timeout_ms: &str) -> Self {
+        Self::start_ahead_by([0; 3], redis_url, timeout_ms).await
+    }
+
+    /// Each with its clock of the day so many seconds ahead.
+    async fn start_ahead_by(seconds: [i64; 3], redis_url: &str, timeout_ms: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cache.toml");
+        std::fs::write(&file, NAMESPACE).unwrap();
+        let mut processes = Vec::new();
+        for seconds in seconds {
+            let builder = Mingle::builder().arg("--config").arg(&file).arg("serve").arg("cache");
+            let builder = builder.env("REDIS_URL", redis_url);
+            let builder = if seconds == 0 { builder } else { builder.ahead_by(seconds) };
+            processes.push(builder.env("MINGLE_CACHE__TIMEOUT_MS", timeout_ms).start().await);
+        }
+        let caches = Self { processes, _folder: folder };
+        for address in caches.addresses() {
+            Client::of(address).await.until_it_hears().await;
+        }
+        caches
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.processes.iter().map(Mingle::grpc_addr).collect()
+    }
+
+    async fn clients(&self) -> Vec<Client> {
+        let mut clients = Vec::new();
+        for address in self.addresses() {
+            clients.push(Client::of(address).await);
+        }
+        clients
+    }
+}
+
+/// One of its callers.
+#[derive(Clone)]
 struct Client(CacheServiceClient<Channel>);
 
 impl Client {
-    async fn of(mingle: &Mingle) -> Self {
-        let address = format!("http://{}", mingle.grpc_addr());
-        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
-        Self(CacheServiceClient::new(channel))
+    async fn of(address: SocketAddr) -> Self {
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+        Self(CacheServiceClient::new(channel.connect().await.unwrap()))
     }
 
-    async fn set(&mut self, key: &str, data: &[u8]) {
-        let value = Value { data: data.to_vec(), ..Value::default() };
-        let entry = Some(Entry { key: key.to_owned(), value: Some(value), ..Entry::default() });
-        let namespace = "default".to_owned();
+    /// True when it is stored for all.
+    async fn set(&self, entry: Entry) -> bool {
+        let (namespace, entry) = (LASTING.to_owned(), Some(entry));
         let set = SetRequest { namespace, entry, ..SetRequest::default() };
-        assert!(!self.0.set(set).await.unwrap().into_inner().degraded);
+        !self.0.clone().set(set).await.unwrap().into_inner().degraded
     }
 
-    async fn read(&mut self, key: &str) -> Outcome {
-        let request = GetRequest {
-            namespace: "default".to_owned(),
-            key: key.to_owned(),
-            mode: ReadMode::ReadThrough.into(),
-            without_lease: true,
-            ..GetRequest::default()
-        };
-        self.0.get(request).await.unwrap().into_inner().outcome()
+    async fn get(&self, request: GetRequest) -> GetResponse {
+        self.0.clone().get(request).await.unwrap().into_inner()
+    }
+
+    /// Only looks.
+    async fn look(&self, key: &str, mode: ReadMode) -> GetResponse {
+        let (mode, without_lease) = (mode.into(), true);
+        self.get(GetRequest { mode, without_lease, ..get(LASTING, key) }).await
+    }
+
+    async fn fill(&self, namespace: &str, entry: Entry, lease: Lease) -> FillOutcome {
+        let (namespace, lease) = (namespace.to_owned(), lease.token);
+        let fill = FillRequest { namespace, entry: Some(entry), lease, load_failed: false };
+        self.0.clone().fill(fill).await.unwrap().into_inner().outcome()
+    }
+
+    async fn delete(&self, key: &str) -> Applied {
+        let delete = DeleteRequest { namespace: LASTING.to_owned(), key: key.to_owned() };
+        self.0.clone().delete(delete).await.unwrap().into_inner().applied()
+    }
+
+    async fn invalidate(&self, tag: &str) -> Applied {
+        let tag = InvalidateTagRequest { namespace: LASTING.to_owned(), tag: tag.to_owned() };
+        self.0.clone().invalidate_tag(tag).await.unwrap().into_inner().applied()
+    }
+
+    /// Waits until it serves from its memory.
+    async fn until_it_hears(&self) {
+        assert!(self.set(entry("heard", "1")).await);
+        eventually(SOON, "the bus", async || {
+            self.look("heard", ReadMode::Unspecified).await;
+            self.local_hits().await > 0
+        })
+        .await;
+    }
+
+    async fn local_hits(&self) -> u64 {
+        let all = mingle_proto::cache::v1::StatsRequest { namespace: LASTING.to_owned() };
+        self.0.clone().stats(all).await.unwrap().into_inner().namespaces[0].local_hits
     }
 }
 
-#[tokio::test]
-async fn an_operator_clears_it_and_nobody_else_does() {
-    let mingle = World::builder().start().await;
-    let (at, mut client) = (mingle.http_addr(), Client::of(&mingle).await);
-    let admin = token_with("root", &["admin"]);
-    client.set("a", b"1").await;
-    let refused = delete(at, CLEAR, &token("ann")).await;
-    assert_eq!(refused.problem(), (403, "PERMISSION_DENIED", "NOT_ALLOWED", "authorization"));
-    let unknown = delete(at, &format!("{CLEAR}?namespace=unknown"), &admin).await;
-    assert_eq!(unknown.problem(), (400, "INVALID_ARGUMENT", "UNKNOWN_NAMESPACE", "namespace"));
-    assert_eq!(client.read("a").await, Outcome::Hit);
-    for path in [CLEAR.to_owned(), format!("{CLEAR}?namespace=default")] {
-        client.set("a", b"1").await;
-        let cleared = delete(at, &path, &admin).await.ok();
-        assert_eq!(cleared["isPending"], json!(false), "{cleared}");
-        assert_eq!(client.read("a").await, Outcome::Miss);
-    }
+fn get(namespace: &str, key: &str) -> GetRequest {
+    GetRequest { namespace: namespace.into(), key: key.into(), ..GetRequest::default() }
 }
 
-/// State may not be evicted, and what is cached may.
-#[tokio::test]
-async fn its_own_redis_may_evict() {
-    let (redis, cache) = (Redis::start().await, Redis::start().await);
-    assert_eq!(cache.cli(&["CONFIG", "SET", "maxmemory", "30mb"]), "OK");
-    assert_eq!(cache.cli(&["CONFIG", "SET", "maxmemory-policy", "volatile-lfu"]), "OK");
-    let mut processes = Vec::new();
-    for _ in 0..2 {
-        let builder = Mingle::builder().arg("serve").arg("cache").env("REDIS_URL", redis.url());
-        processes.push(builder.env("REDIS_CACHE_URL", cache.url()).start().await);
-    }
-    let mut one = Client::of(&processes[0]).await;
-    let mut other = Client::of(&processes[1]).await;
-    // More than there is room for, and not to be compressed.
-    for key in 0..100 {
-        let noise: Vec<u8> = std::iter::repeat_with(rand::random).take(500_000).collect();
-        one.set(&key.to_string(), &noise).await;
-    }
-    assert_eq!(other.read("99").await, Outcome::Hit);
-    assert_eq!(redis.cli(&["--scan", "--pattern", "*mingle:{c:*"]), "", "none is in the other");
-    let evicted = cache.cli(&["INFO", "stats"]);
-    let evicted = evicted.lines().find_map(|line| line.strip_prefix("evicted_keys:")).unwrap();
-    assert_ne!(evicted.trim(), "0");
+fn entry(key: &str, text: &str) -> Entry {
+    let value = Value { data: text.into(), ..Value::default() };
+    Entry { key: key.into(), value: Some(value), ..Entry::default() }
+}
+
+/// The value, if there is one.
+fn text(response: &GetResponse) -> Option<&str> {
+    response.value.as_ref().map(|value| std::str::from_utf8(&value.data).unwrap())
+}
+
+fn found(response: &GetResponse) -> (Outcome, Option<&str>) {
+    (response.outcome(), text(response))
+}
+
+/// Time in which something is to happen, or not.
+fn time(seconds: u64, in_soak: u64) -> Duration {
+    Duration::from_secs(if is_soak() { in_soak } else { seconds })
+}
+
+async fn pass(time: Duration) {
+    let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
 }

@@ -4,6 +4,7 @@
 //! say what it found in the form of one route each. What is not known is named.
 
 mod alerts;
+mod caches;
 mod calls;
 mod detail;
 mod performance;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use mingle_proto::{
+    cache::v1 as ca,
     matchmaking::v1::{self as mm, matchmaking_service_client::MatchmakingServiceClient},
     presence::v1::{self as pr, presence_service_client::PresenceServiceClient},
     runtime::v1::DescribeResponse,
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tonic::Request;
 
+use super::caches;
 use crate::Now;
 
 /// How long one process is waited for.
@@ -42,6 +44,8 @@ pub(crate) struct Survey {
     pub(super) online: Option<pr::CountResponse>,
     /// The pools.
     pub(super) pools: Vec<mm::PoolSummary>,
+    /// What each process of the cache says of each of its namespaces.
+    pub(super) caches: Vec<ca::NamespaceStats>,
     /// What nobody could tell.
     pub(super) unknown: Vec<&'static str>,
 }
@@ -103,11 +107,12 @@ type Answer = Result<DescribeResponse, Silence>;
 pub(super) async fn look(ctx: Context, now: Now, known: Arc<Mutex<Known>>) -> Survey {
     let (asked, left_out) = instances(&ctx);
     let addresses: BTreeMap<String, BTreeSet<Role>> = roles_by_address(&asked);
-    let (own, answers, online, pools, gateways) = tokio::join!(
+    let (own, answers, online, pools, (caches, knows_caches), gateways) = tokio::join!(
         ctx.diagnostics.describe_with_figures(),
         ask(asked),
         count(&ctx),
         pools(&ctx),
+        caches::look(&ctx),
         gateways(&ctx),
     );
     let mut nodes = merge(own, answers, &addresses, &mut known.lock());
@@ -119,6 +124,7 @@ pub(super) async fn look(ctx: Context, now: Now, known: Arc<Mutex<Known>>) -> Su
     let unknown = [
         (online.is_none(), "online"),
         (pools.is_none(), "pools"),
+        (!knows_caches, "caches"),
         (!knows_gateways, "gateways"),
         (left_out, "nodes"),
     ];
@@ -130,6 +136,7 @@ pub(super) async fn look(ctx: Context, now: Now, known: Arc<Mutex<Known>>) -> Su
         nodes,
         online,
         pools: pools.unwrap_or_default(),
+        caches,
         unknown: unknown.into_iter().filter_map(|(is_so, what)| is_so.then_some(what)).collect(),
     }
 }
@@ -218,7 +225,7 @@ fn rank(node: &Node) -> Option<Role> {
     node.roles.iter().filter_map(|role| role.parse().ok()).min()
 }
 
-fn bounded<T>(message: T) -> Request<T> {
+pub(super) fn bounded<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(PATIENCE);
     request

@@ -10,6 +10,7 @@ use mingle_proto::{
 use mingle_runtime::Role;
 
 use super::{
+    caches,
     calls::rate,
     survey::{Node, Survey},
 };
@@ -39,6 +40,7 @@ pub(crate) fn system(survey: &Survey) -> pb::SystemStats {
         online: online
             .map(|online| pb::PresenceCount { users: online.users, sessions: online.sessions }),
         pools: survey.pools.iter().map(pool).collect(),
+        caches: caches::of(&survey.caches),
         traffic: Some(traffic(survey)),
         roles: Role::ALL.into_iter().map(|role| of_role(role, &survey.nodes)).collect(),
         nodes: survey.nodes.iter().map(node).collect(),

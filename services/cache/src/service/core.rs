@@ -31,7 +31,7 @@ use super::{
     pulse::{BEAT, Pulse},
 };
 use crate::{
-    domain::{Key, Namespaces, WHOLE},
+    domain::{Key, Mark, Namespace, Namespaces, WHOLE},
     store::{Changes, Keeper},
 };
 
@@ -114,6 +114,7 @@ impl Core {
             failed_loads: of.failed_loads.get(),
             stored_bytes,
             kept_bytes: kept_bytes.unwrap_or(stored_bytes),
+            read_us: of.read_us.get(),
         })
     }
 
@@ -183,6 +184,18 @@ impl Core {
         let _ = self.heard.send(Heard::Gap);
     }
 
+    /// What this process deleted while it was still with a server that is no longer the
+    /// one, others may have loaded before that from the one that is: all of it is voided.
+    fn live_on(&self, life: &mut Option<Generation>, is: Option<Generation>) {
+        let (Some(is), was) = (is, life.clone()) else { return };
+        if was.is_some_and(|was| was != is) {
+            let mark = |of: &Arc<Namespace>| Mark { namespace: of.clone(), tag: WHOLE.into() };
+            let marks = self.namespaces.values().map(mark).collect();
+            self.keeper.owe(&Changes { keys: Vec::new(), marks });
+        }
+        *life = Some(is);
+    }
+
     fn hear(&self, delivery: Delivery) {
         let news = match delivery {
             Delivery::Message(payload) => news::read(payload),
@@ -223,6 +236,7 @@ impl Core {
         let following = async {
             let Ok(mut changes) = self.bus.subscribe(news::TOPIC).await else { return };
             self.doubt();
+            let mut life = data.as_ref().and_then(|data| data.borrow().clone());
             let mut late = interval(BEAT);
             late.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -231,7 +245,10 @@ impl Core {
                         Some(delivery) => self.hear(delivery),
                         None => return,
                     },
-                    () = changed(&mut data) => self.doubt(),
+                    is = changed(&mut data) => {
+                        self.doubt();
+                        self.live_on(&mut life, is);
+                    }
                     _ = late.tick() => {
                         let (late, number) = self.keeper.late();
                         if !late.is_empty() && self.tell(&late).await {
@@ -260,12 +277,11 @@ impl Core {
 }
 
 /// Waits for another life of the server's data; never where there is no server.
-async fn changed(data: &mut Option<watch::Receiver<Option<Generation>>>) {
-    let is_changed = match data {
-        Some(of) => of.changed().await.is_ok(),
-        None => false,
-    };
-    if !is_changed {
-        std::future::pending().await
+async fn changed(data: &mut Option<watch::Receiver<Option<Generation>>>) -> Option<Generation> {
+    if let Some(data) = data
+        && data.changed().await.is_ok()
+    {
+        return data.borrow_and_update().clone();
     }
+    std::future::pending().await
 }

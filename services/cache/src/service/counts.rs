@@ -6,11 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use metrics::{Counter, counter, describe_counter};
+use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
 
-use crate::domain::Namespaces;
+use crate::{domain::Namespaces, store::KEPT};
 
 /// One number, told to Prometheus too.
 pub(super) struct Count {
@@ -40,11 +41,13 @@ macro_rules! counts {
         /// Those of one namespace.
         pub(super) struct Of {
             $(pub(super) $name: Count,)*
+            took: Histogram,
         }
 
         impl Of {
             fn new(namespace: &str) -> Self {
-                Self { $($name: Count::new(namespace, stringify!($name)),)* }
+                let took = histogram!(READ, "namespace" => namespace.to_owned());
+                Self { $($name: Count::new(namespace, stringify!($name)),)* took }
             }
         }
     };
@@ -60,7 +63,18 @@ counts!(
     waits,
     failed_loads,
     stored_bytes,
+    read_us,
 );
+
+const READ: &str = "mingle_cache_read_seconds";
+
+impl Of {
+    /// A call that reads took so long.
+    pub(super) fn took(&self, time: Duration) {
+        self.read_us.add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        self.took.record(time);
+    }
+}
 
 /// See the module.
 pub(super) struct Counts(HashMap<Arc<str>, Of>);
@@ -70,7 +84,16 @@ impl Counts {
         describe_counter!(
             "mingle_cache_total",
             "what was asked of the cache and found, by namespace: hits, stale_hits, misses, loads, \
-             rejected_fills, local_hits, waits, failed_loads, stored_bytes"
+             rejected_fills, local_hits, waits, failed_loads, stored_bytes, read_us"
+        );
+        describe_counter!(
+            KEPT,
+            "bytes that the values of stored_bytes became which Redis keeps, by namespace"
+        );
+        describe_histogram!(
+            READ,
+            Unit::Seconds,
+            "calls that read, of one key or of several, with what they waited for"
         );
         let of = |name: &Arc<str>| (name.clone(), Of::new(name));
         Self(namespaces.values().map(|namespace| of(&namespace.name)).collect())

@@ -100,7 +100,7 @@ impl Core {
 
     /// Reads each key in as few round trips as that takes.
     pub(super) async fn fetch(&self, wants: &[Want]) -> Vec<Fetched> {
-        let mut versions = Versions::default();
+        let (mut versions, all_voided) = (Versions::default(), self.known.all_voided());
         let leasing = wants.iter().filter(|want| want.leases);
         let wanted = leasing.flat_map(|want| marks(&want.key, &want.tags)).collect();
         self.learn(&mut versions, wanted, wants.iter().any(|want| want.through)).await;
@@ -129,7 +129,9 @@ impl Core {
                     continue;
                 }
                 if let (Some(seen), None, false) = (&found.seen, void, degraded) {
-                    self.local.note(&ask.key, Copy::of(seen, asked), changes);
+                    let voided = self.known.voided(&ask.key.namespace, &seen.entry.captured);
+                    let voided = (self.known.all_voided() == all_voided).then_some(voided);
+                    self.local.note(&ask.key, Copy::of(seen, asked, voided), changes);
                 }
                 done[at] = Some(fetched(found, void, ask, degraded));
             }

@@ -4,12 +4,18 @@
 //! was voided while this process could not know: so one that differs is asked for, and
 //! all are forgotten when something may have been missed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use moka::sync::Cache;
 
 use super::shards::Shards;
-use crate::domain::{Captured, Mark, Namespace};
+use crate::domain::{Captured, Mark, Namespace, Tag};
 
 /// Versions that are known at once.
 const MOST: u64 = 200_000;
@@ -20,6 +26,10 @@ const LONGEST: Duration = Duration::from_secs(300);
 pub(super) struct Known {
     versions: Cache<Mark, u64>,
     shards: Shards,
+    /// What was voided, and not what may have been.
+    voided: Shards,
+    /// The same of all.
+    all_voided: AtomicU64,
 }
 
 /// A time before some versions were asked for.
@@ -28,7 +38,8 @@ pub(super) struct Asked(Vec<u64>);
 impl Known {
     pub(super) fn new() -> Self {
         let versions = Cache::builder().max_capacity(MOST).time_to_live(LONGEST).build();
-        Self { versions, shards: Shards::new() }
+        let (shards, voided) = (Shards::new(), Shards::new());
+        Self { versions, shards, voided, all_voided: AtomicU64::new(0) }
     }
 
     pub(super) fn get(&self, mark: &Mark) -> Option<u64> {
@@ -44,6 +55,18 @@ impl Known {
             holds &= self.get(&mark)? == *version;
         }
         Some(holds)
+    }
+
+    /// How often any tag was voided.
+    pub(super) fn all_voided(&self) -> u64 {
+        self.all_voided.load(Ordering::Acquire)
+    }
+
+    /// How often one of these may have been voided. What is read after this, and before it
+    /// has grown, was not, as far as was heard.
+    pub(super) fn voided(&self, namespace: &Arc<Namespace>, captured: &Captured) -> u64 {
+        let mark = |tag: &Tag| Mark { namespace: namespace.clone(), tag: tag.clone() };
+        captured.iter().map(|(tag, _)| self.voided.changes(&mark(tag))).sum()
     }
 
     /// Now, before these are asked for.
@@ -63,6 +86,8 @@ impl Known {
 
     /// It was voided.
     pub(super) fn forget(&self, mark: &Mark) {
+        self.all_voided.fetch_add(1, Ordering::AcqRel);
+        self.voided.change(mark);
         self.shards.change(mark);
         self.versions.invalidate(mark);
     }

@@ -22,17 +22,20 @@ pub(super) struct Copy {
     pub(super) entry: Arc<Entry>,
     pub(super) fresh_until: Instant,
     pub(super) kept_until: Instant,
+    /// How often one of its tags had been voided; `None` when one was while it was read.
+    pub(super) voided: Option<u64>,
 }
 
 impl Copy {
     /// Of what was read after `asked`: rather shorter than longer.
-    pub(super) fn of(seen: &Seen, asked: Instant) -> Self {
+    pub(super) fn of(seen: &Seen, asked: Instant, voided: Option<u64>) -> Self {
         let Seen { entry, now_us } = seen;
         let until = |us: u64| asked + Duration::from_micros(us.saturating_sub(*now_us));
         Self {
             entry: entry.clone(),
             fresh_until: until(entry.soft_us),
             kept_until: until(entry.hard_us),
+            voided,
         }
     }
 }

@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep_until};
 use super::{core::Core, fetch::Want, local::Copy};
 use crate::domain::{Outcome, Read};
 
-/// Who waits asks again after so long, heard or not.
-const AGAIN: Duration = Duration::from_millis(500);
+/// Who waits asks again after so long, heard or not: only what was not told makes them
+/// wait for it, and thousands may wait for one key.
+const AGAIN: Duration = Duration::from_secs(2);
 /// The same while nothing is heard of what is loaded.
 const DEAF: Duration = Duration::from_millis(50);
 
@@ -89,12 +90,13 @@ impl Core {
     /// What the memory of this process has, while it may be believed; or, while what is
     /// shared is away, until its hard end.
     fn in_memory(&self, want: &Want, away: bool) -> Option<Read> {
-        let Copy { entry, fresh_until, kept_until } = self.local.get(&want.key)?;
+        let Copy { entry, fresh_until, kept_until, voided } = self.local.get(&want.key)?;
         let now = Instant::now();
         let (namespace, captured) = (&want.key.namespace, &entry.captured);
         let holds = self.known.holds(namespace, captured);
-        // What nobody can tell holds, but for what was voided here.
-        let holds = holds.unwrap_or_else(|| away && !self.keeper.is_pending(namespace, captured));
+        // What nobody can tell holds, but for what is known to be voided since it was read.
+        let holds =
+            holds.unwrap_or_else(|| away && voided == Some(self.known.voided(namespace, captured)));
         if now >= kept_until || !holds || !(away || self.hears(now)) {
             return None;
         }

@@ -6,6 +6,7 @@ use futures::{Stream, StreamExt as _};
 use mingle_proto::cache::v1::{self, cache_service_server::CacheService};
 use mingle_store::Result as Stored;
 use rand::Rng as _;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
@@ -105,8 +106,9 @@ impl CacheService for Service {
     async fn get(&self, request: Request<v1::GetRequest>) -> Reply<v1::GetResponse> {
         let (asked, wait) =
             wire::one(request.into_inner(), &self.core.namespaces).map_err(Error::from)?;
-        let want = self.want(asked);
+        let (want, begun) = (self.want(asked), Instant::now());
         let read = self.core.get(&want, wait).await;
+        self.count(&want.key.namespace.name, |of| of.took(begun.elapsed()));
         self.count_read(&want, &read);
         Ok(Response::new(wire::read(&want.key, read)))
     }
@@ -114,7 +116,11 @@ impl CacheService for Service {
     async fn get_many(&self, request: Request<v1::GetManyRequest>) -> Reply<v1::GetManyResponse> {
         let asked = wire::many(request.into_inner(), &self.core.namespaces).map_err(Error::from)?;
         let wants: Vec<_> = asked.into_iter().map(|asked| self.want(asked)).collect();
+        let begun = Instant::now();
         let reads = self.core.get_many(&wants).await;
+        if let Some(want) = wants.first() {
+            self.count(&want.key.namespace.name, |of| of.took(begun.elapsed()));
+        }
         let mut left = ANSWER;
         let results = wants.iter().zip(reads).map(|(want, read)| {
             self.count_read(want, &read);

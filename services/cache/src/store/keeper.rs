@@ -10,7 +10,7 @@
 //! | most of 20 calls within a second, or two heartbeats in a row | the breaker opens: Redis is not asked at all until a probe succeeds, one each second |
 //! | Redis is back | what is pending is done first; what was kept alone is forgotten with the next heartbeat, within a second |
 //! | this process ends before | what was pending is not done: a value lives until its hard end |
-//! | Redis restarted, was restored or promoted | nothing of before counts: see [`RedisStore`] |
+//! | Redis restarted, was restored or promoted | nothing of before counts: see [`RedisStore`]; each process that finds out voids every namespace once, as it may have deleted at the server that was replaced what others had loaded already at the one that is |
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use super::{
     pending::{Changes, Pending},
     redis::RedisStore,
 };
-use crate::domain::{Ask, Captured, Expects, Fill, Filled, Found, Key, Mark, Namespace, Put};
+use crate::domain::{Ask, Expects, Fill, Filled, Found, Key, Mark, Put};
 
 /// What is kept, wherever that is.
 pub struct Keeper {
@@ -99,12 +99,6 @@ impl Keeper {
         }
     }
 
-    /// True when one of these is to be voided.
-    pub fn is_pending(&self, of: &Namespace, captured: &Captured) -> bool {
-        let pending = self.together.as_ref().map(|together| &together.pending);
-        pending.is_some_and(|pending| pending.voids(of, captured))
-    }
-
     /// What is done, and could not be told.
     pub fn tell_late(&self, changes: &Changes) {
         if let Some(together) = &self.together {
@@ -152,7 +146,8 @@ impl Keeper {
         if self.together.is_some() && puts.iter().any(|put| put.expects != Expects::Any) {
             return Err(Error::new(ErrorKind::Unavailable, "nobody can tell what is there"));
         }
-        self.owe(Changes { keys: puts.iter().map(|put| put.key.clone()).collect(), marks: vec![] });
+        let keys = puts.iter().map(|put| put.key.clone()).collect();
+        self.owe(&Changes { keys, marks: Vec::new() });
         let stored = puts.iter().map(|put| self.alone.put_one(put)).collect();
         Ok(Served { value: stored, degraded: self.together.is_some() })
     }
@@ -184,14 +179,15 @@ impl Keeper {
         }
         let done = self.shared(async |store| done(store, changes).await).await;
         if done.is_none() {
-            self.owe(changes.clone());
+            self.owe(changes);
         }
         done.is_some()
     }
 
-    fn owe(&self, changes: Changes) {
+    /// Has these done before anything that is shared is asked again.
+    pub fn owe(&self, changes: &Changes) {
         if let Some(together) = &self.together {
-            together.pending.add(&changes);
+            together.pending.add(changes);
         }
     }
 

@@ -14,6 +14,9 @@ use mingle_store::Result;
 
 use crate::domain::{Ask, Fill, Filled, Found, Key, Mark, Put};
 
+/// What tells of bytes that values became.
+pub(crate) const KEPT: &str = "mingle_cache_kept_bytes_total";
+
 /// Keeps what is cached.
 ///
 /// **Time**: the store's own (its clock; a server's for remote backends).

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::domain::{Captured, Key, Mark, Namespace, WHOLE};
+use crate::domain::{Key, Mark, Namespace, WHOLE};
 
 /// Keys and tags of one namespace; beyond, all of it is voided.
 const OF_ONE: usize = 10_000;
@@ -73,19 +73,6 @@ impl Pending {
 
     pub(super) fn is_empty(&self) -> bool {
         self.count.load(Ordering::Acquire) == 0
-    }
-
-    /// True when one of these tags is to be voided.
-    pub(super) fn voids(&self, namespace: &Namespace, captured: &Captured) -> bool {
-        if self.is_empty() {
-            return false;
-        }
-        let all = self.of.lock();
-        let of = all.of.get(&namespace.name);
-        of.is_some_and(|of| {
-            let is_among = |mark: &Mark| captured.iter().any(|(tag, _)| *tag == mark.tag);
-            of.marks.keys().any(is_among)
-        })
     }
 
     /// Everything that is to be done by now, and a number to say it by.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf as _, BufMut as _};
 use mingle_store::{Error, ErrorKind, Result};
 
-use crate::domain::{Captured, Entry, Tag, Value};
+use crate::domain::{Captured, Entry, Tag, Value, WHOLE};
 
 /// `zstd -3`: of what a cache keeps, most of the size for little of the time.
 const LEVEL: i32 = 3;
@@ -45,22 +45,27 @@ pub(super) fn value(of: &Value, compress_from: usize) -> Vec<u8> {
     out
 }
 
-/// What a script found.
+/// What a script found. A value that cannot be read is void: it is loaded again.
 pub(super) fn entry(stored: &[u8]) -> Result<Entry> {
-    read(stored).ok_or_else(|| corrupt("cached value"))
+    let (head, rest) = stored.split_at_checked(HEAD).ok_or_else(|| corrupt("cached value"))?;
+    let (captured, value) = read_rest(rest).unwrap_or_else(|| {
+        let value = Value { data: Arc::default(), absent: true, content_type: Arc::default() };
+        // No namespace has this version.
+        (vec![(WHOLE.into(), 0)].into(), value)
+    });
+    Ok(with_head(head, captured, value))
 }
 
-fn read(mut from: &[u8]) -> Option<Entry> {
-    if from.len() < HEAD {
-        return None;
-    }
+fn read_rest(mut from: &[u8]) -> Option<(Captured, Value)> {
+    Some((read_captured(&mut from)?, read_value(from)?))
+}
+
+fn with_head(mut from: &[u8], captured: Captured, value: Value) -> Entry {
     // The letter and the life, which the script has judged.
     from.advance(9);
     let version = from.get_u64();
     let [stored_us, soft_us, hard_us, load_us] = [(); 4].map(|()| from.get_uint(7));
-    let captured = read_captured(&mut from)?;
-    let value = read_value(from)?;
-    Some(Entry { version, captured, value, stored_us, soft_us, hard_us, load_us })
+    Entry { version, captured, value, stored_us, soft_us, hard_us, load_us }
 }
 
 fn read_captured(from: &mut &[u8]) -> Option<Captured> {
@@ -138,12 +143,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_foreign_is_corrupt() {
+    fn what_is_cut_or_foreign_is_void_or_corrupt() {
         let tags: Captured = [("tag".into(), 1)].into();
+        let void: Captured = [(WHOLE.into(), 0)].into();
         let whole = stored(&plain(&[1; 5_000]), &tags);
-        for end in 0..whole.len() {
+        for end in 0..HEAD {
             assert!(entry(&whole[..end]).is_err(), "{end}");
         }
-        assert!(entry(&[0xff; 200]).is_err());
+        for end in HEAD..whole.len() {
+            assert_eq!(entry(&whole[..end]).unwrap().captured, void, "{end}");
+        }
+        assert_eq!(entry(&[0xff; 200]).unwrap().captured, void);
     }
 }

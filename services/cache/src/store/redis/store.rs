@@ -20,7 +20,7 @@ use crate::{
     domain::{
         Ask, Expects, Fill, Filled, Found, Key, Lease, Load, Mark, Namespace, Put, Seen, Value,
     },
-    store::Store,
+    store::{KEPT, Store},
 };
 
 /// Values of many processes over one server.
@@ -49,7 +49,9 @@ impl RedisStore {
 
     fn packed(&self, value: &Value, of: &Namespace) -> Vec<u8> {
         let packed = codec::value(value, of.compress_from);
-        *self.kept.entry(of.name.clone()).or_default() += packed.len() as u64;
+        let bytes = packed.len() as u64;
+        *self.kept.entry(of.name.clone()).or_default() += bytes;
+        metrics::counter!(KEPT, "namespace" => of.name.to_string()).increment(bytes);
         packed
     }
 

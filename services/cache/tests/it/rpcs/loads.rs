@@ -46,6 +46,20 @@ async fn crowd(instances: Vec<Instance>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_loaded_again() {
+    let (instances, server) = several(2).await;
+    let (one, other) = (&instances[0], &instances[1]);
+    one.set(entry("a", "whole")).await;
+    // As if another version of this program had stored it.
+    let longer = server.cli(&["APPEND", "mingle:{c:plain:a}:1:e", "more"]);
+    assert!(longer.parse::<usize>().unwrap() > 50, "{longer}");
+    let read = other.get(get("plain", "a")).await;
+    assert_eq!((read.outcome(), text(&read)), (Outcome::MissLoad, "nothing"));
+    assert_eq!(other.fill("plain", entry("a", "again"), &read).await, FillOutcome::Stored);
+    assert_eq!(one.read_through("a").await, (Outcome::Hit, "again".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cold_key_is_loaded_once_in_memory() {
     crowd(vec![alone().await]).await;
 }

@@ -111,6 +111,25 @@ async fn what_is_deleted_meanwhile_does_not_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nor_what_was_voided_before() {
+    each_way(async |instances, server, is_killed| {
+        let (one, other) = (&instances[0], &instances[1]);
+        for (key, tag) in [("a", "x"), ("b", "y"), ("c", "z")] {
+            one.set(tagged(key, "old", &[tag])).await;
+            assert_eq!(one.read(key).await, (Outcome::Hit, "old".to_owned()));
+        }
+        assert_eq!(other.invalidate("x").await, Applied::Done);
+        // What is heard after it was heard; who reads "a" would learn more of it.
+        assert_eq!(other.delete("c").await, Applied::Done);
+        eventually(SOON, "that is heard", async || one.read("c").await.0 == Outcome::Miss).await;
+        lose(server, is_killed, &instances).await;
+        assert_eq!(one.read("a").await.0, Outcome::Miss, "it was in memory, and is void");
+        assert_eq!(one.read("b").await, (Outcome::Hit, "old".to_owned()));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_restored_from_before_is_cold() {
     let (instances, server) = several(2).await;
     let one = &instances[0];

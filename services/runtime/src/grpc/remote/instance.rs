@@ -6,7 +6,12 @@ use http::{HeaderValue, header::AUTHORIZATION};
 use mingle_proto::runtime::v1::{
     DescribeRequest, DescribeResponse, diagnostics_service_client::DiagnosticsServiceClient,
 };
-use tonic::{Code, Request, metadata::MetadataMap, transport::Channel};
+use tonic::{
+    Code, Request, Status,
+    metadata::MetadataMap,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
 
 /// Why an instance did not say how it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,21 +55,36 @@ impl Instance {
         &self.address
     }
 
+    /// The way to it, for generated clients.
+    pub fn way(&self) -> InterceptedService<Channel, Bearer> {
+        InterceptedService::new(self.channel.clone(), Bearer(self.bearer.clone()))
+    }
+
     /// Asks it to describe itself with figures, and waits so long.
     pub async fn describe(&self, patience: Duration) -> Result<DescribeResponse, Silence> {
-        let mut headers = http::HeaderMap::new();
-        if let Some(bearer) = &self.bearer {
-            headers.insert(AUTHORIZATION, bearer.clone());
-        }
         let mut question = Request::new(DescribeRequest { figures: true });
-        *question.metadata_mut() = MetadataMap::from_headers(headers);
         question.set_timeout(patience);
-        let mut client = DiagnosticsServiceClient::new(self.channel.clone());
+        let mut client = DiagnosticsServiceClient::new(self.way());
         match tokio::time::timeout(patience, client.describe(question)).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(silence(&status)),
             Err(_) => Err(Silence::Silent),
         }
+    }
+}
+
+/// Proves this process to an instance.
+#[derive(Clone, Debug)]
+pub struct Bearer(Option<HeaderValue>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(bearer) = &self.0 {
+            let mut headers = std::mem::take(request.metadata_mut()).into_headers();
+            headers.insert(AUTHORIZATION, bearer.clone());
+            *request.metadata_mut() = MetadataMap::from_headers(headers);
+        }
+        Ok(request)
     }
 }
 
