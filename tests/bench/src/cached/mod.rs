@@ -61,6 +61,9 @@ pub(crate) struct Args {
     /// Keys of the Zipf workload, of which memory has room for a twentieth.
     #[arg(long, default_value_t = 1_000_000)]
     keys: usize,
+    /// MiB of the memory whose cost is measured.
+    #[arg(long, default_value_t = 128)]
+    memory: usize,
 }
 
 /// Measures.
@@ -84,7 +87,7 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     coherence::measure(&mut report, (&channel, &reader), args.changes).await?;
     other.0.stop().await?;
     cache.0.stop().await?;
-    zipf::measure(&mut report, plan, &redis.root_url(), args.keys).await?;
+    zipf::measure(&mut report, plan, &redis.root_url(), args).await?;
     Ok(report)
 }
 

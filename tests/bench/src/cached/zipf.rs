@@ -19,7 +19,7 @@ use mingle_proto::cache::v1::{
 };
 use tonic::transport::Channel;
 
-use super::{PATIENCE, store_in};
+use super::{Args, PATIENCE, store_in};
 use crate::{
     child::Child,
     plan::Plan,
@@ -38,8 +38,6 @@ const CALLERS: usize = 64;
 const MANY: usize = 1_000;
 const NAMESPACE: &str = "zipf";
 const LARGE: &str = "large";
-/// The memory whose cost is measured.
-const BUDGET: usize = 128 << 20;
 
 /// Which keys are asked for, one after the other: the n-th of them with a probability
 /// of 1/n.
@@ -68,7 +66,12 @@ fn optimal(trace: &[u32], room: usize) -> f64 {
 }
 
 /// A process of its own over the same Redis.
-async fn start(plan: &Plan, folder: &Path, redis: &str, room: usize) -> anyhow::Result<Child> {
+async fn start(
+    plan: &Plan,
+    folder: &Path,
+    redis: &str,
+    (room, budget): (usize, usize),
+) -> anyhow::Result<Child> {
     let file = folder.join("zipf.toml");
     let namespace = |name, bytes| {
         format!(
@@ -76,7 +79,7 @@ async fn start(plan: &Plan, folder: &Path, redis: &str, room: usize) -> anyhow::
              local_bytes = {bytes}\n"
         )
     };
-    fs::write(&file, namespace(NAMESPACE, room * WEIGHT) + &namespace(LARGE, BUDGET))?;
+    fs::write(&file, namespace(NAMESPACE, room * WEIGHT) + &namespace(LARGE, budget))?;
     let file = file.to_str().context("the folder's name")?;
     let variables = [
         ("REDIS_URL", redis),
@@ -119,10 +122,11 @@ pub(super) async fn measure(
     report: &mut Report,
     plan: &Plan,
     redis: &str,
-    keys: usize,
+    args: &Args,
 ) -> anyhow::Result<()> {
+    let (keys, budget) = (args.keys, args.memory << 20);
     let (folder, room) = (plan.data_folder()?, keys / PART);
-    let cache = start(plan, folder.path(), redis, room).await?;
+    let cache = start(plan, folder.path(), redis, (room, budget)).await?;
     let channel = channel(cache.addr("grpc")?).await?;
     eprintln!("cache: stores {keys} values");
     store_in(NAMESPACE, &channel, keys, BYTES, None).await?;
@@ -140,13 +144,18 @@ pub(super) async fn measure(
     report.add(&name, "%", Side::Ours, ratio);
     let name = format!("Zipf of {keys} keys, optimal LFU of {room}: hits");
     report.add(&name, "%", Side::Floor, best * 100.0);
-    cost(report, &channel, cache.pid()).await?;
+    cost(report, &channel, cache.pid(), budget).await?;
     cache.stop().await
 }
 
 /// What the process grows by until its memory is full of values.
-async fn cost(report: &mut Report, channel: &Channel, pid: u32) -> anyhow::Result<()> {
-    let count = BUDGET / WEIGHT * 5 / 4;
+async fn cost(
+    report: &mut Report,
+    channel: &Channel,
+    pid: u32,
+    budget: usize,
+) -> anyhow::Result<()> {
+    let count = budget / WEIGHT * 5 / 4;
     store_in(LARGE, channel, count, BYTES, None).await?;
     let before = proc::resident(pid)?;
     let mut client = CacheServiceClient::new(channel.clone());

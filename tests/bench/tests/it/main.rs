@@ -82,19 +82,9 @@ fn decisions_are_told_beside_a_bare_call() {
 
 #[test]
 fn reads_of_the_cache_are_told_beside_a_bare_call_and_its_memory_beside_the_best() {
-    let small = [
-        "--seconds",
-        "1",
-        "--callers",
-        "8",
-        "--tagged",
-        "2000",
-        "--keys",
-        "2000",
-        "--changes",
-        "100",
-    ];
-    let report = measure(&[&["cache"], &small[..]].concat());
+    let small = ["--seconds", "1", "--callers", "8", "--tagged", "2000", "--keys", "2000"];
+    let few = ["--changes", "100", "--memory", "4"];
+    let report = measure(&[&["cache"], &small[..], &few[..]].concat());
     for kind in ["Get from memory", "Get from Redis", "GetMany of 100 from memory"] {
         let (cpu, rate) = (format!("{kind}: server CPU each"), format!("{kind}: keys"));
         assert_both(&report, &[&cpu, &rate]);
