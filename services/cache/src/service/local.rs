@@ -14,7 +14,7 @@ use super::shards::Shards;
 use crate::domain::{Entry, Key, Namespaces, Seen};
 
 /// What a value costs beside its bytes: measured by `mingle-bench`.
-const OVERHEAD: usize = 400;
+const OVERHEAD: usize = 650;
 
 /// A value, and its ends by the clock of this process.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@
 )]
 
 mod conformance;
+mod kept;
 mod races;
 mod rpcs;
 mod store;

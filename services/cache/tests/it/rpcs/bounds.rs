@@ -1,10 +1,11 @@
 //! Requests that are wrong, each by its field and its reason.
 
 use mingle_proto::cache::v1::{
-    DeleteManyRequest, Entry, FillRequest, GetManyRequest, GetRequest, SetRequest, TagLink,
+    DeleteManyRequest, Entry, FillRequest, GetManyRequest, GetRequest, SetManyRequest, SetRequest,
+    TagLink,
 };
 use mingle_runtime::status::{Described, Kind};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::stage::{alone, entry, get, tagged};
 
@@ -172,4 +173,12 @@ async fn a_lease_is_of_its_key() {
     let failed = FillRequest { load_failed: true, ..fill("a", &lease) };
     assert_told(client.fill(failed).await.unwrap_err(), "MALFORMED", "entry.value");
     assert!(client.fill(fill("a", &lease)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_long_is_refused_by_the_transport() {
+    let mut client = alone().await.client;
+    let entries = (0..5).map(|n| entry(&n.to_string(), &"x".repeat(900_000))).collect();
+    let request = SetManyRequest { namespace: "plain".into(), entries };
+    assert_eq!(client.set_many(request).await.unwrap_err().code(), Code::OutOfRange);
 }
