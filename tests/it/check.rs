@@ -193,7 +193,9 @@ async fn what_mingle_refuses_to_start_on_the_check_refuses_too() {
     let (redis, database) = (("REDIS_URL", &*redis_url), ("DATABASE_URL", &*url));
     let (no_secret, production) = (("MINGLE_JWT_SECRET", ""), ("MINGLE_ENV", "production"));
     let misspelt = ("MINGLE_PROBES__LISTN", "127.0.0.1:0");
-    let peers = ("MINGLE_PEERS__RATELIMIT", "[\"http://127.0.0.1:1\"]");
+    let nobody = "[\"http://127.0.0.1:1\"]";
+    let limits = ("MINGLE_PEERS__RATELIMIT", nobody);
+    let cache = ("MINGLE_PEERS__CACHE", nobody);
     let port = free_port();
     let (one, other) = (format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}"));
     for (roles, env, fails) in [
@@ -208,7 +210,8 @@ async fn what_mingle_refuses_to_start_on_the_check_refuses_too() {
         (vec!["chat"], vec![redis, database], true),
         (vec!["ratelimit"], vec![redis, no_secret], false),
         (vec!["chat", "presence"], vec![redis, database, no_secret], true),
-        (vec!["chat", "presence"], vec![redis, database, no_secret, peers], false),
+        (vec!["chat", "presence"], vec![redis, database, no_secret, limits], true),
+        (vec!["chat", "presence"], vec![redis, database, no_secret, limits, cache], false),
         (vec!["ratelimit"], vec![redis, misspelt], true),
         (vec![], vec![no_secret], false),
     ] {

@@ -31,7 +31,7 @@ async fn processes_that_are_called_are_asked_one_by_one_and_nobody_is_charged() 
     let token = ("MINGLE_INTERNAL_TOKEN", TOKEN);
     let generation = redis.cli(&["HGET", "mingle:{fence}", "generation"]);
     assert_eq!(generation.len(), 32, "{generation}");
-    let name = "peers ratelimit";
+    let (name, cache) = ("peers ratelimit", ("MINGLE_PEERS__CACHE", &*gone));
     let cases = [
         (&*here, token, 0, "ok", "1 of 1 answer", "ok"),
         (&*both, token, 0, "warn", "1 of 2 answer; http://127.0.0.1:1: ", "ok"),
@@ -45,6 +45,7 @@ async fn processes_that_are_called_are_asked_one_by_one_and_nobody_is_charged() 
             ("REDIS_URL", &*redis_url),
             ("DATABASE_URL", &*url),
             ("MINGLE_PEERS__RATELIMIT", peers),
+            cache,
             ("MINGLE_CHAT__LIMIT__QUOTA", "3"),
             token,
         ];
@@ -62,7 +63,7 @@ async fn processes_that_are_called_are_asked_one_by_one_and_nobody_is_charged() 
     // What chat would go by alone is not what ratelimit counts.
     let other = ("MINGLE_CHAT__LIMIT__QUOTA", "4");
     let peers = ("MINGLE_PEERS__RATELIMIT", &*here);
-    let env = [("REDIS_URL", &*redis_url), ("DATABASE_URL", &*url), peers, other, token];
+    let env = [("REDIS_URL", &*redis_url), ("DATABASE_URL", &*url), peers, cache, other, token];
     let (code, steps) = check_of(&["chat"], &env).await;
     assert_eq!((code, state(&steps, "limits")), (0, "warn"), "{steps:?}");
     let told = "chat_message is 4 in 60000 ms here, 3 in 60000 ms there";

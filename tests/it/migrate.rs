@@ -42,11 +42,11 @@ async fn tables_are_made_once_and_found_again() {
     let server = Postgres::shared().await;
     let database = server.database().await;
     let made = run(migrate(&database.url), 0).await;
-    assert_told(&made, &["chat are made, at version 2", "matchmaking are made, at version 2"]);
+    assert_told(&made, &["chat are made, at version 3", "matchmaking are made, at version 2"]);
     let before = tables(server, &database).await;
     assert_told(&before, &["chat_log|", "chat_rooms|", "mm_tickets|", "schema_version|"]);
     let again = run(migrate(&database.url), 0).await;
-    assert_told(&again, &["chat are at version 2 already", "matchmaking are at version 2 already"]);
+    assert_told(&again, &["chat are at version 3 already", "matchmaking are at version 2 already"]);
     assert_eq!(tables(server, &database).await, before);
 }
 
@@ -76,7 +76,7 @@ async fn a_role_migrates_by_itself() {
     assert_eq!(ledger.count("select count(*) from chat_log").await, 0);
     // Beside a process that runs.
     let log = run(migrate(&database.url), 0).await;
-    assert_told(&log, &["chat are at version 2 already", "matchmaking are made"]);
+    assert_told(&log, &["chat are at version 3 already", "matchmaking are made"]);
     drop(chat);
 }
 
@@ -88,6 +88,7 @@ fn serve_chat(database: &TestDatabase, redis: &Redis) -> Builder {
         .env("REDIS_URL", redis.url())
         .env("DATABASE_URL", &database.url)
         .env("MINGLE_PEERS__RATELIMIT", "[\"http://127.0.0.1:9\"]")
+        .env("MINGLE_PEERS__CACHE", "[\"http://127.0.0.1:9\"]")
 }
 
 #[tokio::test]
@@ -122,7 +123,7 @@ async fn a_database_of_a_newer_program_is_refused_and_left_alone() {
     let (_, name) = database.url.rsplit_once('/').unwrap();
     server.sql(name, "update schema_version set version = 7 where owner = 'chat'");
     let before = tables(server, &database).await;
-    let words = ["newer than this program", "chat are at version 7", "knows 2"];
+    let words = ["newer than this program", "chat are at version 7", "knows 3"];
     assert_told(&run(migrate(&database.url), 1).await, &words);
     assert_told(&run(serve_chat(&database, &redis), 1).await, &words);
     assert_eq!(tables(server, &database).await, before);

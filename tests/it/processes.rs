@@ -23,6 +23,7 @@ mod matchmaking_killed;
 pub(crate) mod monitor;
 mod old_snapshot;
 mod one_wish;
+mod pages;
 mod pairs;
 mod people;
 mod pinned;

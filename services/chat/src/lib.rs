@@ -19,7 +19,7 @@ pub use config::Config;
 
 use crate::{
     fanout::{Board, Bounds, Hub, Settings},
-    service::{Chat, Sweep, charges, sweep},
+    service::{Chat, Pages, Sweep, charges, sweep},
     store::{Options, SqlStore, Store},
 };
 
@@ -38,7 +38,8 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
 
     let settings = settings(&config);
     let hub = Hub::start(board, store.clone(), settings, ctx.tasks.clone(), ctx.stop.clone());
-    let service = Chat::new(store.clone(), hub, charges);
+    let pages = Pages::new(ctx.peers.get(Role::Cache));
+    let service = Chat::new(store.clone(), hub, charges, pages);
 
     ctx.tasks.spawn(sweep(store, clock, times(&config), ctx.stop.clone()));
 

@@ -55,7 +55,7 @@ impl Role {
                 &[Self::Matchmaking, Self::Chat, Self::Presence, Self::Ratelimit, Self::Cache]
             }
             Self::Matchmaking => &[Self::Chat, Self::Presence, Self::Ratelimit],
-            Self::Chat => &[Self::Ratelimit],
+            Self::Chat => &[Self::Ratelimit, Self::Cache],
             Self::Presence | Self::Ratelimit | Self::Cache => &[],
         }
     }

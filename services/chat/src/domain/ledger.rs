@@ -163,6 +163,7 @@ impl Account {
     pub(super) fn change_target(&mut self, id: &str, change: impl FnOnce(&mut Target)) {
         if let Some(target) = self.targets.get_mut(id) {
             change(target);
+            self.room.rewritten_seq = self.room.head.seq;
             self.changed_targets.insert(id.to_owned());
         }
     }

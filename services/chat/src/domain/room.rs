@@ -49,6 +49,8 @@ pub struct Room {
     pub message_no: u64,
     /// Members now.
     pub member_count: u32,
+    /// The last event that changed what was said before it; 0 for none.
+    pub rewritten_seq: u64,
 }
 
 /// How far a member has read.

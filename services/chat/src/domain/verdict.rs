@@ -75,6 +75,7 @@ fn blank(room_id: &str, new: &NewRoom, now: i64) -> Room {
         base: Position::default(),
         message_no: 0,
         member_count: 0,
+        rewritten_seq: 0,
     }
 }
 

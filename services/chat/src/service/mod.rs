@@ -1,6 +1,7 @@
 //! The RPCs: parse, ask the store, answer.
 
 mod charge;
+mod pages;
 mod reads;
 mod sweep;
 mod writes;
@@ -20,6 +21,7 @@ use crate::{
 };
 
 pub use charge::{Charges, LIMIT, charges};
+pub use pages::Pages;
 pub use sweep::{Sweep, sweep};
 
 /// Chat over a store and a hub.
@@ -28,14 +30,16 @@ pub struct Chat {
     store: Arc<dyn Store>,
     hub: Hub,
     charges: Arc<Charges>,
+    pages: Pages,
 }
 
 type Answer<T> = Result<T, Error>;
 
 impl Chat {
-    /// Serves what `store` holds and `hub` follows; messages are `charges`'.
-    pub fn new(store: Arc<dyn Store>, hub: Hub, charges: Charges) -> Self {
-        Self { store, hub, charges: Arc::new(charges) }
+    /// Serves what `store` holds and `hub` follows; messages are `charges`', and pages that
+    /// nothing is added to are kept by `pages`.
+    pub fn new(store: Arc<dyn Store>, hub: Hub, charges: Charges, pages: Pages) -> Self {
+        Self { store, hub, charges: Arc::new(charges), pages }
     }
 
     /// Has an intent done; a refusal is an error from here on.

@@ -68,11 +68,14 @@ impl Chat {
         request: proto::HistoryRequest,
     ) -> Answer<proto::HistoryResponse> {
         let limit = wire::page("limit", request.limit, PAGE)?;
-        self.seen(&request.room_id, &request.actor, View::may_read).await?;
+        let view = self.seen(&request.room_id, &request.actor, View::may_read).await?;
         let before = if request.before == 0 { u64::MAX } else { request.before };
-        let page = self.store.history(&request.room_id, before, limit).await?;
-        let messages = page.events.iter().filter_map(wire::message).collect();
-        Ok(proto::HistoryResponse { messages, has_more: page.has_more })
+        let load = async || {
+            let page = self.store.history(&request.room_id, before, limit).await?;
+            let messages = page.events.iter().filter_map(wire::message).collect();
+            Ok(proto::HistoryResponse { messages, has_more: page.has_more })
+        };
+        self.pages.get(&view.room, (before, limit), load).await
     }
 
     pub(super) async fn answer_replay(

@@ -14,7 +14,7 @@ use mingle_chat::{
     Config,
     domain::{Bookmark, Membership, Position, Verdict, View, Wish},
     fanout::{Board, Bounds, Hub, Settings},
-    service::{Chat, charges},
+    service::{Chat, Pages, charges},
     store::{Options, Page, Replay, Store},
 };
 use mingle_proto::chat::v1::{
@@ -113,7 +113,9 @@ pub(crate) async fn serve(
     let store = stage.store_with(stage.clock.clone(), Arc::new(board.clone()), options).await;
     let between = Arc::new(Between::new(store));
     let hub = Hub::start(board, between.clone(), settings, ctx.tasks.clone(), ctx.stop.clone());
-    let routes = Routes::new(ChatServiceServer::new(Chat::new(between.clone(), hub, charges)));
+    let pages = Pages::new(Transport::absent("cache"));
+    let chat = Chat::new(between.clone(), hub, charges, pages);
+    let routes = Routes::new(ChatServiceServer::new(chat));
     (between, ChatServiceClient::new(Transport::local(routes)))
 }
 

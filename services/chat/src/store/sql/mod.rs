@@ -26,10 +26,15 @@ const MIGRATIONS: Migrations = Migrations {
     sqlite: &[
         Migration { version: 1, sql: include_str!("../../../migrations/sqlite/0001_rooms.sql") },
         Migration { version: 2, sql: include_str!("../../../migrations/sqlite/0002_leaves.sql") },
+        Migration { version: 3, sql: include_str!("../../../migrations/sqlite/0003_rewrites.sql") },
     ],
     postgres: &[
         Migration { version: 1, sql: include_str!("../../../migrations/postgres/0001_rooms.sql") },
         Migration { version: 2, sql: include_str!("../../../migrations/postgres/0002_leaves.sql") },
+        Migration {
+            version: 3,
+            sql: include_str!("../../../migrations/postgres/0003_rewrites.sql"),
+        },
     ],
 };
 /// Transactions of PostgreSQL that write at the same time; rooms never share

@@ -24,6 +24,7 @@ pub(super) struct RoomRecord<'a> {
     base_seq: u64,
     base_id: &'a str,
     oldest_at: Option<i64>,
+    rewritten_seq: u64,
 }
 
 impl<'a> From<&'a Account> for RoomRecord<'a> {
@@ -46,6 +47,7 @@ impl<'a> From<&'a Account> for RoomRecord<'a> {
             base_seq: room.base.seq,
             base_id: &room.base.id,
             oldest_at: account.entries().first().map(|entry| entry.event.at),
+            rewritten_seq: room.rewritten_seq,
         }
     }
 }

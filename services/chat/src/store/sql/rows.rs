@@ -58,6 +58,7 @@ pub(super) fn room(row: &Row) -> Result<Room> {
         base: position(row, "base_seq", "base_id")?,
         message_no: unsigned(row, "message_no")?,
         member_count: unsigned(row, "member_count")?,
+        rewritten_seq: unsigned(row, "rewritten_seq")?,
     })
 }
 

@@ -38,8 +38,10 @@ pub(crate) async fn an_edit_replaces_what_is_read_and_is_told(s: Subject) {
     let untouched = s.say(&room, "ann", "l", "as it was").await.unwrap();
     let same = s.write(&room, edit("ann", &untouched, "as it was")).await.unwrap();
     assert_eq!(at(&same), untouched.position);
-    // Messages are counted, edits are not; the retry of the first Send holds.
-    assert_eq!(s.view(&room, "ann").await.room.message_no, 2);
+    // Messages are counted, edits are not; the room tells of the last one that was made.
+    // The retry of the first Send holds.
+    let seen = s.view(&room, "ann").await.room;
+    assert_eq!((seen.message_no, seen.rewritten_seq), (2, at(&edited).seq));
     assert_eq!(s.say(&room, "ann", "k", "helo").await.unwrap(), first);
 }
 
@@ -60,6 +62,7 @@ pub(crate) async fn a_delete_takes_the_content_everywhere(s: Subject) {
     let again = s.write(&room, delete("ann", &first)).await.unwrap();
     assert!(again.events.is_empty());
     assert_eq!(at(&again), at(&deleted));
+    assert_eq!(s.view(&room, "ann").await.room.rewritten_seq, at(&deleted).seq);
     let refused = s.write(&room, edit("ann", &first, "back")).await.unwrap_err();
     assert_eq!(refused, Refusal::MessageDeleted);
     // The key still answers, and still knows its content.
