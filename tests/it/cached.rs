@@ -68,6 +68,8 @@ impl Caches {
             let builder = Mingle::builder().arg("--config").arg(&file).arg("serve").arg("cache");
             let builder = builder.env("REDIS_URL", redis_url);
             let builder = if seconds == 0 { builder } else { builder.ahead_by(seconds) };
+            // What asks beside the callers shares their connections, and gives them up.
+            let builder = builder.env("MINGLE_REDIS__TIMEOUT_MS", timeout_ms);
             processes.push(builder.env("MINGLE_CACHE__TIMEOUT_MS", timeout_ms).start().await);
         }
         let caches = Self { processes, _folder: folder };

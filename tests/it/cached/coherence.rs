@@ -95,9 +95,9 @@ async fn read_until(
     seen.rounds.fetch_add(1, SeqCst);
 }
 
-/// Of all of them.
-fn rounds(in_all: usize) -> usize {
-    (if is_soak() { 100_000 } else { in_all }) / WRITERS
+/// Of each, where all of them have so many.
+fn rounds(changes: usize, in_soak: usize) -> usize {
+    (if is_soak() { in_soak } else { changes }) / WRITERS
 }
 
 fn changing(clients: &[Client], rounds: usize, seen: &Arc<Seen>) -> JoinSet<()> {
@@ -109,7 +109,7 @@ fn changing(clients: &[Client], rounds: usize, seen: &Arc<Seen>) -> JoinSet<()> 
 async fn what_is_acknowledged_is_soon_served_by_the_others() {
     let redis = Redis::start().await;
     let caches = Caches::start(&redis.url(), PATIENT).await;
-    let (seen, rounds) = (Arc::new(Seen::default()), rounds(4_000));
+    let (seen, rounds) = (Arc::new(Seen::default()), rounds(4_000, 100_000));
     changing(&caches.clients().await, rounds, &seen).join_all().await;
     assert!(seen.tell().0 as usize >= rounds * WRITERS);
 }
@@ -130,7 +130,7 @@ async fn also_when_what_is_said_does_not_arrive() {
         cut
     };
     let working = async {
-        changing(&caches.clients().await, rounds(1_600), &seen).join_all().await;
+        changing(&caches.clients().await, rounds(1_600, 8_000), &seen).join_all().await;
         end.store(true, SeqCst);
     };
     let (cut, ()) = tokio::join!(cutting, working);

@@ -21,8 +21,7 @@ use crate::world::SOON;
 const PATIENCE_MS: u64 = 20_000;
 const KEY: &str = "cold";
 
-/// An unoptimized build would be busy with ten thousand for seconds, and take its own
-/// silence for that of Redis.
+/// An unoptimized build is busy with ten thousand for seconds.
 fn callers() -> usize {
     if is_soak() { 10_000 } else { 3_000 }
 }

@@ -7,11 +7,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis::{Cmd, Pipeline, RedisResult, aio::MultiplexedConnection};
+use redis::{Cmd, Pipeline, RedisResult};
 use tokio::sync::watch;
 use tracing::info;
 
-use super::{client::key, cluster::hash};
+use super::{client::key, cluster::hash, patient::Patient};
 
 /// Generations that are known to be replaced.
 const REPLACED: usize = 8;
@@ -80,11 +80,7 @@ impl Fence {
 
     /// Compares on a connection to the one server. It writes: a server that refuses
     /// writes refuses this.
-    pub(super) async fn pass(
-        &self,
-        connection: &mut MultiplexedConnection,
-        run_id: &str,
-    ) -> RedisResult<()> {
+    pub(super) async fn pass(&self, connection: &mut Patient, run_id: &str) -> RedisResult<()> {
         let (field, is) = ("run_id".to_owned(), run_id.to_owned());
         let compare = self.compare(&[Identity { field, is, joins: false }]);
         self.hold(compare.query_async(connection).await?);

@@ -10,11 +10,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis::{RedisResult, Value, aio::MultiplexedConnection};
+use redis::{RedisResult, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{cluster::Member, fence::Fence, place::Moved, script::Locks};
+use super::{cluster::Member, fence::Fence, patient::Patient, place::Moved, script::Locks};
 
 /// Silences in a row after which a server is taken for frozen.
 const SILENCES: u32 = 3;
@@ -23,7 +23,7 @@ const STALE: u32 = 8;
 
 /// A connection that many callers share.
 pub(super) struct Link {
-    connection: MultiplexedConnection,
+    connection: Patient,
     /// Set once, when no more is expected of it.
     pub(super) broken: CancellationToken,
     silences: AtomicU32,
@@ -105,7 +105,7 @@ impl Link {
     /// A connection to this server, whose clock showed `time` between `sent` and
     /// now.
     pub(super) fn new(
-        connection: MultiplexedConnection,
+        connection: Patient,
         (sent, time): (Instant, (i64, i64)),
         locks: Locks,
         server: Server,
@@ -124,10 +124,8 @@ impl Link {
     }
 
     /// A handle of the connection that waits for an answer this long.
-    pub(super) fn patient(&self, patience: Duration) -> MultiplexedConnection {
-        let mut connection = self.connection.clone();
-        connection.set_response_timeout(patience);
-        connection
+    pub(super) fn patient(&self, patience: Duration) -> Patient {
+        self.connection.waits(patience)
     }
 
     /// The deadline in milliseconds of the server's clock, rather too early

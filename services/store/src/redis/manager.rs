@@ -7,7 +7,7 @@ use std::{
 
 use bb8_redis::bb8::{ManageConnection, Pool};
 use parking_lot::Mutex;
-use redis::{Client, ErrorKind, RedisError, RedisResult, aio::MultiplexedConnection};
+use redis::{Client, ErrorKind, RedisError, RedisResult};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -17,6 +17,7 @@ use super::{
     fence::{Fence, Identity},
     link::{Life, Link, Server},
     options::Terms,
+    patient::Patient,
     place::{self, Address, Moved, Place},
     said::{Inspected, Unfit},
     script::Locks,
@@ -89,8 +90,7 @@ impl Manager {
     }
 
     async fn open(&self, client: &Client, moved: Moved) -> RedisResult<Link> {
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        connection.set_response_timeout(CONNECT);
+        let mut connection = Patient::connect(client, CONNECT).await?;
         let info: String = redis::cmd("INFO").query_async(&mut connection).await?;
         let said = Inspected::read(&info, matches!(self.of, Of::Cluster(..)));
         let may_be = |unfit: &Unfit| self.terms.may_forget && *unfit == Unfit::Evicts;
@@ -108,11 +108,7 @@ impl Manager {
         Ok(link)
     }
 
-    async fn life(
-        &self,
-        said: Inspected,
-        connection: &mut MultiplexedConnection,
-    ) -> RedisResult<Life> {
+    async fn life(&self, said: Inspected, connection: &mut Patient) -> RedisResult<Life> {
         let (cluster, address) = match &self.of {
             Of::Itself(fence) => return Ok(Life::Alone(fence.clone(), said.run_id)),
             Of::Cluster(cluster, address) => (cluster.clone(), address.clone()),

@@ -73,6 +73,7 @@ pub(crate) mod link;
 mod manager;
 mod node;
 mod options;
+mod patient;
 mod place;
 mod said;
 mod script;

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{fault::silent, place::Address};
+use super::{fault::silent, patient::Patient, place::Address};
 use crate::backoff::Backoff;
 
 /// Between two questions, and what one may take.
@@ -119,9 +119,8 @@ impl Sentinels {
 
     /// Asks on one connection, until it is lost or says nothing.
     async fn attend(&self, at: usize, client: &Client) -> RedisResult<Infallible> {
-        let connecting = timeout(EACH, client.get_multiplexed_async_connection());
+        let connecting = timeout(EACH, Patient::connect(client, EACH));
         let mut connection = connecting.await.map_err(|_| silent())??;
-        connection.set_response_timeout(EACH);
         // In this order: while a failover ends, only the second names the new server,
         // and the epoch of before beside it is outdone by the next answer.
         let mut both = redis::pipe();

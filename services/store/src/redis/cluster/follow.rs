@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::{ANSWER, Cluster, map::Map, view::View};
 use crate::{
     backoff::Backoff,
-    redis::{fault, place::Address},
+    redis::{fault, patient::Patient, place::Address},
 };
 
 /// Between two looks, while all is well and while a server is away.
@@ -37,8 +37,7 @@ impl Cluster {
         let replicas = self.map.borrow().replicas.clone();
         let others = self.start.seeds.iter().cloned().chain(replicas).map(|address| async move {
             let client = self.client(&address)?;
-            let mut connection = client.get_multiplexed_async_connection().await?;
-            connection.set_response_timeout(ANSWER);
+            let mut connection = Patient::connect(&client, ANSWER).await?;
             View::ask(&mut connection, &address.0).await
         });
         self.hear(others.collect()).await

@@ -19,7 +19,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis::{Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
+use redis::{Pipeline, RedisError, RedisResult, Value};
 use tokio::time::Instant;
 
 use super::{Cluster, Redirect, hash};
@@ -29,6 +29,7 @@ use crate::redis::{
     fault,
     fence::{Generation, Identity},
     link::answered,
+    patient::Patient,
     place::Address,
     servers::Servers,
 };
@@ -63,10 +64,7 @@ impl Member {
     }
 
     /// Compares before the first use: by a write, too.
-    pub(in crate::redis) async fn compare(
-        &self,
-        connection: &mut MultiplexedConnection,
-    ) -> RedisResult<()> {
+    pub(in crate::redis) async fn compare(&self, connection: &mut Patient) -> RedisResult<()> {
         let Some(cluster) = self.cluster.upgrade() else { return Err(gone()) };
         // A server is made to connect under this lock, until after the map that says
         // what it has is published.
@@ -98,7 +96,7 @@ impl Member {
     pub(in crate::redis) async fn heed(
         &self,
         said: &[Value],
-        connection: &mut MultiplexedConnection,
+        connection: &mut Patient,
     ) -> RedisResult<()> {
         let Some(cluster) = self.cluster.upgrade() else { return Ok(()) };
         let changes = self.changes.load(Ordering::Relaxed);
@@ -176,7 +174,7 @@ impl Cluster {
         &self,
         identities: Vec<Identity>,
         emptied: Option<u64>,
-        (address, connection): (&Address, &mut MultiplexedConnection),
+        (address, connection): (&Address, &mut Patient),
     ) -> RedisResult<()> {
         let is_known = || emptied != Some(self.fence.changes()) && self.has_passed(&identities);
         if is_known() {

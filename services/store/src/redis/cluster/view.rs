@@ -1,12 +1,9 @@
 //! What one server of a cluster says about all of them.
 
-use redis::{
-    ErrorKind, FromRedisValue as _, RedisError, RedisResult, Value, aio::MultiplexedConnection,
-    from_redis_value,
-};
+use redis::{ErrorKind, FromRedisValue as _, RedisError, RedisResult, Value, from_redis_value};
 
 use super::hash::SLOTS;
-use crate::redis::place::Address;
+use crate::redis::{patient::Patient, place::Address};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +20,7 @@ pub(super) struct View {
 
 impl View {
     /// Asks on a connection to `host`.
-    pub(super) async fn ask(
-        connection: &mut MultiplexedConnection,
-        host: &str,
-    ) -> RedisResult<Self> {
+    pub(super) async fn ask(connection: &mut Patient, host: &str) -> RedisResult<Self> {
         let mut both = redis::pipe();
         both.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
         let (info, slots): (String, Vec<Vec<Value>>) = both.query_async(connection).await?;
