@@ -12,19 +12,21 @@ use std::{
     time::Duration,
 };
 
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
 
 use super::shards::Shards;
 use crate::domain::{Captured, Mark, Namespace, Tag};
 
 /// Versions that are known at once.
-const MOST: u64 = 200_000;
+const MOST: usize = 200_000;
 /// Then it is asked for again, which keeps it alive; far less than a version outlives
 /// its last use.
 const LONGEST: Duration = Duration::from_secs(300);
 
 pub(super) struct Known {
-    versions: Cache<Mark, u64>,
+    /// With when they were noted.
+    versions: Cache<Mark, (u64, Instant)>,
     shards: Shards,
     /// What was voided, and not what may have been.
     voided: Shards,
@@ -37,13 +39,13 @@ pub(super) struct Asked(Vec<u64>);
 
 impl Known {
     pub(super) fn new() -> Self {
-        let versions = Cache::builder().max_capacity(MOST).time_to_live(LONGEST).build();
-        let (shards, voided) = (Shards::new(), Shards::new());
+        let (versions, shards, voided) = (Cache::new(MOST), Shards::new(), Shards::new());
         Self { versions, shards, voided, all_voided: AtomicU64::new(0) }
     }
 
     pub(super) fn get(&self, mark: &Mark) -> Option<u64> {
-        self.versions.get(mark)
+        let (version, noted) = self.versions.get(mark)?;
+        (noted.elapsed() < LONGEST).then_some(version)
     }
 
     /// True when all that was captured is as far as it is known; `None` when something
@@ -77,9 +79,9 @@ impl Known {
     /// Notes what was answered, but for what changed since it was asked for.
     pub(super) fn note(&self, marks: &[Mark], versions: &[u64], asked: &Asked) {
         for ((mark, version), changes) in marks.iter().zip(versions).zip(&asked.0) {
-            self.versions.insert(mark.clone(), *version);
+            self.versions.insert(mark.clone(), (*version, Instant::now()));
             if self.shards.changes(mark) != *changes {
-                self.versions.invalidate(mark);
+                self.versions.remove(mark);
             }
         }
     }
@@ -89,7 +91,7 @@ impl Known {
         self.all_voided.fetch_add(1, Ordering::AcqRel);
         self.voided.change(mark);
         self.shards.change(mark);
-        self.versions.invalidate(mark);
+        self.versions.remove(mark);
     }
 
     /// What is asked for by now may be old.
@@ -100,6 +102,6 @@ impl Known {
     /// Anything may have been voided.
     pub(super) fn forget_all(&self) {
         self.shards.change_all();
-        self.versions.invalidate_all();
+        self.versions.clear();
     }
 }

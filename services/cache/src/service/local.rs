@@ -1,20 +1,26 @@
 //! Values in the memory of this process, beside those that are shared: bounded by
-//! bytes for each namespace, the least asked for go first (TinyLFU).
+//! bytes for each namespace, the least asked for go first (CLOCK-Pro).
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant as Now},
+use std::{collections::HashMap, hash::RandomState, sync::Arc, time::Duration};
+
+use quick_cache::{
+    Options, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
 };
-
-use moka::{Expiry, sync::Cache};
 use tokio::time::Instant;
 
 use super::shards::Shards;
-use crate::domain::{Entry, Key, Namespaces, Seen};
+use crate::domain::{Entry, Key, Namespace, Namespaces, Seen};
 
 /// What a value costs beside its bytes: measured by `mingle-bench`.
-const OVERHEAD: usize = 650;
+const OVERHEAD: usize = 400;
+/// What one of the usual size is counted as: of so many that have gone it is known that
+/// they were there.
+const USUAL: u64 = 600;
+/// Parts of a memory, each with a lock of its own, at most.
+const PARTS: usize = 16;
+/// Of the largest values a part has room for so many.
+const LARGEST: u64 = 4;
 
 /// A value, and its ends by the clock of this process.
 #[derive(Clone, Debug)]
@@ -40,42 +46,34 @@ impl Copy {
     }
 }
 
-/// Nothing is kept for longer.
-struct HardEnd;
+#[derive(Clone)]
+struct Bytes;
 
-impl Expiry<Arc<str>, Copy> for HardEnd {
-    fn expire_after_create(&self, _: &Arc<str>, copy: &Copy, _: Now) -> Option<Duration> {
-        Some(copy.kept_until.saturating_duration_since(Instant::now()))
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Arc<str>,
-        copy: &Copy,
-        _: Now,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(copy.kept_until.saturating_duration_since(Instant::now()))
+impl Weighter<Arc<str>, Copy> for Bytes {
+    fn weight(&self, name: &Arc<str>, copy: &Copy) -> u64 {
+        (OVERHEAD + name.len() + copy.entry.size()) as u64
     }
 }
 
+type Kept = Cache<Arc<str>, Copy, Bytes, RandomState>;
+
 pub(super) struct Local {
-    kept: HashMap<Arc<str>, Cache<Arc<str>, Copy>>,
+    kept: HashMap<Arc<str>, Kept>,
     shards: Shards,
 }
 
 impl Local {
     pub(super) fn new(namespaces: &Namespaces) -> Self {
-        let weigh = |name: &Arc<str>, copy: &Copy| {
-            u32::try_from(OVERHEAD + name.len() + copy.entry.size()).unwrap_or(u32::MAX)
-        };
-        let kept = namespaces.values().filter(|of| of.local_bytes > 0).map(|of| {
-            let kept = Cache::builder().max_capacity(of.local_bytes).weigher(weigh);
-            (of.name.clone(), kept.expire_after(HardEnd).build())
+        let kept = namespaces.values().filter_map(|of| {
+            let options = options(of)?;
+            let lifecycle = DefaultLifecycle::default();
+            let kept = Cache::with_options(options, Bytes, RandomState::new(), lifecycle);
+            Some((of.name.clone(), kept))
         });
         Self { kept: kept.collect(), shards: Shards::new() }
     }
 
+    /// What is there of it, also after its ends.
     pub(super) fn get(&self, key: &Key) -> Option<Copy> {
         self.kept.get(&key.namespace.name)?.get(&key.name)
     }
@@ -90,7 +88,7 @@ impl Local {
         let Some(kept) = self.kept.get(&key.namespace.name) else { return };
         kept.insert(key.name.clone(), copy);
         if self.shards.changes(key) != changes {
-            kept.invalidate(&key.name);
+            kept.remove(&key.name);
         }
     }
 
@@ -98,7 +96,7 @@ impl Local {
     pub(super) fn drop_one(&self, key: &Key) {
         self.shards.change(key);
         if let Some(kept) = self.kept.get(&key.namespace.name) {
-            kept.invalidate(&key.name);
+            kept.remove(&key.name);
         }
     }
 
@@ -106,7 +104,7 @@ impl Local {
     pub(super) fn drop_all_of(&self, namespace: &str) {
         self.shards.change_all();
         if let Some(kept) = self.kept.get(namespace) {
-            kept.invalidate_all();
+            kept.clear();
         }
     }
 
@@ -118,12 +116,104 @@ impl Local {
     /// Anything may have changed.
     pub(super) fn drop_all(&self) {
         self.shards.change_all();
-        self.kept.values().for_each(Cache::invalidate_all);
+        self.kept.values().for_each(Cache::clear);
     }
 
     /// Values of a namespace, and their bytes.
     pub(super) fn size(&self, namespace: &str) -> (u64, u64) {
         let kept = self.kept.get(namespace);
-        kept.map_or((0, 0), |kept| (kept.entry_count(), kept.weighted_size()))
+        kept.map_or((0, 0), |kept| (kept.len() as u64, kept.weight()))
+    }
+}
+
+/// `None` where nothing is to be kept.
+fn options(namespace: &Namespace) -> Option<Options> {
+    let bytes = namespace.local_bytes;
+    let fits = usize::try_from(bytes / USUAL).unwrap_or(usize::MAX);
+    // Each part is bounded by itself, and has to have room for what is large.
+    let parts = bytes / (LARGEST * namespace.max_value.max(1) as u64);
+    let parts = usize::try_from(parts).unwrap_or(PARTS).clamp(1, PARTS);
+    let mut options = OptionsBuilder::new();
+    options.weight_capacity(bytes).estimated_items_capacity(fits.max(1)).shards(parts);
+    (bytes > 0).then(|| options.build().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Value;
+
+    const LARGE: usize = 1 << 20;
+
+    fn world(local_bytes: u64) -> (Local, Arc<Namespace>) {
+        let namespace = Arc::new(Namespace {
+            name: "of-tests".into(),
+            soft_us: 1,
+            hard_us: 1,
+            longest_us: 1,
+            jitter: 0.0,
+            lease_us: 1,
+            early: 0.0,
+            absent_us: 0,
+            throttle_us: 0,
+            max_value: LARGE,
+            compress_from: LARGE,
+            local_bytes,
+        });
+        let namespaces = [(namespace.name.to_string(), namespace.clone())].into();
+        (Local::new(&namespaces), namespace)
+    }
+
+    fn note(local: &Local, namespace: &Arc<Namespace>, name: &str, bytes: usize) -> Key {
+        let data = vec![0; bytes].into();
+        let entry = Arc::new(Entry {
+            version: 1,
+            captured: [].into(),
+            value: Value { data, absent: false, content_type: "".into() },
+            stored_us: 0,
+            soft_us: 1,
+            hard_us: 1,
+            load_us: 0,
+        });
+        let key = Key { namespace: namespace.clone(), name: name.into() };
+        let copy = Copy::of(&Seen { entry, now_us: 0 }, Instant::now(), None);
+        local.note(&key, copy, local.shards().changes(&key));
+        key
+    }
+
+    #[test]
+    fn a_namespace_has_no_more_than_its_bytes_and_uses_them() {
+        for bytes in [64 << 10, 64 << 20] {
+            let (local, namespace) = world(bytes);
+            let count = bytes / OVERHEAD as u64;
+            (0..count).for_each(|n| _ = note(&local, &namespace, &n.to_string(), 100));
+            let (values, of_them) = local.size("of-tests");
+            assert!(of_them <= bytes && of_them > bytes * 9 / 10, "{of_them} of {bytes}");
+            assert!(values * OVERHEAD as u64 <= of_them);
+        }
+    }
+
+    #[test]
+    fn the_largest_values_have_room_beside_each_other() {
+        let (local, namespace) = world(64 << 20);
+        let name = |n: u32| format!("large-{n}");
+        let keys: Vec<_> = (0..8).map(|n| note(&local, &namespace, &name(n), LARGE)).collect();
+        assert!(keys.iter().all(|key| local.get(key).is_some()));
+        let (local, namespace) = world(2 << 20);
+        let one = note(&local, &namespace, "one", LARGE);
+        assert!(local.get(&one).is_some());
+    }
+
+    #[test]
+    fn what_changed_while_it_was_read_is_not_kept() {
+        let (local, namespace) = world(1 << 20);
+        let key = note(&local, &namespace, "key", 10);
+        let (copy, changes) = (local.get(&key).unwrap(), local.shards().changes(&key));
+        local.drop_one(&key);
+        assert!(local.get(&key).is_none());
+        local.note(&key, copy, changes);
+        assert!(local.get(&key).is_none());
+        let (key, _) = (note(&local, &namespace, "key", 10), local.drop_all());
+        assert!(local.get(&key).is_none() && local.size("of-tests") == (0, 0));
     }
 }

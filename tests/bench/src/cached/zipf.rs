@@ -32,7 +32,7 @@ use crate::{
 const PART: usize = 20;
 /// Bytes of a value, and of what the memory counts for it with its key.
 const BYTES: usize = 100;
-const WEIGHT: usize = 810;
+const WEIGHT: usize = 560;
 const CALLERS: usize = 64;
 /// Keys of one call.
 const MANY: usize = 1_000;
