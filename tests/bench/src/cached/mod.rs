@@ -6,9 +6,9 @@ mod reads;
 pub(crate) mod versus;
 mod zipf;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use mingle_proto::cache::v1::{
     Applied, Entry, InvalidateTagRequest, SetManyRequest, SetRequest, StatsRequest, Value,
     cache_service_client::CacheServiceClient,
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
-use reads::{KEYS, Kind, NAMESPACE, Reads};
+use reads::{FAR, KEYS, Kind, NAMESPACE, Reads};
 
 use crate::{
     child::Child,
@@ -100,8 +100,12 @@ async fn start(plan: &Plan, redis: &kit::Redis) -> anyhow::Result<(Child, TempDi
         ("MINGLE_PROBES__LISTEN", "127.0.0.1:0"),
         PATIENCE,
     ];
-    let log = ("mingle", folder.path().join("log"));
-    let cache = Child::start(&plan.binary, &["serve", "cache"], &variables, log).await?;
+    let (log, file) = (("mingle", folder.path().join("log")), folder.path().join("cache.toml"));
+    let namespace = "soft = \"1h\"\nhard = \"1h\"\nearly = 0.0\nlocal_bytes = 0\n";
+    fs::write(&file, format!("[cache.namespaces.{FAR}]\n{namespace}"))?;
+    let file = file.to_str().context("the folder's name")?;
+    let serve = ["--config", file, "serve", "cache"];
+    let cache = Child::start(&plan.binary, &serve, &variables, log).await?;
     Ok((cache, folder))
 }
 
@@ -113,7 +117,9 @@ async fn read(
     (at, pid): (SocketAddr, u32),
 ) -> anyhow::Result<()> {
     let floor = floor::Server::start(plan, "floor-echo").await?;
-    store(&channel(at).await?, KEYS, 100, None).await?;
+    for namespace in [NAMESPACE, FAR] {
+        store_in(namespace, &channel(at).await?, KEYS, 100, None).await?;
+    }
     let bench = Bench(args);
     for (kind, at, pid) in [(Kind::Near, at, pid), (Kind::Echo, floor.addr()?, floor.pid())] {
         bench.run(kind, at, pid, WARM_UP).await?;

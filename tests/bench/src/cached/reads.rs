@@ -13,6 +13,8 @@ use tonic::transport::Channel;
 use crate::load::Caller;
 
 pub(super) const NAMESPACE: &str = "default";
+/// Of which no process has anything in its memory.
+pub(super) const FAR: &str = "far";
 pub(super) const KEYS: usize = 10_000;
 /// Keys of one call of several.
 const MANY: usize = 100;
@@ -22,7 +24,9 @@ const MANY: usize = 100;
 pub(super) enum Kind {
     /// A value in the memory of the process.
     Near,
-    /// One that is read from Redis, with its tag.
+    /// One that is read from Redis, whose tag is known.
+    Far,
+    /// One that is read from Redis, and then its tag.
     Through,
     /// Many from memory in one call.
     Many,
@@ -33,19 +37,25 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const OURS: [Self; 4] = [Self::Near, Self::Through, Self::Many, Self::ManyThrough];
+    pub(super) const OURS: [Self; 5] =
+        [Self::Near, Self::Far, Self::Through, Self::Many, Self::ManyThrough];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Near | Self::Echo => "Get from memory",
-            Self::Through => "Get from Redis",
+            Self::Far => "Get from Redis",
+            Self::Through => "Get with READ_THROUGH",
             Self::Many => "GetMany of 100 from memory",
-            Self::ManyThrough => "GetMany of 100 from Redis",
+            Self::ManyThrough => "GetMany of 100 with READ_THROUGH",
         }
     }
 
     pub(super) fn keys(self) -> f64 {
         if matches!(self, Self::Many | Self::ManyThrough) { MANY as f64 } else { 1.0 }
+    }
+
+    fn namespace(self) -> String {
+        if self == Self::Far { FAR } else { NAMESPACE }.to_owned()
     }
 
     fn mode(self) -> i32 {
@@ -62,7 +72,7 @@ pub(super) struct Reads {
 
 impl Caller for Reads {
     async fn call(&mut self) -> anyhow::Result<()> {
-        let (kind, namespace) = (self.kind, NAMESPACE.to_owned());
+        let (kind, namespace) = (self.kind, self.kind.namespace());
         let from = rand::rng().random_range(0..KEYS - MANY);
         let mut cache = CacheServiceClient::new(self.channel.clone());
         match kind {
@@ -71,7 +81,7 @@ impl Caller for Reads {
                 let mut floor = PresenceServiceClient::new(self.channel.clone());
                 floor.get(v1::GetRequest { user_id }).await?;
             }
-            Kind::Near | Kind::Through => {
+            Kind::Near | Kind::Far | Kind::Through => {
                 let (key, mode) = (from.to_string(), kind.mode());
                 let request = GetRequest { namespace, key, mode, ..GetRequest::default() };
                 let read = cache.get(request).await?.into_inner();
