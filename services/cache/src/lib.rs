@@ -62,6 +62,7 @@ pub async fn bind(
     let core = Core::new(keeper, namespaces, bus, clock);
     ctx.tasks.spawn(core.clone().follow(data, ctx.stop.clone()));
     ctx.tasks.spawn(core.clone().beat(ctx.stop.clone()));
+    ctx.tasks.spawn(core.clone().sweep(ctx.stop.clone()));
     ctx.health.set_service(SERVICE_NAME, true).await;
     let server = CacheServiceServer::new(Service::new(core, ctx.tasks.clone()));
     Ok(Bound::grpc(Role::Cache, Routes::new(server)))

@@ -44,6 +44,9 @@ pub(crate) fn violations(path: &str, text: Option<&str>) -> Vec<String> {
             found.push(format!("{path} says {word}"));
         }
     }
+    if path.ends_with(".sql") && means_whatever_is_there(text) {
+        found.push(format!("{path} selects columns that it does not name"));
+    }
     if waits(path, text) {
         found.push(format!("{path} waits for time to pass in a test: use eventually()"));
     }
@@ -64,6 +67,14 @@ fn misnamed(path: &str) -> Vec<String> {
         found.push(format!("{path} has a name that says nothing"));
     }
     found
+}
+
+/// What a statement answers changes with the table, which a session of PostgreSQL that has
+/// prepared it refuses.
+fn means_whatever_is_there(text: &str) -> bool {
+    let answers = text.lines().skip_while(|line| !line.starts_with("select "));
+    let mut answers = answers.take_while(|line| !line.starts_with("from "));
+    answers.any(|line| ["select *", ".*", ", *"].iter().any(|all| line.contains(all)))
 }
 
 fn waits(path: &str, text: &str) -> bool {
@@ -121,6 +132,14 @@ mod tests {
         let word = concat!("// TO", "DO: later");
         assert_eq!(count("gateway/src/ws.rs", word), 1);
         assert_eq!(count("gateway/src/ws.rs", &word.to_lowercase()), 0);
+    }
+
+    #[test]
+    fn columns_without_a_name_are_found() {
+        let of = |text| count("services/chat/sql/postgres/room.sql", text);
+        assert_eq!(of("-- A room.\nselect * from chat_rooms"), 1);
+        assert_eq!(of("select r.room_id,\n    m.*\nfrom chat_rooms r"), 1);
+        assert_eq!(of("select count(*) as n\nfrom (\n    select * from chat_rooms\n) r"), 0);
     }
 
     #[test]

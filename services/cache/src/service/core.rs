@@ -37,6 +37,8 @@ use crate::{
 
 /// Changes that wait for one watcher before it is told of a gap.
 const WATCHED: usize = 1024;
+/// Between two sweeps of the memory.
+const SWEEP: Duration = Duration::from_secs(30);
 /// What may be taken to say something.
 const SAID: Duration = Duration::from_secs(1);
 
@@ -259,6 +261,19 @@ impl Core {
             }
         };
         stop.run_until_cancelled(following).await;
+    }
+
+    /// Forgets what is past its end until `stop`.
+    pub(crate) async fn sweep(self: Arc<Self>, stop: CancellationToken) {
+        let sweeping = async {
+            let mut ticks = interval(SWEEP);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                self.local.sweep(Instant::now());
+            }
+        };
+        stop.run_until_cancelled(sweeping).await;
     }
 
     /// Says numbers until `stop`.

@@ -19,8 +19,10 @@ const OVERHEAD: usize = 400;
 const USUAL: u64 = 600;
 /// Parts of a memory, each with a lock of its own, at most.
 const PARTS: usize = 16;
-/// Of the largest values a part has room for so many.
+/// Of the largest values a part has room for so many,
 const LARGEST: u64 = 4;
+/// each with so many bytes of key and tags.
+const NAMED: usize = 1024;
 
 /// A value, and its ends by the clock of this process.
 #[derive(Clone, Debug)]
@@ -119,6 +121,11 @@ impl Local {
         self.kept.values().for_each(Cache::clear);
     }
 
+    /// Forgets what is past its end: nobody may ask for it again.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.kept.values().for_each(|kept| kept.retain(|_, copy| now < copy.kept_until));
+    }
+
     /// Values of a namespace, and their bytes.
     pub(super) fn size(&self, namespace: &str) -> (u64, u64) {
         let kept = self.kept.get(namespace);
@@ -131,8 +138,10 @@ fn options(namespace: &Namespace) -> Option<Options> {
     let bytes = namespace.local_bytes;
     let fits = usize::try_from(bytes / USUAL).unwrap_or(usize::MAX);
     // Each part is bounded by itself, and has to have room for what is large.
-    let parts = bytes / (LARGEST * namespace.max_value.max(1) as u64);
-    let parts = usize::try_from(parts).unwrap_or(PARTS).clamp(1, PARTS);
+    let largest = (OVERHEAD + NAMED + namespace.max_value) as u64;
+    let parts = usize::try_from(bytes / (LARGEST * largest)).unwrap_or(PARTS).clamp(1, PARTS);
+    // What is not a power of two would be made the next one.
+    let parts = 1 << parts.ilog2();
     let mut options = OptionsBuilder::new();
     options.weight_capacity(bytes).estimated_items_capacity(fits.max(1)).shards(parts);
     (bytes > 0).then(|| options.build().ok()).flatten()
@@ -195,13 +204,30 @@ mod tests {
 
     #[test]
     fn the_largest_values_have_room_beside_each_other() {
-        let (local, namespace) = world(64 << 20);
-        let name = |n: u32| format!("large-{n}");
-        let keys: Vec<_> = (0..8).map(|n| note(&local, &namespace, &name(n), LARGE)).collect();
-        assert!(keys.iter().all(|key| local.get(key).is_some()));
+        for bytes in [5 << 20, 37 << 20, 64 << 20] {
+            // Whichever of them share a part.
+            for attempt in 0..100 {
+                let (local, namespace) = world(bytes);
+                let name = |n: u64| format!("large-{attempt}-{n}");
+                let keys = (0..LARGEST).map(|n| note(&local, &namespace, &name(n), LARGE));
+                let keys: Vec<_> = keys.collect();
+                assert!(keys.iter().all(|key| local.get(key).is_some()), "{bytes}");
+            }
+        }
         let (local, namespace) = world(2 << 20);
         let one = note(&local, &namespace, "one", LARGE);
         assert!(local.get(&one).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_past_its_end_is_swept() {
+        let (local, namespace) = world(1 << 20);
+        let key = note(&local, &namespace, "key", 10);
+        let ends = local.get(&key).unwrap().kept_until;
+        local.sweep(ends - Duration::from_micros(1));
+        assert!(local.get(&key).is_some());
+        local.sweep(ends);
+        assert_eq!(local.size("of-tests"), (0, 0));
     }
 
     #[test]

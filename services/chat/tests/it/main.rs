@@ -27,3 +27,4 @@ mod slow;
 mod stage;
 mod store;
 mod time;
+mod upgrade;

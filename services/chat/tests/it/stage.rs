@@ -135,11 +135,16 @@ const SLOW: Duration = Duration::from_secs(60);
 /// A fresh database of this process's server.
 pub(crate) async fn postgres() -> Database {
     let fresh = mingle_testkit::Postgres::shared().await.database().await;
+    over(&fresh.url, 6).await
+}
+
+/// The database at this URL, in so many sessions at most.
+pub(crate) async fn over(url: &str, max_connections: u32) -> Database {
     let options = postgres::Options {
-        max_connections: 6,
+        max_connections,
         answer: SLOW,
         silence: SLOW,
-        ..postgres::Options::new(&fresh.url)
+        ..postgres::Options::new(url)
     };
     Postgres::connect(options).await.unwrap().into()
 }

@@ -21,7 +21,7 @@ use mingle_chat::{
     },
     store::Store,
 };
-use mingle_store::clock::ManualClock;
+use mingle_store::{Database, clock::ManualClock};
 
 use self::through::Through;
 use crate::stage::{self, NEW_YEAR, Stage};
@@ -54,8 +54,11 @@ impl Subject {
     }
 
     pub(crate) async fn postgres() -> Self {
+        Self::over(stage::postgres().await).await
+    }
+
+    pub(crate) async fn over(database: Database) -> Self {
         let clock = Arc::new(ManualClock::at(NEW_YEAR));
-        let database = stage::postgres().await;
         let store = stage::open(database, clock.clone(), Arc::new(stage::Nobody)).await;
         Self { store, clock, ids: Ids::Asked, _stage: None }
     }
