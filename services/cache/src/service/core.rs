@@ -16,7 +16,8 @@ use mingle_store::{
     redis::Generation,
 };
 use tokio::{
-    sync::{broadcast, watch},
+    sync::{Notify, broadcast, watch},
+    task::spawn_blocking,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,8 @@ pub(crate) struct Core {
     pub(super) flights: Flights<Fetched>,
     pub(super) heard: broadcast::Sender<Heard>,
     pulse: Pulse,
+    /// Much is to be freed.
+    forgotten: Notify,
     /// Something may have been missed since something was heard.
     doubts: AtomicBool,
     bus: Arc<dyn Bus>,
@@ -85,6 +88,7 @@ impl Core {
             flights: Flights::new(),
             heard,
             pulse: Pulse::new(),
+            forgotten: Notify::new(),
             doubts: AtomicBool::new(true),
             bus,
             clock,
@@ -169,6 +173,7 @@ impl Core {
             if &*mark.tag == WHOLE {
                 // It may stand for more keys than could be told.
                 self.local.drop_all_of(&mark.namespace.name);
+                self.forgotten.notify_one();
             }
         }
         for key in &changes.keys {
@@ -208,6 +213,7 @@ impl Core {
                 if self.doubts.swap(false, Ordering::AcqRel) {
                     self.known.forget_all();
                     self.local.drop_all();
+                    self.forgotten.notify_one();
                 }
                 self.pulse.heard(number);
             }
@@ -263,14 +269,18 @@ impl Core {
         stop.run_until_cancelled(following).await;
     }
 
-    /// Forgets what is past its end until `stop`.
+    /// Frees what nobody may ask for any more until `stop`, where nobody waits for it.
     pub(crate) async fn sweep(self: Arc<Self>, stop: CancellationToken) {
         let sweeping = async {
-            let mut ticks = interval(SWEEP);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                ticks.tick().await;
-                self.local.sweep(Instant::now());
+                let (core, now) = (self.clone(), Instant::now());
+                let swept = spawn_blocking(move || {
+                    core.local.sweep(now);
+                    core.known.sweep();
+                });
+                // One that fails frees less.
+                let _ = swept.await;
+                let _ = timeout(SWEEP, self.forgotten.notified()).await;
             }
         };
         stop.run_until_cancelled(sweeping).await;

@@ -12,21 +12,26 @@ use std::{
     time::Duration,
 };
 
-use quick_cache::sync::Cache;
+use quick_cache::UnitWeighter;
 use tokio::time::Instant;
 
-use super::shards::Shards;
+use super::{
+    shards::Shards,
+    terms::{Bounds, Terms},
+};
 use crate::domain::{Captured, Mark, Namespace, Tag};
 
 /// Versions that are known at once.
 const MOST: usize = 200_000;
+/// Each with a lock of its own.
+const PARTS: usize = 16;
 /// Then it is asked for again, which keeps it alive; far less than a version outlives
 /// its last use.
 const LONGEST: Duration = Duration::from_secs(300);
 
 pub(super) struct Known {
     /// With when they were noted.
-    versions: Cache<Mark, (u64, Instant)>,
+    versions: Terms<Mark, (u64, Instant), UnitWeighter>,
     shards: Shards,
     /// What was voided, and not what may have been.
     voided: Shards,
@@ -39,7 +44,9 @@ pub(super) struct Asked(Vec<u64>);
 
 impl Known {
     pub(super) fn new() -> Self {
-        let (versions, shards, voided) = (Cache::new(MOST), Shards::new(), Shards::new());
+        let bounds = Bounds { weight: MOST as u64, items: MOST, parts: PARTS };
+        let versions = Terms::new(bounds, UnitWeighter);
+        let (shards, voided) = (Shards::new(), Shards::new());
         Self { versions, shards, voided, all_voided: AtomicU64::new(0) }
     }
 
@@ -99,9 +106,14 @@ impl Known {
         self.shards.change_all();
     }
 
+    /// Frees what is forgotten.
+    pub(super) fn sweep(&self) {
+        self.versions.sweep(|(_, noted)| noted.elapsed() < LONGEST);
+    }
+
     /// Anything may have been voided.
     pub(super) fn forget_all(&self) {
         self.shards.change_all();
-        self.versions.clear();
+        self.versions.forget();
     }
 }

@@ -1,15 +1,15 @@
 //! Values in the memory of this process, beside those that are shared: bounded by
 //! bytes for each namespace, the least asked for go first (CLOCK-Pro).
 
-use std::{collections::HashMap, hash::RandomState, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use quick_cache::{
-    Options, OptionsBuilder, Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
+use quick_cache::Weighter;
 use tokio::time::Instant;
 
-use super::shards::Shards;
+use super::{
+    shards::Shards,
+    terms::{Bounds, Terms},
+};
 use crate::domain::{Entry, Key, Namespace, Namespaces, Seen};
 
 /// What a value costs beside its bytes: measured by `mingle-bench`.
@@ -57,21 +57,15 @@ impl Weighter<Arc<str>, Copy> for Bytes {
     }
 }
 
-type Kept = Cache<Arc<str>, Copy, Bytes, RandomState>;
-
 pub(super) struct Local {
-    kept: HashMap<Arc<str>, Kept>,
+    kept: HashMap<Arc<str>, Terms<Arc<str>, Copy, Bytes>>,
     shards: Shards,
 }
 
 impl Local {
     pub(super) fn new(namespaces: &Namespaces) -> Self {
-        let kept = namespaces.values().filter_map(|of| {
-            let options = options(of)?;
-            let lifecycle = DefaultLifecycle::default();
-            let kept = Cache::with_options(options, Bytes, RandomState::new(), lifecycle);
-            Some((of.name.clone(), kept))
-        });
+        let kept = namespaces.values();
+        let kept = kept.filter_map(|of| Some((of.name.clone(), Terms::new(bounds(of)?, Bytes))));
         Self { kept: kept.collect(), shards: Shards::new() }
     }
 
@@ -106,7 +100,7 @@ impl Local {
     pub(super) fn drop_all_of(&self, namespace: &str) {
         self.shards.change_all();
         if let Some(kept) = self.kept.get(namespace) {
-            kept.clear();
+            kept.forget();
         }
     }
 
@@ -118,33 +112,31 @@ impl Local {
     /// Anything may have changed.
     pub(super) fn drop_all(&self) {
         self.shards.change_all();
-        self.kept.values().for_each(Cache::clear);
+        self.kept.values().for_each(Terms::forget);
     }
 
-    /// Forgets what is past its end: nobody may ask for it again.
+    /// Frees what is forgotten or past its end: nobody may ask for it again.
     pub(super) fn sweep(&self, now: Instant) {
-        self.kept.values().for_each(|kept| kept.retain(|_, copy| now < copy.kept_until));
+        self.kept.values().for_each(|kept| kept.sweep(|copy| now < copy.kept_until));
     }
 
-    /// Values of a namespace, and their bytes.
+    /// Values of a namespace, and their bytes, with those that are not freed yet.
     pub(super) fn size(&self, namespace: &str) -> (u64, u64) {
         let kept = self.kept.get(namespace);
-        kept.map_or((0, 0), |kept| (kept.len() as u64, kept.weight()))
+        kept.map_or((0, 0), Terms::size)
     }
 }
 
 /// `None` where nothing is to be kept.
-fn options(namespace: &Namespace) -> Option<Options> {
+fn bounds(namespace: &Namespace) -> Option<Bounds> {
     let bytes = namespace.local_bytes;
-    let fits = usize::try_from(bytes / USUAL).unwrap_or(usize::MAX);
+    let items = usize::try_from(bytes / USUAL).unwrap_or(usize::MAX).max(1);
     // Each part is bounded by itself, and has to have room for what is large.
     let largest = (OVERHEAD + NAMED + namespace.max_value) as u64;
     let parts = usize::try_from(bytes / (LARGEST * largest)).unwrap_or(PARTS).clamp(1, PARTS);
     // What is not a power of two would be made the next one.
     let parts = 1 << parts.ilog2();
-    let mut options = OptionsBuilder::new();
-    options.weight_capacity(bytes).estimated_items_capacity(fits.max(1)).shards(parts);
-    (bytes > 0).then(|| options.build().ok()).flatten()
+    (bytes > 0).then_some(Bounds { weight: bytes, items, parts })
 }
 
 #[cfg(test)]
@@ -231,6 +223,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forgotten_is_freed() {
+        let (now, (local, namespace)) = (Instant::now(), world(1 << 20));
+        note(&local, &namespace, "before", 10);
+        local.drop_all();
+        let after = note(&local, &namespace, "after", 10);
+        assert_eq!(local.size("of-tests").0, 2);
+        local.sweep(now);
+        assert!(local.get(&after).is_some());
+        assert_eq!(local.size("of-tests").0, 1);
+    }
+
+    #[test]
     fn what_changed_while_it_was_read_is_not_kept() {
         let (local, namespace) = world(1 << 20);
         let key = note(&local, &namespace, "key", 10);
@@ -240,6 +244,6 @@ mod tests {
         local.note(&key, copy, changes);
         assert!(local.get(&key).is_none());
         let (key, _) = (note(&local, &namespace, "key", 10), local.drop_all());
-        assert!(local.get(&key).is_none() && local.size("of-tests") == (0, 0));
+        assert!(local.get(&key).is_none());
     }
 }

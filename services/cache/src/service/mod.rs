@@ -11,6 +11,7 @@ mod pulse;
 mod reads;
 mod rpc;
 mod shards;
+mod terms;
 mod watch;
 mod writes;
 

@@ -18,6 +18,8 @@ const EACH: Duration = Duration::from_secs(1);
 const ANXIOUS: Duration = Duration::from_millis(250);
 /// Between two looks, however often somebody is sent elsewhere.
 const AT_LEAST: Duration = Duration::from_millis(100);
+/// In which an answer that came at the last moment is read.
+const SPARE: Duration = Duration::from_millis(50);
 /// An epoch of which nobody tells for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 /// A server without slots is kept so long: it may be about to get some.
@@ -49,7 +51,7 @@ impl Cluster {
         mut views: FuturesUnordered<impl Future<Output = RedisResult<View>>>,
     ) -> bool {
         let mut heard = false;
-        let until = Instant::now() + ANSWER;
+        let until = Instant::now() + ANSWER + SPARE;
         while let Ok(Some(view)) = timeout_at(until, views.next()).await {
             match view {
                 Ok(view) if self.told(&view) => heard = true,
