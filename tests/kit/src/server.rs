@@ -150,17 +150,16 @@ impl Server {
     pub fn freeze(&self) {
         let server = self.process();
         assert!(self.is_running(), "{} is gone", self.name);
-        // The server first, so that it starts no child meanwhile.
         let what = format!("{} stands still", self.name);
         eventually_blocking(SIGNAL, &what, || {
-            let still = family(server).into_iter().filter(|process| {
-                let stands = matches!(process.state, b'T' | b'Z' | b'X');
-                if !stands {
-                    send(process.pid, Signal::STOP);
-                }
-                !stands
-            });
-            still.count() == 0
+            let moves = |process: &Process| !matches!(process.state, b'T' | b'Z' | b'X');
+            let moving: Vec<_> = family(server).into_iter().filter(moves).collect();
+            // The server alone, while it moves: it starts no child afterwards, and one that
+            // shares a child's memory (vfork) stands only when that child has gone on.
+            let server_moves = moving.first().is_some_and(|process| process.pid == server);
+            let first = if server_moves { &moving[..1] } else { &moving };
+            first.iter().for_each(|process| send(process.pid, Signal::STOP));
+            moving.is_empty()
         });
     }
 

@@ -70,6 +70,20 @@ async fn a_server_is_frozen_thawed_killed_and_started_again() {
     assert!(!lives(second) && !folder.exists());
 }
 
+/// A shell stands still only when the child that it has just begun (vfork) has gone on.
+#[tokio::test]
+async fn a_server_that_starts_children_all_the_time_is_frozen() {
+    let server = Server::prepare("busy", "TERM");
+    let script = "echo up; while :; do /bin/true; done";
+    server.start(OsStr::new("sh"), &["-c", script].map(Into::into));
+    eventually(SOON, "it is up", async || server.log().contains("up\n")).await;
+    for _ in 0..500 {
+        server.freeze();
+        assert_eq!(state(server.pid()), Some('T'));
+        server.thaw();
+    }
+}
+
 /// The part of the test below that is killed; alone it does nothing.
 #[tokio::test]
 async fn held() {
