@@ -130,6 +130,24 @@ async fn a_refund_or_a_reset_anywhere_ends_it_everywhere() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_ends_no_denial_of_others() {
+    let stage = Stage::start().await;
+    assert!(stage.check(0, &stage.ask("all", 10)).await.verdict.is_allowed());
+    let others: Vec<_> = (0..50).map(|n| format!("other {n}")).collect();
+    for other in &others {
+        stage.until_remembered(0, other).await;
+    }
+    let mine = stage.ask("more", 1);
+    eventually(SOON, "mine, too", async || stage.is_remembered(0, &mine).await).await;
+    assert!(refund(&stage.instances[1], "ann", "all", false).await.unwrap());
+    eventually(SOON, "mine ends", async || stage.check(0, &mine).await.verdict.is_allowed()).await;
+    for other in &others {
+        let ask = Ask { subject: other.clone(), ..stage.ask("more", 10) };
+        assert_eq!(stage.instances[0].decider(&ask), Source::Denial, "{other}");
+    }
+}
+
 /// Who does not hear the others asks Redis, and believes nothing of before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_remembered_over_a_time_of_silence() {

@@ -1,6 +1,8 @@
 //! What is taken ahead of time: what it saves, what it never costs, and what becomes of
 //! the rest.
 
+mod faults;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -20,7 +22,10 @@ use mingle_ratelimit::{
     store::{Failover, Instance, Store as _, redis::RedisStore},
 };
 use mingle_runtime::{Context, config::Section as _};
-use mingle_store::clock::{Clock, SystemClock};
+use mingle_store::{
+    clock::{Clock, SystemClock},
+    redis::Redis,
+};
 use mingle_testkit::{Redis as Server, eventually};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
@@ -63,6 +68,11 @@ algorithm = "sliding_window"
 quota = 1000000
 window = "1h"
 
+[ratelimit.limits.hundreds]
+algorithm = "sliding_window"
+quota = 400
+window = "1h"
+
 [ratelimit.limits.more]
 algorithm = "gcra"
 quota = 2000000
@@ -92,12 +102,17 @@ type Admitted = (Instant, Instant);
 impl Stage {
     async fn start(instances: usize) -> Self {
         let server = Server::start().await;
+        let ways = join_all((0..instances).map(|_| connect(&server))).await;
+        Self::over(server, ways)
+    }
+
+    /// An instance for each of these ways to the server.
+    fn over(server: Server, ways: Vec<Redis>) -> Self {
         let config: Config = Context::for_test(&[Config::DEFAULTS], LIMITS).config.read().unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut all = Vec::new();
-        for at in 0..instances {
-            let redis = connect(&server).await;
+        for (at, redis) in ways.into_iter().enumerate() {
             let (bus, bounds) = (bus(&redis), config.bounds());
             let instance = Instance { id: at.to_string(), clock: clock.clone(), bus, bounds };
             let together = RedisStore::new(redis, bounds.remember_us);
