@@ -151,6 +151,12 @@ async fn what_a_start_refuses_is_told_in_full_and_without_secrets() {
     let served = run(at, &["serve", "gateway", "chat"], &wrong).await;
     assert_eq!((served.code, served.err), (Some(2), ran.err), "a start says the same");
 
+    let cached = "[cache.namespaces.mine]\nsoft = \"-1m\"\nhard = \"1h\"\n";
+    fs::write(at.join("cache.toml"), cached).unwrap();
+    let ran = run(at, &["config", "--config", "cache.toml"], &[]).await;
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.err.contains("cache.namespaces.mine.soft: "), "{ran:?}");
+
     fs::write(at.join("bad.toml"), format!("[gateway]\njwt_secret = {JWT}\n")).unwrap();
     let ran = run(at, &["config", "--config", "bad.toml"], &[]).await;
     assert_eq!((ran.code, &*ran.out), (Some(2), ""), "{ran:?}");

@@ -1,19 +1,25 @@
 //! The gRPC port as internal services and operators use it.
 
-use std::{path::Path, process::Stdio};
+use std::{future::poll_fn, path::Path, process::Stdio};
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body as _;
 use mingle_proto::{
     chat::v1::{self as chat, chat_service_client::ChatServiceClient},
     runtime::v1::{DescribeRequest, diagnostics_service_client::DiagnosticsServiceClient},
 };
 use mingle_testkit::Mingle;
-use tonic::{Code, Request, transport::Channel};
+use tonic::{Code, Request, body::Body, codegen::Service as _, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-use tonic_reflection::pb::v1::{
-    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+use tonic_reflection::pb::{
+    v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    },
+    v1alpha,
 };
 use tonic_types::StatusExt as _;
 
@@ -73,6 +79,44 @@ async fn reflection_lists_what_is_served_and_describes_it() {
             }
             other => panic!("{service}: {other:?}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn reflection_answers_older_tools() {
+    let mingle = Mingle::start().await;
+    let mut client =
+        v1alpha::server_reflection_client::ServerReflectionClient::new(connect(&mingle).await);
+    let list = v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
+    let request =
+        v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+    let requests = tokio_stream::once(request);
+    let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+    let v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(listed) = answer
+    else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(listed.service.len(), SERVICES.len());
+}
+
+/// Clients over gRPC's C core take a failure that ends later for a broken stream.
+#[tokio::test]
+async fn a_failure_ends_with_its_headers() {
+    let mingle = Mingle::start().await;
+    let mut channel = connect(&mingle).await;
+    // A message of no bytes, behind its prefix of five.
+    let message = Bytes::from_static(&[0; 5]);
+    for method in ["Get", "Warm"] {
+        let path = format!("http://{}/mingle.cache.v1.CacheService/{method}", mingle.grpc_addr());
+        let request = http::Request::post(path).header("content-type", "application/grpc");
+        let request = request
+            .header("te", "trailers")
+            .body(Body::new(Full::new(message.clone()).map_err(|never| match never {})));
+        poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+        let response = channel.call(request.unwrap()).await.unwrap();
+        assert_eq!(response.headers()["grpc-status"], "3", "{method}");
+        assert!(response.body().is_end_stream(), "{method}");
     }
 }
 

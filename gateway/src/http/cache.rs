@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use mingle_proto::{
     cache::v1::{Applied, ClearNamespaceRequest, cache_service_client::CacheServiceClient},
+    errors::v1::Reason,
     gateway::v1 as pb,
 };
 use mingle_runtime::Role;
@@ -22,6 +23,11 @@ pub(super) async fn clear(
     query: Query,
 ) -> Result<Reply<pb::CacheCleared>, Fault> {
     let query = query.only(&["namespace"])?;
+    // A variable that is not set must not clear all of it.
+    if query.text("namespace") == Some("") {
+        let message = "namespace is empty: leave it out to clear every namespace";
+        return Err(Fault::invalid(Reason::Required, "namespace", message));
+    }
     let namespace = query.text("namespace").unwrap_or_default().to_owned();
     let request = ClearNamespaceRequest { actor: admin.actor(), namespace };
     let mut cache = CacheServiceClient::new(gateway.ctx.peers.get(Role::Cache));

@@ -49,6 +49,7 @@ pub(crate) fn check(config: &Config, roles: &[Role]) -> Result<(), Problems> {
     }
     let mut problems = Problems::default();
     one::<DataConfig>(config, &mut problems);
+    one::<mingle_cache::Config>(config, &mut problems);
     one::<mingle_ratelimit::Config>(config, &mut problems);
     one::<mingle_presence::Config>(config, &mut problems);
     one::<mingle_chat::Config>(config, &mut problems);

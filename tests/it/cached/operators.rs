@@ -43,6 +43,8 @@ async fn an_operator_clears_it_and_nobody_else_does() {
     assert_eq!(refused.problem(), (403, "PERMISSION_DENIED", "NOT_ALLOWED", "authorization"));
     let unknown = delete(at, &format!("{CLEAR}?namespace=unknown"), &admin).await;
     assert_eq!(unknown.problem(), (400, "INVALID_ARGUMENT", "UNKNOWN_NAMESPACE", "namespace"));
+    let empty = delete(at, &format!("{CLEAR}?namespace="), &admin).await;
+    assert_eq!(empty.problem(), (400, "INVALID_ARGUMENT", "REQUIRED", "namespace"));
     assert_eq!(read(&client, "a").await, Outcome::Hit);
     for path in [CLEAR.to_owned(), format!("{CLEAR}?namespace=default")] {
         set(&client, "a", b"1").await;

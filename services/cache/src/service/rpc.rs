@@ -134,7 +134,7 @@ impl CacheService for Service {
         let entered = wire::entry(&namespace, entry, &self.core.namespaces).map_err(Error::from)?;
         let attempt = match if_version {
             Some(of) => {
-                let own = wire::version_of(&request_id, &entered.key).map_err(Error::from)?;
+                let own = wire::version_of(&request_id, &entered).map_err(Error::from)?;
                 Some((own, of))
             }
             None => None,
@@ -253,6 +253,7 @@ impl CacheService for Service {
     ) -> Reply<v1::ClearNamespaceResponse> {
         let v1::ClearNamespaceRequest { actor, namespace } = request.into_inner();
         let marks = wire::whole(&namespace, &self.core.namespaces).map_err(Error::from)?;
+        wire::actor(&actor).map_err(Error::from)?;
         tracing::info!(actor, namespace, "an operator clears the cache");
         let applied = self.void(Changes { keys: vec![], marks }).await?;
         Ok(Response::new(v1::ClearNamespaceResponse { applied }))

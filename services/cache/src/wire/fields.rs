@@ -12,6 +12,9 @@ use crate::domain::{
 const MAX_KEY: usize = 512;
 const MAX_TAG: usize = 128;
 const MAX_TYPE: usize = 128;
+const MAX_ACTOR: usize = 256;
+/// Names that a message lists.
+const SHOWN: usize = 16;
 /// A lease as it is told: so that one of another key is known.
 const LEASE: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
 
@@ -49,9 +52,18 @@ pub(crate) fn named(name: &str, all: &Namespaces) -> Result<Arc<Namespace>, Inva
     if name.is_empty() {
         return Err(required("namespace"));
     }
-    let unknown =
-        || Invalid::new("namespace", Why::UnknownNamespace, "is none of the configuration");
+    let unknown = || {
+        let names: Vec<_> = all.keys().map(String::as_str).take(SHOWN).collect();
+        let more = if all.len() > SHOWN { ", …" } else { "" };
+        let rule = format!("must be one of the configuration's: {}{more}", names.join(", "));
+        Invalid::new("namespace", Why::UnknownNamespace, rule)
+    };
     all.get(name).cloned().ok_or_else(unknown)
+}
+
+/// Who clears: it is logged.
+pub(crate) fn actor(actor: &str) -> Result<(), Invalid> {
+    if actor.is_empty() { Ok(()) } else { text("actor", actor, MAX_ACTOR) }
 }
 
 pub(super) fn key(field: &str, name: &str, of: &Arc<Namespace>) -> Result<Key, Invalid> {
@@ -172,7 +184,10 @@ pub(super) fn entered(
     let hard = format!("{field}.hard_ttl_ms");
     let hard_us = lifetime(&hard, hard_ttl_ms, of.longest_us)?;
     let soft = format!("{field}.soft_ttl_ms");
-    let soft_us = lifetime(&soft, soft_ttl_ms, hard_us.unwrap_or(of.longest_us))?;
+    let soft_us = lifetime(&soft, soft_ttl_ms, of.longest_us)?;
+    if hard_us.is_some_and(|hard_us| soft_us.is_some_and(|soft_us| soft_us > hard_us)) {
+        return Err(too_long(&soft, "must be at most hard_ttl_ms"));
+    }
     Ok(Entered { key, value, tags, soft_us, hard_us })
 }
 

@@ -85,14 +85,18 @@ pub(crate) fn warmed(
     entry(&request.namespace, request.entry, all).map_err(at)
 }
 
-/// What an attempt to store where another version is will name its own.
-pub(crate) fn version_of(request_id: &str, key: &Key) -> Result<u64, Invalid> {
+/// What an attempt to store where another version is will name its own. With other content
+/// it is another attempt.
+pub(crate) fn version_of(request_id: &str, entered: &Entered) -> Result<u64, Invalid> {
     text("request_id", request_id, MAX_ID)?;
+    let (key, value) = (&entered.key, &entered.value);
     let mut version = VERSION.digest();
-    for part in [&*key.namespace.name, &*key.name, request_id] {
+    for part in [&*key.namespace.name, &*key.name, request_id, &*value.content_type] {
         version.update(part.as_bytes());
         version.update(&[0]);
     }
+    version.update(&[u8::from(value.absent)]);
+    version.update(&value.data);
     // 0 is that of nothing.
     Ok(version.finalize().max(1))
 }

@@ -1,5 +1,27 @@
 //! Values that are dear to compute, loaded once in the whole cluster.
 //!
+//! ```no_run
+//! # async fn profile() -> Option<String> { None }
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use mingle_client::cache::Cache;
+//! use tonic::transport::Endpoint; // tonic 0.14
+//!
+//! let channel = Endpoint::from_static("http://127.0.0.1:50051").connect_lazy();
+//! let cache = Cache::new(channel, "default");
+//! // For as long as the namespace says; of all callers in all processes one loads.
+//! let ann: Option<String> = cache
+//!     .get_or_load("profile:ann", None, &["user:ann"], async || {
+//!         Ok::<_, std::io::Error>(profile().await)
+//!     })
+//!     .await?;
+//! cache.invalidate_tag("user:ann").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where the services ask for a token (`MINGLE_INTERNAL_TOKEN`), the channel is given one:
+//! `tonic::service::interceptor::InterceptedService` with `authorization: Bearer …`.
+//!
 //! [`Cache::get_or_load`] asks the service; who is given the lease loads, the others are
 //! served by its Fill. When the service is away, or nobody fills in time, the loader is
 //! asked directly: a cache is never the reason why a value is not there.
@@ -10,25 +32,32 @@
 //! | the loader, with the lease of a stale value | that value, for the namespace's throttle |
 //! | the loader, and nothing is there | its error; the next caller loads |
 //! | this process, while it loads | the lease ends by itself: the next caller loads |
+//! | the service refuses: no such namespace, no token, a value or a lifetime over the bound | the loader is asked, and the log tells why, once a minute; no lease is held |
 //! | what is stored is no `V`: of another version of the program | it is loaded, and stored in its place |
 
 mod flights;
+mod refusals;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use mingle_proto::cache::v1::{
-    Entry, FillRequest, GetRequest, Outcome, SetRequest, Value,
-    cache_service_client::CacheServiceClient,
+    DeleteRequest, Entry, FillRequest, GetRequest, InvalidateTagRequest, Outcome, SetRequest,
+    Value, cache_service_client::CacheServiceClient,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 use tonic::{
+    Response, Status,
     body::Body,
     client::GrpcService,
     codegen::{Body as ResponseBody, Bytes, StdError},
 };
 
 use flights::{Flights, Turn};
+use refusals::Refusals;
+
+/// Whether all has been done, or will be before anything is read.
+pub use mingle_proto::cache::v1::Applied;
 
 /// What an answer of the service may take by default, another's load not included.
 pub const DEADLINE: Duration = Duration::from_millis(100);
@@ -44,6 +73,7 @@ pub struct Cache<T> {
     deadline: Duration,
     wait: Duration,
     flights: Arc<Flights>,
+    refusals: Arc<Refusals>,
 }
 
 /// What was found before the loader is asked.
@@ -68,8 +98,8 @@ where
     /// The namespace of this name, of the service behind `channel`.
     pub fn new(channel: T, namespace: impl Into<Arc<str>>) -> Self {
         let (client, namespace) = (CacheServiceClient::new(channel), namespace.into());
-        let flights = Arc::default();
-        Self { client, namespace, deadline: DEADLINE, wait: WAIT, flights }
+        let (flights, refusals) = (Arc::default(), Arc::default());
+        Self { client, namespace, deadline: DEADLINE, wait: WAIT, flights, refusals }
     }
 
     /// The same; an answer may take `deadline`, and another's load `wait`.
@@ -128,6 +158,37 @@ where
         }
     }
 
+    /// Deletes a value: once this is [`Applied::Done`], no read anywhere answers it.
+    ///
+    /// **Errors**: what the service answers, DEADLINE_EXCEEDED where it does not in time: it
+    /// may have been done. May be called again.
+    pub async fn delete(&self, key: &str) -> Result<Applied, Status> {
+        let (namespace, key) = (self.namespace.to_string(), key.to_owned());
+        let mut client = self.client.clone();
+        let deleting = client.delete(DeleteRequest { namespace, key });
+        Ok(in_time(self.deadline, deleting).await?.applied())
+    }
+
+    /// Voids every value that carries a tag, itself or by another tag.
+    ///
+    /// **Errors**: as of [`delete`](Self::delete).
+    pub async fn invalidate_tag(&self, tag: &str) -> Result<Applied, Status> {
+        let (namespace, tag) = (self.namespace.to_string(), tag.to_owned());
+        let mut client = self.client.clone();
+        let voiding = client.invalidate_tag(InvalidateTagRequest { namespace, tag });
+        Ok(in_time(self.deadline, voiding).await?.applied())
+    }
+
+    /// What was answered in time, if anything was. That it was refused is told.
+    fn heard<R>(&self, answer: Result<Result<Response<R>, Status>, Elapsed>) -> Option<R> {
+        match answer {
+            Ok(Ok(response)) => return Some(response.into_inner()),
+            Ok(Err(status)) => self.refusals.tell(&self.namespace, &status),
+            Err(_) => {}
+        }
+        None
+    }
+
     async fn find<V: DeserializeOwned>(&self, key: &str, tags: &[&str]) -> Found<V> {
         let request = GetRequest {
             namespace: self.namespace.to_string(),
@@ -138,8 +199,7 @@ where
         };
         let mut client = self.client.clone();
         let asked = timeout(self.deadline + self.wait, client.get(request)).await;
-        let Ok(Ok(response)) = asked else { return Found::Nothing };
-        let response = response.into_inner();
+        let Some(response) = self.heard(asked) else { return Found::Nothing };
         let (outcome, value) = (response.outcome(), response.value.as_ref());
         let value = value.map(|value| if value.absent { Some(None) } else { read(&value.data) });
         let lease = response.lease.map(|lease| lease.token);
@@ -167,17 +227,19 @@ where
     /// Stores; what cannot be is loaded again by the next caller.
     async fn store(&self, entry: Entry, lease: Option<String>) {
         let (mut client, namespace) = (self.client.clone(), self.namespace.to_string());
-        let entry = Some(entry);
-        let _ = match lease {
-            Some(lease) => {
-                let request = FillRequest { namespace, entry, lease, load_failed: false };
-                timeout(self.deadline, client.fill(request)).await.map(drop)
-            }
-            None => {
-                let request = SetRequest { namespace, entry, ..SetRequest::default() };
-                timeout(self.deadline, client.set(request)).await.map(drop)
-            }
+        let (key, entry) = (entry.key.clone(), Some(entry));
+        let Some(lease) = lease else {
+            let request = SetRequest { namespace, entry, ..SetRequest::default() };
+            self.heard(timeout(self.deadline, client.set(request)).await);
+            return;
         };
+        let request = FillRequest { namespace, entry, lease: lease.clone(), load_failed: false };
+        let filled = timeout(self.deadline, client.fill(request)).await;
+        let refused = matches!(&filled, Ok(Err(status)) if refusals::is_one(status));
+        self.heard(filled);
+        if refused {
+            self.give_up(&key, lease).await;
+        }
     }
 
     /// The next caller need not wait for the lease's end.
@@ -187,6 +249,14 @@ where
         let request = FillRequest { namespace, entry, lease, load_failed: true };
         let _ = timeout(self.deadline, self.client.clone().fill(request)).await;
     }
+}
+
+async fn in_time<R>(
+    deadline: Duration,
+    call: impl Future<Output = Result<Response<R>, Status>>,
+) -> Result<R, Status> {
+    let late = |_| Status::deadline_exceeded("no answer in time; the outcome is unknown");
+    Ok(timeout(deadline, call).await.map_err(late)??.into_inner())
 }
 
 fn owned(tags: &[&str]) -> Vec<String> {

@@ -98,6 +98,12 @@ impl http_body::Body for Bounded {
         }
         this.inner.poll_frame(cx)
     }
+
+    /// A failure has no body, and has to end with its headers: some clients take nothing
+    /// else for one.
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.inner.is_end_stream()
+    }
 }
 
 fn trailers(status: &Status) -> http::HeaderMap {
@@ -124,6 +130,10 @@ impl http_body::Body for Holding {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.project().inner.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
     }
 }
 

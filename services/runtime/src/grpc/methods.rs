@@ -95,7 +95,7 @@ pub fn is_describe(path: &str) -> bool {
 
 /// True for what operators and probes call without token.
 pub fn is_open(path: &str) -> bool {
-    path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.v1.")
+    path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.")
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
-use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 use super::{
     Process,
@@ -80,7 +79,10 @@ async fn routes(process: &Process) -> anyhow::Result<Routes> {
     for name in &names {
         process.health.set_service(name, true).await;
     }
-    Ok(routes.add_service(reflection(&names)?).prepare())
+    let v1 = reflection(&names).build_v1().context("reflection")?;
+    // What older tools ask, Python's among them.
+    let v1alpha = reflection(&names).build_v1alpha().context("reflection")?;
+    Ok(routes.add_service(v1).add_service(v1alpha).prepare())
 }
 
 /// Two routers with fallbacks cannot be merged; the first one's stays.
@@ -88,7 +90,7 @@ fn strip_fallback(routes: Routes) -> axum::Router {
     routes.into_axum_router().reset_fallback()
 }
 
-fn reflection(names: &[&str]) -> anyhow::Result<ServerReflectionServer<impl ServerReflection>> {
+fn reflection<'a>(names: &[&'a str]) -> tonic_reflection::server::Builder<'a> {
     let mut builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(mingle_proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -97,7 +99,7 @@ fn reflection(names: &[&str]) -> anyhow::Result<ServerReflectionServer<impl Serv
     for name in names {
         builder = builder.with_service_name(*name);
     }
-    builder.build_v1().context("reflection")
+    builder
 }
 
 async fn bind(

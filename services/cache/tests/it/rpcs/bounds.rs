@@ -102,6 +102,11 @@ async fn each_wrong_field_of_an_entry_is_named() {
         (of(&|it| it.hard_ttl_ms = Some(0)), "MALFORMED", "entry.hard_ttl_ms"),
         (of(&|it| it.hard_ttl_ms = Some(100 * year_ms)), "TOO_LONG", "entry.hard_ttl_ms"),
         (of(&|it| it.soft_ttl_ms = Some(u64::MAX)), "TOO_LONG", "entry.soft_ttl_ms"),
+        (
+            of(&|it| (it.soft_ttl_ms, it.hard_ttl_ms) = (Some(3_000), Some(2_000))),
+            "TOO_LONG",
+            "entry.soft_ttl_ms",
+        ),
         (of(&|it| it.tags = vec![String::new()]), "REQUIRED", "entry.tags[0]"),
         (of(&|it| it.links = vec![TagLink::default()]), "REQUIRED", "entry.links[0].carries"),
     ] {

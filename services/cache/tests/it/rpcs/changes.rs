@@ -149,6 +149,7 @@ async fn in_place_of_a_version(one: Instance, other: Instance) {
     assert_eq!(stored, SetOutcome::Stored);
     assert_eq!(set("1", 0, "first").await, (SetOutcome::Stored, first), "the same attempt again");
     assert_eq!(set("x", 0, "other").await, (SetOutcome::Conflict, 0));
+    assert_eq!(set("x", 0, "first").await, (SetOutcome::Conflict, 0), "other content");
     let read = other.get(GetRequest { mode: 1, ..get("plain", "a") }).await;
     assert_eq!((text(&read), read.version), ("1", first));
     let (_, second) = set("2", first, "second").await;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use mingle_client::cache::Cache;
+use mingle_client::cache::{Applied, Cache};
 use mingle_proto::cache::v1::Outcome;
 use mingle_runtime::grpc::Transport;
 use mingle_testkit::eventually;
@@ -86,6 +86,41 @@ async fn absence_is_kept_and_what_is_foreign_is_replaced() {
     assert_eq!(loaded, Ok(Some(2)));
     let read = one.get(get("absent", "b")).await;
     assert_eq!((read.outcome(), read.value.unwrap().data), (Outcome::Hit, b"2".to_vec()));
+}
+
+/// What the service does not take is no reason for others to wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_holds_no_lease() {
+    let one = alone().await;
+    let cache = of(&one, "plain");
+    let years = Some(Duration::from_secs(100 * 366 * 86_400));
+    for n in 0..3 {
+        let loaded: Loaded = cache.get_or_load("a", years, &[], async || Ok(Some(n))).await;
+        assert_eq!(loaded, Ok(Some(n)));
+        let read = one.get(get("plain", "a")).await;
+        assert_eq!(read.outcome(), Outcome::MissLoad, "somebody is said to load");
+        one.fail("plain", "a", &read).await;
+    }
+    let loaded: Loaded = cache.get_or_load("a", None, &[], async || Ok(Some(4))).await;
+    assert_eq!(loaded, Ok(Some(4)));
+    assert_eq!(one.get(get("plain", "a")).await.outcome(), Outcome::Hit);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_or_voided_is_loaded_again() {
+    let one = alone().await;
+    let cache = of(&one, "plain");
+    let load =
+        async |n| -> Loaded { cache.get_or_load("a", None, &["x"], async || Ok(Some(n))).await };
+    assert_eq!((load(1).await, load(2).await), (Ok(Some(1)), Ok(Some(1))));
+    assert_eq!(cache.delete("a").await.unwrap(), Applied::Done);
+    assert_eq!((load(3).await, load(4).await), (Ok(Some(3)), Ok(Some(3))));
+    assert_eq!(cache.invalidate_tag("x").await.unwrap(), Applied::Done);
+    assert_eq!(load(5).await, Ok(Some(5)));
+    let refused = cache.delete("").await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    let nobody = Cache::new(Transport::local(Routes::default()), "plain");
+    assert!(nobody.invalidate_tag("x").await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
