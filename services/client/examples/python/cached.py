@@ -8,6 +8,7 @@ callers, in all of its processes, one loads.
 """
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -17,7 +18,9 @@ from mingle.cache.v1 import cache_pb2 as cache
 from mingle.cache.v1.cache_pb2_grpc import CacheServiceStub
 
 NAMESPACE = "default"
+log = logging.getLogger("cache")
 WAIT_MS = 5_000
+REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 # What an answer may take beside another's load.
 SECONDS = 1
 
@@ -37,7 +40,8 @@ def get_or_load(service, key, tags, loader):
 
     try:
         read = ask(service.Get, cache.GetRequest(namespace=NAMESPACE, key=key, tags=tags, wait_ms=WAIT_MS))
-    except grpc.RpcError:
+    except grpc.RpcError as error:
+        tell(error)
         return loader()  # A cache is never why a value is not there.
     lease = read.lease.token
     if not lease:
@@ -55,9 +59,19 @@ def get_or_load(service, key, tags, loader):
     fill.entry.value.content_type = "application/json"
     try:
         ask(service.Fill, fill)
-    except grpc.RpcError:
-        pass  # The lease ends by itself, and another caller loads.
+    except grpc.RpcError as error:
+        if tell(error):  # Nobody is to wait for what is not taken.
+            end = cache.FillRequest(namespace=NAMESPACE, lease=lease, entry=cache.Entry(key=key), load_failed=True)
+            ask(service.Fill, end)
     return value
+
+
+def tell(error):
+    """True of what is refused however often it is asked; the rest ends by itself."""
+    refused = error.code() in REFUSED
+    if refused:
+        log.warning("the cache refuses: %s %s", error.code().name, error.details())
+    return refused
 
 
 def main(target):
