@@ -18,7 +18,7 @@ fn judge(path: &str) -> Option<fn(&str)> {
         ".dockerignore" => the_image_is_built_of_every_crate,
         "docker-compose.yml" => compose::is_valid,
         "deploy/Dockerfile" => the_image_has_no_faults,
-        "deploy/README.md" => it_names_what_there_is,
+        "deploy/README.md" | "deploy/configuration.md" | "deploy/operations.md" => names_files,
         "deploy/secrets.sh" => secrets_are_made_once,
         "deploy/envoy/envoy.yaml" | "deploy/envoy/ratelimit.yaml" => envoy_takes,
         "deploy/envoy/limits.yaml" => ratelimit_takes,
@@ -77,18 +77,42 @@ fn the_image_is_built_of_every_crate(path: &str) {
     }
 }
 
-/// Links, and what commands are given.
-fn it_names_what_there_is(path: &str) {
+/// What commands are given; links are of every document.
+fn names_files(path: &str) {
     let text = read(path);
-    let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
-    let links = links.map(|(link, _)| root().join("deploy").join(link));
     let words = text.split(|c: char| c.is_whitespace() || c == '`');
     let words = words.filter(|word| word.starts_with("deploy/") && *word != "deploy/secrets/");
-    let named: Vec<_> = links.chain(words.map(|word| root().join(word))).collect();
-    assert!(named.len() > 10, "{named:?}");
-    for name in named {
-        assert!(name.exists(), "there is no {}", name.display());
+    for name in words {
+        assert!(root().join(name).exists(), "{path}: there is no {name}");
     }
+}
+
+/// Files, and the headings in them.
+#[test]
+fn every_link_of_a_document_leads_somewhere() {
+    let anchor = |heading: &str| {
+        let kept = heading.trim_start_matches('#').trim().to_lowercase();
+        kept.replace(' ', "-").replace(|c: char| !c.is_alphanumeric() && c != '-', "")
+    };
+    let (mut followed, mut lost) = (0, Vec::new());
+    for path in files().into_iter().filter(|path| path.ends_with(".md")) {
+        let text = read(&path);
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        for (link, _) in links.filter(|(link, _)| !link.starts_with("http")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let own = root().join(&path);
+            let file = if file.is_empty() { own } else { own.parent().unwrap().join(file) };
+            let leads = heading.is_empty()
+                || fs::read_to_string(&file).is_ok_and(|there| {
+                    there.lines().any(|line| line.starts_with('#') && anchor(line) == heading)
+                });
+            followed += 1;
+            if !file.exists() || !leads {
+                lost.push(format!("{path}: {link}"));
+            }
+        }
+    }
+    assert!(followed > 50 && lost.is_empty(), "{lost:?} of {followed}");
 }
 
 fn secrets_are_made_once(path: &str) {
