@@ -16,7 +16,7 @@ use proptest::{prelude::*, sample::Index};
 
 use crate::{
     domain::{any_algorithm, most_between_edges, most_in_a_window, promised},
-    schedules::{self, pass},
+    schedules::{self, Since, pass},
 };
 
 const REMEMBER_US: u64 = 90_000_000;
@@ -289,7 +289,9 @@ fn no_schedule_of_it_admits_more_than_promised() {
         };
         pass(&stage.clock, 0, &case.limits);
         stage.runtime.block_on(async {
+            let mut since = Since::now();
             for step in &steps {
+                since.keep_up(&stage.clock, &case.limits);
                 case.act(step).await?;
                 case.assert_kept()?;
             }

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 
 use crate::{
     domain::{any_algorithm, promised},
-    schedules::{self, Stage, pass},
+    schedules::{self, Since, Stage, pass},
 };
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -317,7 +317,9 @@ fn scripts_memory_and_a_witness_agree() {
         let mut case = open(stage, limits.into(), &mut seen);
         pass(&stage.clock, 0, &case.chosen(u8::MAX));
         stage.runtime.block_on(async {
+            let mut since = Since::now();
             for step in &steps {
+                since.keep_up(&stage.clock, &case.chosen(u8::MAX));
                 case.act(step).await?;
             }
             Ok(())

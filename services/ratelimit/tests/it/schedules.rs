@@ -1,8 +1,11 @@
 //! Random schedules on a server of their own, by a clock that only they move.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use mingle_ratelimit::domain::{Algorithm, Limit};
@@ -62,6 +65,25 @@ pub(crate) fn run<S: Strategy>(
 pub(crate) fn subject() -> String {
     static SUBJECTS: AtomicU64 = AtomicU64::new(0);
     format!("subject {}", SUBJECTS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Since when a clock has kept up with the server's own.
+pub(crate) struct Since(Instant);
+
+impl Since {
+    pub(crate) fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The clock goes on by what has passed: keys end by the server's own time, and what
+    /// they hold must not be of use any more by then.
+    pub(crate) fn keep_up(&mut self, clock: &ManualClock, limits: &[Arc<Limit>]) {
+        let gone = u32::try_from(self.0.elapsed().as_millis()).unwrap_or(u32::MAX);
+        if gone > 0 {
+            self.0 += Duration::from_millis(gone.into());
+            pass(clock, gone, limits);
+        }
+    }
 }
 
 /// Time passes, and does not stop within the end of a fixed window: its keys would end
