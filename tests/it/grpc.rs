@@ -10,6 +10,7 @@ use mingle_proto::{
     runtime::v1::{DescribeRequest, diagnostics_service_client::DiagnosticsServiceClient},
 };
 use mingle_testkit::Mingle;
+use tokio_stream::StreamExt as _;
 use tonic::{Code, Request, body::Body, codegen::Service as _, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -19,7 +20,10 @@ use tonic_reflection::pb::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
     },
-    v1alpha,
+    v1alpha::{
+        self, server_reflection_request::MessageRequest as AlphaRequest,
+        server_reflection_response::MessageResponse as AlphaResponse,
+    },
 };
 use tonic_types::StatusExt as _;
 
@@ -87,17 +91,17 @@ async fn reflection_answers_older_tools() {
     let mingle = Mingle::start().await;
     let mut client =
         v1alpha::server_reflection_client::ServerReflectionClient::new(connect(&mingle).await);
-    let list = v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
-    let request =
-        v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
-    let requests = tokio_stream::once(request);
-    let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
-    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
-    let v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(listed) = answer
-    else {
-        panic!("{answer:?}");
-    };
-    assert_eq!(listed.service.len(), SERVICES.len());
+    let list = AlphaRequest::ListServices(String::new());
+    let symbols = SERVICES.map(|service| AlphaRequest::FileContainingSymbol(service.to_owned()));
+    let asked = std::iter::once(list).chain(symbols).map(|request| {
+        v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(request) }
+    });
+    let requests = tokio_stream::iter(asked);
+    let answers = client.server_reflection_info(requests).await.unwrap().into_inner();
+    let answers: Vec<_> = answers.map(|answer| answer.unwrap().message_response).collect().await;
+    let is_described =
+        |it: &&Option<_>| matches!(it, Some(AlphaResponse::FileDescriptorResponse(_)));
+    assert_eq!(answers.iter().filter(is_described).count(), SERVICES.len(), "{answers:?}");
 }
 
 /// Clients over gRPC's C core take a failure that ends later for a broken stream.

@@ -151,6 +151,7 @@ impl Server {
         let server = self.process();
         assert!(self.is_running(), "{} is gone", self.name);
         let what = format!("{} stands still", self.name);
+        let mut still = 0;
         eventually_blocking(SIGNAL, &what, || {
             let moves = |process: &Process| !matches!(process.state, b'T' | b'Z' | b'X');
             let moving: Vec<_> = family(server).into_iter().filter(moves).collect();
@@ -159,7 +160,9 @@ impl Server {
             let server_moves = moving.first().is_some_and(|process| process.pid == server);
             let first = if server_moves { &moving[..1] } else { &moving };
             first.iter().for_each(|process| send(process.pid, Signal::STOP));
-            moving.is_empty()
+            // One that was born while the last look went by is in the next.
+            still = if moving.is_empty() { still + 1 } else { 0 };
+            still == 2
         });
     }
 

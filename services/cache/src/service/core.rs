@@ -18,7 +18,7 @@ use mingle_store::{
 use tokio::{
     sync::{Notify, broadcast, watch},
     task::spawn_blocking,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,8 @@ use crate::{
 const WATCHED: usize = 1024;
 /// Between two sweeps of the memory.
 const SWEEP: Duration = Duration::from_secs(30);
+/// At least, however often something is cleared.
+const PAUSE: Duration = Duration::from_secs(1);
 /// What may be taken to say something.
 const SAID: Duration = Duration::from_secs(1);
 
@@ -280,6 +282,7 @@ impl Core {
                 });
                 // One that fails frees less.
                 let _ = swept.await;
+                sleep(PAUSE).await;
                 let _ = timeout(SWEEP, self.forgotten.notified()).await;
             }
         };

@@ -108,7 +108,8 @@ impl Known {
 
     /// Frees what is forgotten.
     pub(super) fn sweep(&self) {
-        self.versions.sweep(|(_, noted)| noted.elapsed() < LONGEST);
+        let now = Instant::now();
+        self.versions.sweep(|(_, noted)| now.duration_since(*noted) < LONGEST);
     }
 
     /// Anything may have been voided.

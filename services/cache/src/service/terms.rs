@@ -41,7 +41,7 @@ pub(super) struct Terms<K, V, W> {
     term: AtomicU64,
 }
 
-impl<K: Eq + Hash, V: Clone, W: Weighter<K, V> + Clone> Terms<K, V, W> {
+impl<K: Eq + Hash + Clone, V: Clone, W: Weighter<K, V> + Clone> Terms<K, V, W> {
     #[expect(clippy::expect_used, reason = "a build lacks nothing where both bounds are set")]
     pub(super) fn new(bounds: Bounds, weighter: W) -> Self {
         let mut options = OptionsBuilder::new();
@@ -82,7 +82,13 @@ impl<K: Eq + Hash, V: Clone, W: Weighter<K, V> + Clone> Terms<K, V, W> {
     pub(super) fn sweep(&self, worth: impl Fn(&V) -> bool) {
         let now = self.term.load(Ordering::Acquire);
         // What is of a later term came while this goes on.
-        self.kept.retain(|_, (term, value)| *term >= now && worth(value));
+        let goes = |(term, value): &Dated<V>| *term < now || !worth(value);
+        let names: Vec<K> =
+            self.kept.iter().filter(|(_, dated)| goes(dated)).map(|(name, _)| name).collect();
+        for name in names {
+            // Freed when nothing is locked any more.
+            drop(self.kept.remove_if(&name, goes));
+        }
     }
 
     /// Values, and what they weigh, with those that are not freed yet.

@@ -1,4 +1,4 @@
 -- A room's log onwards. $1: room, $2: after this seq, $3: how many.
 select room_id, seq, id, kind, actor, client_msg_id, body, metadata, target_id, target_seq,
-    message_no, sent_at, trace_id, edited_at, deleted
+    sent_at, trace_id, edited_at, deleted
 from chat_log where room_id = $1 and seq > $2 order by seq limit $3

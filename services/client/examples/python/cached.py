@@ -20,7 +20,12 @@ from mingle.cache.v1.cache_pb2_grpc import CacheServiceStub
 NAMESPACE = "default"
 log = logging.getLogger("cache")
 WAIT_MS = 5_000
-REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+REFUSED = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+)
 # What an answer may take beside another's load.
 SECONDS = 1
 
@@ -38,6 +43,12 @@ def get_or_load(service, key, tags, loader):
     def ask(method, request):
         return method(request, metadata=metadata, timeout=SECONDS + WAIT_MS / 1000)
 
+    def give_up():
+        try:
+            ask(service.Fill, cache.FillRequest(namespace=NAMESPACE, lease=lease, entry=cache.Entry(key=key), load_failed=True))
+        except grpc.RpcError:
+            pass  # The lease ends by itself.
+
     try:
         read = ask(service.Get, cache.GetRequest(namespace=NAMESPACE, key=key, tags=tags, wait_ms=WAIT_MS))
     except grpc.RpcError as error:
@@ -50,8 +61,7 @@ def get_or_load(service, key, tags, loader):
     try:
         value = loader()
     except Exception:
-        fill.load_failed = True
-        ask(service.Fill, fill)
+        give_up()
         if not read.HasField("value"):
             raise
         return kept(read.value)  # Stale, and better than nothing.
@@ -61,8 +71,7 @@ def get_or_load(service, key, tags, loader):
         ask(service.Fill, fill)
     except grpc.RpcError as error:
         if tell(error):  # Nobody is to wait for what is not taken.
-            end = cache.FillRequest(namespace=NAMESPACE, lease=lease, entry=cache.Entry(key=key), load_failed=True)
-            ask(service.Fill, end)
+            give_up()
     return value
 
 

@@ -63,6 +63,9 @@ pub use mingle_proto::cache::v1::Applied;
 pub const DEADLINE: Duration = Duration::from_millis(100);
 /// How long another's load is waited for by default.
 pub const WAIT: Duration = Duration::from_secs(5);
+/// What a change may take: longer than the service waits for a Redis that says nothing, so
+/// that its PENDING arrives.
+const CHANGE: Duration = Duration::from_secs(2);
 const JSON: &str = "application/json";
 
 /// A namespace of the cache. Clones share what they ask for at the same time.
@@ -166,7 +169,7 @@ where
         let (namespace, key) = (self.namespace.to_string(), key.to_owned());
         let mut client = self.client.clone();
         let deleting = client.delete(DeleteRequest { namespace, key });
-        Ok(in_time(self.deadline, deleting).await?.applied())
+        Ok(in_time(self.deadline.max(CHANGE), deleting).await?.applied())
     }
 
     /// Voids every value that carries a tag, itself or by another tag.
@@ -176,7 +179,7 @@ where
         let (namespace, tag) = (self.namespace.to_string(), tag.to_owned());
         let mut client = self.client.clone();
         let voiding = client.invalidate_tag(InvalidateTagRequest { namespace, tag });
-        Ok(in_time(self.deadline, voiding).await?.applied())
+        Ok(in_time(self.deadline.max(CHANGE), voiding).await?.applied())
     }
 
     /// What was answered in time, if anything was. That it was refused is told.

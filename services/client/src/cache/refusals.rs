@@ -27,11 +27,18 @@ pub(super) fn is_one(status: &Status) -> bool {
 
 impl Refusals {
     pub(super) fn tell(&self, namespace: &str, status: &Status) {
-        let mut told = self.0.lock();
-        if is_one(status) && told.is_none_or(|at| at.elapsed() >= EACH) {
-            *told = Some(Instant::now());
+        if is_one(status) && self.is_due() {
             let (code, why) = (status.code(), status.message());
-            tracing::warn!(namespace, ?code, why, "the cache refuses: all is loaded");
+            tracing::warn!(namespace, ?code, why, "the cache refuses: that is loaded each time");
         }
+    }
+
+    fn is_due(&self) -> bool {
+        let mut told = self.0.lock();
+        let is_due = told.is_none_or(|at| at.elapsed() >= EACH);
+        if is_due {
+            *told = Some(Instant::now());
+        }
+        is_due
     }
 }

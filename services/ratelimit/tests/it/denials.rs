@@ -142,10 +142,11 @@ async fn a_refund_ends_no_denial_of_others() {
     eventually(SOON, "mine, too", async || stage.is_remembered(0, &mine).await).await;
     assert!(refund(&stage.instances[1], "ann", "all", false).await.unwrap());
     eventually(SOON, "mine ends", async || stage.check(0, &mine).await.verdict.is_allowed()).await;
-    for other in &others {
-        let ask = Ask { subject: other.clone(), ..stage.ask("more", 10) };
-        assert_eq!(stage.instances[0].decider(&ask), Source::Denial, "{other}");
-    }
+    let kept = others.iter().filter(|other| {
+        let ask = Ask { subject: other.to_string(), ..stage.ask("more", 10) };
+        stage.instances[0].decider(&ask) == Source::Denial
+    });
+    assert_eq!(kept.count(), others.len());
 }
 
 /// Who does not hear the others asks Redis, and believes nothing of before.
