@@ -161,15 +161,18 @@ where
         }
     }
 
-    /// Deletes a value: once this is [`Applied::Done`], no read anywhere answers it.
+    /// Deletes a value: 1.2 s after this was [`Applied::Done`] no process answers it, and what
+    /// is under way here is shared with nobody who asks after it.
     ///
     /// **Errors**: what the service answers, DEADLINE_EXCEEDED where it does not in time: it
     /// may have been done. May be called again.
     pub async fn delete(&self, key: &str) -> Result<Applied, Status> {
         let (namespace, key) = (self.namespace.to_string(), key.to_owned());
         let mut client = self.client.clone();
-        let deleting = client.delete(DeleteRequest { namespace, key });
-        Ok(in_time(self.deadline.max(CHANGE), deleting).await?.applied())
+        let deleting = client.delete(DeleteRequest { namespace, key: key.clone() });
+        let deleted = in_time(self.deadline.max(CHANGE), deleting).await;
+        self.flights.part(Some(&key));
+        Ok(deleted?.applied())
     }
 
     /// Voids every value that carries a tag, itself or by another tag.
@@ -179,7 +182,9 @@ where
         let (namespace, tag) = (self.namespace.to_string(), tag.to_owned());
         let mut client = self.client.clone();
         let voiding = client.invalidate_tag(InvalidateTagRequest { namespace, tag });
-        Ok(in_time(self.deadline.max(CHANGE), voiding).await?.applied())
+        let voided = in_time(self.deadline.max(CHANGE), voiding).await;
+        self.flights.part(None);
+        Ok(voided?.applied())
     }
 
     /// What was answered in time, if anything was. That it was refused is told.

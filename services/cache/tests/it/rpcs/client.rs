@@ -13,6 +13,7 @@ use mingle_client::cache::{Applied, Cache};
 use mingle_proto::cache::v1::Outcome;
 use mingle_runtime::grpc::Transport;
 use mingle_testkit::eventually;
+use tokio::time::timeout;
 use tonic::service::Routes;
 
 use super::stage::{Instance, alone, entry, get, several};
@@ -121,6 +122,37 @@ async fn what_is_deleted_or_voided_is_loaded_again() {
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     let nobody = Cache::new(Transport::local(Routes::default()), "plain");
     assert!(nobody.invalidate_tag("x").await.is_err());
+}
+
+/// Who reads after a deletion does not share what was loaded before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_at_a_deletion_is_not_shared() {
+    let one = alone().await;
+    let cache = of(&one, "plain");
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    let slow = tokio::spawn({
+        let cache = cache.clone();
+        async move {
+            let loader = async || {
+                begun.send(()).unwrap();
+                end.await.unwrap();
+                Ok(Some(1))
+            };
+            let loaded: Loaded = cache.get_or_load("a", None, &[], loader).await;
+            loaded
+        }
+    });
+    has_begun.await.unwrap();
+    assert_eq!(cache.delete("a").await.unwrap(), Applied::Done);
+    let after =
+        async || -> Loaded { cache.get_or_load("a", None, &[], async || Ok(Some(2))).await };
+    // Whoever shared it would wait for its loader.
+    assert_eq!(timeout(SOON, after()).await.unwrap(), Ok(Some(2)));
+    ended.send(()).unwrap();
+    assert_eq!(slow.await.unwrap(), Ok(Some(1)));
+    let kept: Loaded = cache.get_or_load("a", None, &[], async || Ok(Some(3))).await;
+    assert_eq!(kept, Ok(Some(2)), "its fill came too late");
 }
 
 #[tokio::test(flavor = "multi_thread")]
