@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use mingle_proto::cache::v1::cache_service_server::{CacheServiceServer, SERVICE_NAME};
-use mingle_runtime::{Bound, Context, Role, health::Health};
+use mingle_runtime::{Bound, Context, Role, grpc::Routes, health::Health};
 use mingle_store::{
     breaker::Breaker,
     bus::{Bus, Memory as Within},
@@ -20,7 +20,6 @@ use mingle_store::{
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 pub use config::Config;
 use service::{Core, Service};

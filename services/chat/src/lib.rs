@@ -11,9 +11,8 @@ pub mod wire;
 use std::{sync::Arc, time::Duration};
 
 use mingle_proto::chat::v1::chat_service_server::ChatServiceServer;
-use mingle_runtime::{Bound, Context, Role, telemetry};
+use mingle_runtime::{Bound, Context, Role, grpc::Routes, telemetry};
 use mingle_store::Backends;
-use tonic::service::Routes;
 
 pub use config::Config;
 

@@ -10,9 +10,8 @@ pub mod wire;
 use std::{sync::Arc, time::Duration};
 
 use mingle_proto::matchmaking::v1::matchmaking_service_server::MatchmakingServiceServer;
-use mingle_runtime::{Bound, Context, Role, telemetry};
+use mingle_runtime::{Bound, Context, Role, grpc::Routes, telemetry};
 use mingle_store::Backends;
-use tonic::service::Routes;
 
 pub use config::Config;
 pub use error::Error;

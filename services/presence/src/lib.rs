@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use mingle_proto::presence::v1::presence_service_server::{PresenceServiceServer, SERVICE_NAME};
-use mingle_runtime::{Bound, Context, Role};
+use mingle_runtime::{Bound, Context, Role, grpc::Routes};
 use mingle_store::Backends;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,7 @@ pub async fn bind(ctx: Context, backends: Backends) -> anyhow::Result<Bound> {
     ctx.tasks.spawn(service.clone().keep_sight(ctx.stop.clone()));
     ctx.health.set_service(SERVICE_NAME, true).await;
     let server = PresenceServiceServer::new(service);
-    Ok(Bound::grpc(Role::Presence, tonic::service::Routes::new(server)))
+    Ok(Bound::grpc(Role::Presence, Routes::new(server)))
 }
 
 /// Sweeps until `stop`. A late sweep is not made up for: one finds all.

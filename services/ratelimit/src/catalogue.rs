@@ -25,6 +25,7 @@ use parking_lot::{Mutex, RwLock};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::{Ascii, MetadataValue};
 
 use crate::{
     Config, descriptors,
@@ -41,6 +42,8 @@ pub(crate) struct Catalogue {
     pub(crate) rules: Rules,
     /// Tells one from another, the same in every process that has the same limits.
     pub(crate) version: String,
+    /// The same, as replies carry it.
+    pub(crate) mark: MetadataValue<Ascii>,
     /// Where the rules are.
     folder: Option<PathBuf>,
 }
@@ -62,8 +65,11 @@ impl Catalogue {
         let rules = folder.as_deref().map(descriptors::read).transpose()?.unwrap_or_default();
         let limits = Arc::new(config.limits());
         let hash = Sha256::new().chain_update(format!("{limits:?}")).chain_update(rules.digest());
-        let version = hash.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { limits, rules, version, folder })
+        let hash = hash.finalize();
+        let version: String = hash[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        // Digits of a number are such a value.
+        let mark = version.parse().unwrap_or_else(|_| MetadataValue::from_static(""));
+        Ok(Self { limits, rules, version, mark, folder })
     }
 }
 

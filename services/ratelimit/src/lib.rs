@@ -17,11 +17,10 @@ use mingle_proto::ratelimit::v1::rate_limit_service_server::{
     RateLimitServiceServer, SERVICE_NAME,
 };
 use mingle_runtime::health::Health;
-use mingle_runtime::{Bound, Context, Role};
+use mingle_runtime::{Bound, Context, Role, grpc::Routes};
 use mingle_store::{breaker::Breaker, bus::Bus, clock::Clock, redis::Redis};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use catalogue::Current;
 pub use config::Config;

@@ -6,15 +6,22 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::Uri,
+    http::{Request, Uri},
     response::{IntoResponse, Response},
 };
-use mingle_proto::presence::v1::{self as pr, presence_service_client::PresenceServiceClient};
-use mingle_runtime::{Context, grpc::Transport};
+use mingle_proto::presence::v1::{
+    self as pr, presence_service_client::PresenceServiceClient,
+    presence_service_server::SERVICE_NAME,
+};
+use mingle_runtime::{
+    Context,
+    grpc::{Routes, Transport},
+};
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::time::{Instant, timeout};
-use tonic::service::Routes;
+use tonic::body::Body;
+use tower::ServiceExt as _;
 
 use super::{
     CHUNK, RENEW, Sessions,
@@ -119,7 +126,11 @@ async fn answer(State(fake): State<Arc<Fake>>, uri: Uri, body: Bytes) -> Respons
 fn over(fake: &Arc<Fake>) -> (Context, Arc<Sessions>) {
     let ctx = Context::for_test(&[], "");
     let router = Router::new().fallback(answer).with_state(fake.clone());
-    let transport = Transport::local(Routes::from(router));
+    let serve = move |request: Request<Body>| -> mingle_runtime::grpc::Call {
+        let router = router.clone();
+        Box::pin(async move { Ok(router.oneshot(request).await?.map(Body::new)) })
+    };
+    let transport = Transport::local(Routes::default().add(SERVICE_NAME, serve));
     let sessions = Sessions {
         client: PresenceServiceClient::new(transport),
         unregistered: false.into(),

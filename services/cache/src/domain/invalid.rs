@@ -28,8 +28,8 @@ pub struct Invalid {
 
 impl Invalid {
     /// `field` breaks `rule`.
-    pub fn new(field: impl Into<String>, why: Why, rule: impl Into<String>) -> Self {
-        Self { field: field.into(), why, rule: rule.into() }
+    pub fn new(field: impl fmt::Display, why: Why, rule: impl Into<String>) -> Self {
+        Self { field: field.to_string(), why, rule: rule.into() }
     }
 }
 

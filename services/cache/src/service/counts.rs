@@ -1,7 +1,6 @@
 //! What was asked and found, by namespace, since the process started.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -9,11 +8,17 @@ use std::{
     time::Duration,
 };
 
+use ahash::AHashMap;
 use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
+use mingle_runtime::telemetry;
 
-use crate::{domain::Namespaces, store::KEPT};
+use crate::{
+    domain::{Namespaces, Outcome, Read},
+    store::KEPT,
+};
 
-/// One number, told to Prometheus too.
+/// One number, told to Prometheus when that asks: what is counted for each call is counted
+/// once.
 pub(super) struct Count {
     here: AtomicU64,
     told: Counter,
@@ -28,7 +33,10 @@ impl Count {
 
     pub(super) fn add(&self, by: u64) {
         self.here.fetch_add(by, Relaxed);
-        self.told.increment(by);
+    }
+
+    fn tell(&self) {
+        self.told.absolute(self.get());
     }
 
     pub(super) fn get(&self) -> u64 {
@@ -48,6 +56,10 @@ macro_rules! counts {
             fn new(namespace: &str) -> Self {
                 let took = histogram!(READ, "namespace" => namespace.to_owned());
                 Self { $($name: Count::new(namespace, stringify!($name)),)* took }
+            }
+
+            fn tell(&self) {
+                $(self.$name.tell();)*
             }
         }
     };
@@ -69,6 +81,22 @@ counts!(
 const READ: &str = "mingle_cache_read_seconds";
 
 impl Of {
+    /// A key was read.
+    pub(super) fn read(&self, read: &Read) {
+        let by = match read.outcome {
+            Outcome::Hit => &self.hits,
+            Outcome::Stale | Outcome::StaleLoad => &self.stale_hits,
+            _ => &self.misses,
+        };
+        by.add(1);
+        if read.lease.is_some() {
+            self.loads.add(1);
+        }
+        if read.local {
+            self.local_hits.add(1);
+        }
+    }
+
     /// A call that reads took so long.
     pub(super) fn took(&self, time: Duration) {
         self.read_us.add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
@@ -77,7 +105,7 @@ impl Of {
 }
 
 /// See the module.
-pub(super) struct Counts(HashMap<Arc<str>, Of>);
+pub(super) struct Counts(Arc<AHashMap<Arc<str>, Of>>);
 
 impl Counts {
     pub(super) fn new(namespaces: &Namespaces) -> Self {
@@ -96,7 +124,12 @@ impl Counts {
             "calls that read, of one key or of several, with what they waited for"
         );
         let of = |name: &Arc<str>| (name.clone(), Of::new(name));
-        Self(namespaces.values().map(|namespace| of(&namespace.name)).collect())
+        let all = namespaces.values().map(|namespace| of(&namespace.name));
+        let all: Arc<AHashMap<_, _>> = Arc::new(all.collect());
+        let shown = Arc::downgrade(&all);
+        let show = move || shown.upgrade().map(|all| all.values().for_each(Of::tell)).is_some();
+        telemetry::observe(show);
+        Self(all)
     }
 
     /// Those of a namespace of the configuration.

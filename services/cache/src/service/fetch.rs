@@ -129,7 +129,7 @@ impl Core {
                     continue;
                 }
                 if let (Some(seen), None, false) = (&found.seen, void, degraded) {
-                    let voided = self.known.voided(&ask.key.namespace, &seen.entry.captured);
+                    let voided = self.known.voided(&ask.key.namespace.name, &seen.entry.captured);
                     let voided = (self.known.all_voided() == all_voided).then_some(voided);
                     self.local.note(&ask.key, Copy::of(seen, asked, voided), changes);
                 }
@@ -146,9 +146,10 @@ impl Core {
     /// Learns of these what is not known, or all of them anew.
     async fn learn(&self, versions: &mut Versions, mut marks: Vec<Mark>, anew: bool) {
         marks.retain(|mark| !versions.of.contains_key(mark));
-        if !anew && self.hears(Instant::now()) {
+        let now = Instant::now();
+        if !anew && self.hears(now) {
             marks.retain(|mark| {
-                let known = self.known.get(mark);
+                let known = self.known.get(&mark.namespace.name, &mark.tag, now);
                 versions.of.extend(known.map(|version| (mark.clone(), version)));
                 known.is_none()
             });

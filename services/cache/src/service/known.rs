@@ -5,10 +5,7 @@
 //! all are forgotten when something may have been missed.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -19,7 +16,7 @@ use super::{
     shards::Shards,
     terms::{Bounds, Terms},
 };
-use crate::domain::{Captured, Mark, Namespace, Tag};
+use crate::domain::{Captured, Mark, Sought};
 
 /// Versions that are known at once.
 const MOST: usize = 200_000;
@@ -50,18 +47,17 @@ impl Known {
         Self { versions, shards, voided, all_voided: AtomicU64::new(0) }
     }
 
-    pub(super) fn get(&self, mark: &Mark) -> Option<u64> {
-        let (version, noted) = self.versions.get(mark)?;
-        (noted.elapsed() < LONGEST).then_some(version)
+    pub(super) fn get(&self, namespace: &str, tag: &str, now: Instant) -> Option<u64> {
+        let (version, noted) = self.versions.get(&Sought { namespace, tag })?;
+        (now.duration_since(noted) < LONGEST).then_some(version)
     }
 
     /// True when all that was captured is as far as it is known; `None` when something
     /// of it is not known.
-    pub(super) fn holds(&self, namespace: &Arc<Namespace>, captured: &Captured) -> Option<bool> {
+    pub(super) fn holds(&self, namespace: &str, captured: &Captured, now: Instant) -> Option<bool> {
         let mut holds = true;
         for (tag, version) in captured.iter() {
-            let mark = Mark { namespace: namespace.clone(), tag: tag.clone() };
-            holds &= self.get(&mark)? == *version;
+            holds &= self.get(namespace, tag, now)? == *version;
         }
         Some(holds)
     }
@@ -73,9 +69,9 @@ impl Known {
 
     /// How often one of these may have been voided. What is read after this, and before it
     /// has grown, was not, as far as was heard.
-    pub(super) fn voided(&self, namespace: &Arc<Namespace>, captured: &Captured) -> u64 {
-        let mark = |tag: &Tag| Mark { namespace: namespace.clone(), tag: tag.clone() };
-        captured.iter().map(|(tag, _)| self.voided.changes(&mark(tag))).sum()
+    pub(super) fn voided(&self, namespace: &str, captured: &Captured) -> u64 {
+        let of = |tag| self.voided.changes(&Sought { namespace, tag });
+        captured.iter().map(|(tag, _)| of(tag)).sum()
     }
 
     /// Now, before these are asked for.

@@ -1,8 +1,9 @@
 //! Values in the memory of this process, beside those that are shared: bounded by
 //! bytes for each namespace, the least asked for go first (CLOCK-Pro).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use ahash::AHashMap;
 use quick_cache::Weighter;
 use tokio::time::Instant;
 
@@ -58,7 +59,7 @@ impl Weighter<Arc<str>, Copy> for Bytes {
 }
 
 pub(super) struct Local {
-    kept: HashMap<Arc<str>, Terms<Arc<str>, Copy, Bytes>>,
+    kept: AHashMap<Arc<str>, Terms<Arc<str>, Copy, Bytes>>,
     shards: Shards,
 }
 

@@ -43,7 +43,8 @@ impl Core {
 
     /// Reads several keys, and waits for nobody.
     pub(super) async fn get_many(&self, wants: &[Want]) -> Vec<Read> {
-        let mut reads: Vec<_> = wants.iter().map(|want| self.near(want)).collect();
+        let now = Instant::now();
+        let mut reads: Vec<_> = wants.iter().map(|want| self.near(want, now)).collect();
         let open: Vec<usize> = (0..wants.len()).filter(|at| reads[*at].is_none()).collect();
         let far: Vec<Want> = open.iter().map(|at| wants[*at].clone()).collect();
         let fetched = self.fetch(&far).await;
@@ -55,7 +56,7 @@ impl Core {
     }
 
     async fn once(self: &Arc<Self>, want: &Want) -> Read {
-        if let Some(read) = self.near(want) {
+        if let Some(read) = self.near(want, Instant::now()) {
             return read;
         }
         // Who reads through may not share what was asked before it came, and who wants
@@ -80,20 +81,21 @@ impl Core {
             return read.without_value(want.leases);
         }
         let is_lacking = read.degraded && read.entry.is_none();
-        is_lacking.then(|| self.in_memory(want, true)).flatten().unwrap_or(read)
+        let in_memory = || self.in_memory(want, true, Instant::now());
+        is_lacking.then(in_memory).flatten().unwrap_or(read)
     }
 
-    fn near(&self, want: &Want) -> Option<Read> {
-        if want.through { None } else { self.in_memory(want, self.keeper.is_away()) }
+    /// What the memory of this process answers.
+    pub(super) fn near(&self, want: &Want, now: Instant) -> Option<Read> {
+        if want.through { None } else { self.in_memory(want, self.keeper.is_away(), now) }
     }
 
     /// What the memory of this process has, while it may be believed; or, while what is
     /// shared is away, until its hard end.
-    fn in_memory(&self, want: &Want, away: bool) -> Option<Read> {
+    fn in_memory(&self, want: &Want, away: bool, now: Instant) -> Option<Read> {
         let Copy { entry, fresh_until, kept_until, voided } = self.local.get(&want.key)?;
-        let now = Instant::now();
-        let (namespace, captured) = (&want.key.namespace, &entry.captured);
-        let holds = self.known.holds(namespace, captured);
+        let (namespace, captured) = (&want.key.namespace.name, &entry.captured);
+        let holds = self.known.holds(namespace, captured, now);
         // What nobody can tell holds, but for what is known to be voided since it was read.
         let holds =
             holds.unwrap_or_else(|| away && voided == Some(self.known.voided(namespace, captured)));

@@ -71,23 +71,6 @@ impl Service {
         }
     }
 
-    fn count_read(&self, want: &Want, read: &Read) {
-        self.count(&want.key.namespace.name, |of| {
-            let by = match read.outcome {
-                Outcome::Hit => &of.hits,
-                Outcome::Stale | Outcome::StaleLoad => &of.stale_hits,
-                _ => &of.misses,
-            };
-            by.add(1);
-            if read.lease.is_some() {
-                of.loads.add(1);
-            }
-            if read.local {
-                of.local_hits.add(1);
-            }
-        });
-    }
-
     fn count_stored(&self, entries: &[Entered]) {
         for entered in entries {
             let bytes = u64::try_from(entered.value.data.len()).unwrap_or(u64::MAX);
@@ -104,12 +87,19 @@ impl Service {
 #[tonic::async_trait]
 impl CacheService for Service {
     async fn get(&self, request: Request<v1::GetRequest>) -> Reply<v1::GetResponse> {
+        let begun = Instant::now();
         let (asked, wait) =
             wire::one(request.into_inner(), &self.core.namespaces).map_err(Error::from)?;
-        let (want, begun) = (self.want(asked), Instant::now());
-        let read = self.core.get(&want, wait).await;
-        self.count(&want.key.namespace.name, |of| of.took(begun.elapsed()));
-        self.count_read(&want, &read);
+        let want = self.want(asked);
+        let read = match self.core.near(&want, begun) {
+            Some(read) => read,
+            // Boxed: the rest is large, and most do without.
+            None => Box::pin(self.core.get(&want, wait)).await,
+        };
+        self.count(&want.key.namespace.name, |of| {
+            of.took(begun.elapsed());
+            of.read(&read);
+        });
         Ok(Response::new(wire::read(&want.key, read)))
     }
 
@@ -119,13 +109,15 @@ impl CacheService for Service {
         let begun = Instant::now();
         let reads = self.core.get_many(&wants).await;
         if let Some(want) = wants.first() {
-            self.count(&want.key.namespace.name, |of| of.took(begun.elapsed()));
+            // They are of one namespace.
+            self.count(&want.key.namespace.name, |of| {
+                of.took(begun.elapsed());
+                reads.iter().for_each(|read| of.read(read));
+            });
         }
         let mut left = ANSWER;
-        let results = wants.iter().zip(reads).map(|(want, read)| {
-            self.count_read(want, &read);
-            wire::read(&want.key, fit(read, &mut left))
-        });
+        let results =
+            wants.iter().zip(reads).map(|(want, read)| wire::read(&want.key, fit(read, &mut left)));
         Ok(Response::new(v1::GetManyResponse { results: results.collect() }))
     }
 

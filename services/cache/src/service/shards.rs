@@ -1,10 +1,11 @@
 //! Counters and bells by key: so many that few keys share one.
 
 use std::{
-    hash::{BuildHasher as _, Hash, RandomState},
+    hash::Hash,
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use ahash::RandomState;
 use tokio::sync::Notify;
 
 const SHARDS: usize = 1024;

@@ -5,13 +5,13 @@
 //! and freed by who has the time.
 
 use std::{
-    borrow::Borrow,
-    hash::{Hash, RandomState},
+    hash::Hash,
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use ahash::RandomState;
 use quick_cache::{
-    OptionsBuilder, Weighter,
+    Equivalent, OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
 
@@ -54,8 +54,7 @@ impl<K: Eq + Hash + Clone, V: Clone, W: Weighter<K, V> + Clone> Terms<K, V, W> {
 
     pub(super) fn get<Q>(&self, key: &Q) -> Option<V>
     where
-        Q: Eq + Hash + ?Sized,
-        K: Borrow<Q>,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         let (term, value) = self.kept.get(key)?;
         (term == self.term.load(Ordering::Acquire)).then_some(value)
@@ -67,8 +66,7 @@ impl<K: Eq + Hash + Clone, V: Clone, W: Weighter<K, V> + Clone> Terms<K, V, W> {
 
     pub(super) fn remove<Q>(&self, key: &Q)
     where
-        Q: Eq + Hash + ?Sized,
-        K: Borrow<Q>,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         self.kept.remove(key);
     }

@@ -1,6 +1,6 @@
 //! Fields that several requests have.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, fmt::Display, sync::Arc};
 
 use mingle_proto::cache::v1;
 
@@ -18,23 +18,24 @@ const SHOWN: usize = 16;
 /// A lease as it is told: so that one of another key is known.
 const LEASE: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
 
-pub(crate) fn required(field: &str) -> Invalid {
+pub(crate) fn required(field: impl Display) -> Invalid {
     Invalid::new(field, Why::Required, "is required")
 }
 
-pub(crate) fn malformed(field: &str, rule: &str) -> Invalid {
+pub(crate) fn malformed(field: impl Display, rule: &str) -> Invalid {
     Invalid::new(field, Why::Malformed, rule)
 }
 
-pub(crate) fn too_long(field: &str, rule: impl Into<String>) -> Invalid {
+pub(crate) fn too_long(field: impl Display, rule: impl Into<String>) -> Invalid {
     Invalid::new(field, Why::TooLong, rule)
 }
 
-pub(crate) fn too_many(field: &str, most: usize) -> Invalid {
+pub(crate) fn too_many(field: impl Display, most: usize) -> Invalid {
     too_long(field, format!("must be at most {most}"))
 }
 
-pub(crate) fn text(field: &str, value: &str, max: usize) -> Result<(), Invalid> {
+/// A field is named by what its name is made of: most are not at fault.
+pub(crate) fn text(field: impl Display, value: &str, max: usize) -> Result<(), Invalid> {
     if value.is_empty() {
         return Err(required(field));
     }
@@ -66,7 +67,7 @@ pub(crate) fn actor(actor: &str) -> Result<(), Invalid> {
     if actor.is_empty() { Ok(()) } else { text("actor", actor, MAX_ACTOR) }
 }
 
-pub(super) fn key(field: &str, name: &str, of: &Arc<Namespace>) -> Result<Key, Invalid> {
+pub(super) fn key(field: impl Display, name: &str, of: &Arc<Namespace>) -> Result<Key, Invalid> {
     text(field, name, MAX_KEY)?;
     Ok(Key { namespace: of.clone(), name: name.into() })
 }
@@ -83,78 +84,78 @@ pub(super) fn distinct<'a>(
             return Err(too_many(field, max));
         }
         if !seen.insert(name) {
-            return Err(malformed(&format!("{field}[{at}]"), "must not be there twice"));
+            return Err(malformed(format_args!("{field}[{at}]"), "must not be there twice"));
         }
     }
     if seen.is_empty() { Err(required(field)) } else { Ok(()) }
 }
 
-pub(super) fn tag(field: &str, name: &str) -> Result<Tag, Invalid> {
+pub(super) fn tag(field: impl Display, name: &str) -> Result<Tag, Invalid> {
     text(field, name, MAX_TAG)?;
     Ok(name.into())
 }
 
 /// All that is carried, with the tag of the whole namespace, which every value carries.
 pub(super) fn tags(
-    within: &str,
+    within: impl Display,
     tags: &[String],
     links: &[v1::TagLink],
 ) -> Result<Vec<Tag>, Invalid> {
-    let named = |field: String, names: &[String]| -> Result<Vec<Tag>, Invalid> {
-        if names.len() > MAX_TAGS {
-            return Err(too_long(&field, "must be at most 64"));
-        }
-        let each = names.iter().enumerate();
-        each.map(|(at, name)| tag(&format!("{field}[{at}]"), name)).collect()
-    };
-    let own = named(format!("{within}tags"), tags)?;
+    let own = named_tags(format_args!("{within}tags"), tags)?;
     if links.len() > MAX_TAGS {
-        return Err(too_long(&format!("{within}links"), "must be at most 64"));
+        return Err(too_long(format_args!("{within}links"), "must be at most 64"));
     }
     let mut linked = Vec::with_capacity(links.len());
-    for (at, link) in links.iter().enumerate() {
-        let field = format!("{within}links[{at}]");
-        if link.carries.is_empty() {
-            return Err(required(&format!("{field}.carries")));
+    for (at, v1::TagLink { tag: of, carries }) in links.iter().enumerate() {
+        if carries.is_empty() {
+            return Err(required(format_args!("{within}links[{at}].carries")));
         }
-        let of = tag(&format!("{field}.tag"), &link.tag)?;
-        linked.push((of, named(format!("{field}.carries"), &link.carries)?));
+        let of = tag(format_args!("{within}links[{at}].tag"), of)?;
+        linked.push((of, named_tags(format_args!("{within}links[{at}].carries"), carries)?));
     }
     let mut all = carried(&own, &linked).map_err(|fault| match fault {
         TagFault::TooMany => {
-            too_long(&format!("{within}tags"), "must be at most 64, with those they carry")
+            too_long(format_args!("{within}tags"), "must be at most 64, with those they carry")
         }
         TagFault::Cycle(tag) => {
-            malformed(&format!("{within}links"), &format!("make {tag} carry itself"))
+            malformed(format_args!("{within}links"), &format!("make {tag} carry itself"))
         }
     })?;
     all.insert(0, WHOLE.into());
     Ok(all)
 }
 
+fn named_tags(field: impl Display, names: &[String]) -> Result<Vec<Tag>, Invalid> {
+    if names.len() > MAX_TAGS {
+        return Err(too_long(field, "must be at most 64"));
+    }
+    let each = names.iter().enumerate();
+    each.map(|(at, name)| tag(format_args!("{field}[{at}]"), name)).collect()
+}
+
 /// A value of an entry.
 pub(super) fn value(
-    field: &str,
+    field: impl Display,
     value: Option<v1::Value>,
     of: &Namespace,
 ) -> Result<Value, Invalid> {
-    let v1::Value { data, absent, content_type } = value.ok_or_else(|| required(field))?;
+    let v1::Value { data, absent, content_type } = value.ok_or_else(|| required(&field))?;
     if data.len() > of.max_value {
         let rule = format!("must have at most {} bytes in this namespace", of.max_value);
-        return Err(too_long(&format!("{field}.data"), rule));
+        return Err(too_long(format_args!("{field}.data"), rule));
     }
     if absent && !data.is_empty() {
-        return Err(malformed(&format!("{field}.data"), "must be empty when absent"));
+        return Err(malformed(format_args!("{field}.data"), "must be empty when absent"));
     }
     if !content_type.is_empty() {
-        text(&format!("{field}.content_type"), &content_type, MAX_TYPE)?;
+        text(format_args!("{field}.content_type"), &content_type, MAX_TYPE)?;
     }
     Ok(Value { data: data.into(), absent, content_type: content_type.into() })
 }
 
 /// A lifetime of an entry.
 pub(super) fn lifetime(
-    field: &str,
+    field: impl Display,
     ms: Option<u64>,
     longest_us: u64,
 ) -> Result<Option<u64>, Invalid> {
@@ -172,21 +173,19 @@ pub(super) fn lifetime(
 
 /// An entry, its key checked already or not.
 pub(super) fn entered(
-    field: &str,
+    field: impl Display,
     entry: Option<v1::Entry>,
     of: &Arc<Namespace>,
 ) -> Result<Entered, Invalid> {
     let v1::Entry { key: name, value, tags, links, soft_ttl_ms, hard_ttl_ms } =
-        entry.ok_or_else(|| required(field))?;
-    let key = key(&format!("{field}.key"), &name, of)?;
-    let value = self::value(&format!("{field}.value"), value, of)?;
-    let tags = self::tags(&format!("{field}."), &tags, &links)?;
-    let hard = format!("{field}.hard_ttl_ms");
-    let hard_us = lifetime(&hard, hard_ttl_ms, of.longest_us)?;
-    let soft = format!("{field}.soft_ttl_ms");
-    let soft_us = lifetime(&soft, soft_ttl_ms, of.longest_us)?;
+        entry.ok_or_else(|| required(&field))?;
+    let key = key(format_args!("{field}.key"), &name, of)?;
+    let value = self::value(format_args!("{field}.value"), value, of)?;
+    let tags = self::tags(format_args!("{field}."), &tags, &links)?;
+    let hard_us = lifetime(format_args!("{field}.hard_ttl_ms"), hard_ttl_ms, of.longest_us)?;
+    let soft_us = lifetime(format_args!("{field}.soft_ttl_ms"), soft_ttl_ms, of.longest_us)?;
     if hard_us.is_some_and(|hard_us| soft_us.is_some_and(|soft_us| soft_us > hard_us)) {
-        return Err(too_long(&soft, "must be at most hard_ttl_ms"));
+        return Err(too_long(format_args!("{field}.soft_ttl_ms"), "must be at most hard_ttl_ms"));
     }
     Ok(Entered { key, value, tags, soft_us, hard_us })
 }

@@ -71,7 +71,8 @@ pub(crate) fn entries(
     let of = named(&request.namespace, all)?;
     distinct("entries", request.entries.iter().map(|entry| &*entry.key), MAX_KEYS)?;
     let each = request.entries.into_iter().enumerate();
-    each.map(|(at, entry)| fields::entered(&format!("entries[{at}]"), Some(entry), &of)).collect()
+    each.map(|(at, entry)| fields::entered(format_args!("entries[{at}]"), Some(entry), &of))
+        .collect()
 }
 
 /// The entry of a Warm, which is the so manieth of its stream.
@@ -138,7 +139,7 @@ pub(crate) fn keys(
     let of = named(namespace, all)?;
     distinct("keys", names.iter().map(|name| &**name), MAX_KEYS)?;
     let each = names.iter().enumerate();
-    each.map(|(at, name)| fields::key(&format!("keys[{at}]"), name, &of)).collect()
+    each.map(|(at, name)| fields::key(format_args!("keys[{at}]"), name, &of)).collect()
 }
 
 /// The tag of an InvalidateTag.

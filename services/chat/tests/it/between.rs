@@ -20,9 +20,11 @@ use mingle_chat::{
 use mingle_proto::chat::v1::{
     chat_service_client::ChatServiceClient, chat_service_server::ChatServiceServer,
 };
-use mingle_runtime::{Context, grpc::Transport};
+use mingle_runtime::{
+    Context,
+    grpc::{Routes, Transport},
+};
 use mingle_store::{Error, ErrorKind, Result};
-use tonic::service::Routes;
 
 use crate::{
     conformance::message,

@@ -8,10 +8,15 @@ use mingle_proto::chat::v1::{
     CloseRoomRequest, CreateRoomRequest, DeleteRequest, EditRequest, HistoryRequest, RoomKind,
     SendRequest,
 };
-use mingle_runtime::{Context, Role, config::Section as _, grpc::Transport, status::Described};
+use mingle_runtime::{
+    Context, Role,
+    config::Section as _,
+    grpc::{Routes, Transport},
+    status::Described,
+};
 use mingle_store::postgres;
 use mingle_testkit::{Postgres, Ratelimit, eventually};
-use tonic::{Status, service::Routes};
+use tonic::Status;
 
 use crate::{
     between::{self, UNAIDED},

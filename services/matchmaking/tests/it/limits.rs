@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use mingle_proto::matchmaking::v1::Liveness;
-use mingle_runtime::{grpc::Transport, status::Described};
+use mingle_runtime::{
+    grpc::{Routes, Transport},
+    status::Described,
+};
 use mingle_testkit::Ratelimit;
-use tonic::{Status, service::Routes};
+use tonic::Status;
 
 use crate::world::{Around, World, fault, request};
 

@@ -17,7 +17,12 @@ use mingle_proto::{
     },
     presence::v1::presence_service_server::PresenceServiceServer,
 };
-use mingle_runtime::{Context, Role, config::Section as _, grpc::Transport, status::Described};
+use mingle_runtime::{
+    Context, Role,
+    config::Section as _,
+    grpc::{Routes, Transport},
+    status::Described,
+};
 use mingle_store::{
     Backends, Database,
     bus::{Bus, Memory},
@@ -29,7 +34,7 @@ use mingle_testkit::eventually;
 use sqlx::SqlitePool;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming, service::Routes};
+use tonic::{Status, Streaming};
 
 use crate::fakes::{Chat, Presence};
 

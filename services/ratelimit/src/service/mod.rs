@@ -1,5 +1,6 @@
 //! The gRPC service: parse, ask the store, reply.
 
+mod decisions;
 mod envoy;
 mod rpc;
 mod top;

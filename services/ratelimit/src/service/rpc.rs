@@ -13,7 +13,10 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
-use super::top::{Count, Top};
+use super::{
+    decisions::Decisions,
+    top::{Count, Top},
+};
 use crate::{
     catalogue::{Catalogue, Current},
     domain::{Answer, Ask, Charged, Limits, Place, Source, Verdict},
@@ -33,6 +36,7 @@ pub(crate) struct Service {
     steps: Arc<Semaphore>,
     tasks: TaskTracker,
     tops: Arc<Tops>,
+    decisions: Arc<Decisions>,
 }
 
 /// Of all subjects, and of those who were denied.
@@ -46,7 +50,7 @@ impl Service {
     pub(crate) fn new(store: Arc<dyn Store>, current: Current, tasks: TaskTracker) -> Self {
         let steps = Arc::new(Semaphore::new(MAX_STEPS));
         let tops = Arc::new(Tops { asked: Top::new(), denied: Top::new() });
-        Self { store, current, steps, tasks, tops }
+        Self { store, current, steps, tasks, tops, decisions: Arc::default() }
     }
 
     /// Runs what has several steps to its end, also when the caller leaves
@@ -91,7 +95,7 @@ impl Service {
                 return Err(Error::Reused);
             }
             if ask.cost > 0 {
-                count(ask, &answer);
+                self.decisions.count(ask, &answer);
                 self.tops.asked.met(&ask.subject);
                 if !answer.verdict.is_allowed() {
                     self.tops.denied.met(&ask.subject);
@@ -139,30 +143,6 @@ impl Service {
     }
 }
 
-/// Of a limit, what is left when it is nearly used up: a fifth.
-const NEAR: u64 = 5;
-
-/// Counts the decision of each limit.
-fn count(ask: &Ask, answer: &Answer) {
-    for (limit, standing) in ask.limits.iter().zip(&answer.standings) {
-        let decision = if standing.allowed { "allowed" } else { "denied" };
-        let source = match answer.source {
-            Source::Count => "count",
-            Source::Slice => "slice",
-            Source::Denial => "denial",
-            Source::Alone(_) => "alone",
-        };
-        let name = limit.name.to_string();
-        metrics::counter!("mingle_ratelimit_decisions_total", "limit" => name, "decision" => decision, "source" => source)
-            .increment(1);
-        let is_near = standing.allowed && standing.remaining <= limit.quota / NEAR;
-        if is_near {
-            let limit = limit.name.to_string();
-            metrics::counter!("mingle_ratelimit_near_limit_total", "limit" => limit).increment(1);
-        }
-    }
-}
-
 type Reply<T> = Result<Response<T>, Status>;
 
 /// In the metadata of each reply: which limits it was judged by.
@@ -171,9 +151,7 @@ const VERSION: &str = "mingle-ratelimit-config";
 /// A reply by this catalogue.
 pub(super) fn by<T>(catalogue: &Catalogue, message: T) -> Reply<T> {
     let mut response = Response::new(message);
-    if let Ok(version) = catalogue.version.parse() {
-        response.metadata_mut().insert(VERSION, version);
-    }
+    response.metadata_mut().insert(VERSION, catalogue.mark.clone());
     Ok(response)
 }
 

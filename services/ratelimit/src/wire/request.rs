@@ -1,6 +1,6 @@
 //! Requests as the domain.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use mingle_proto::ratelimit::v1;
 
@@ -61,10 +61,9 @@ pub(crate) fn asks(request: v1::CheckManyRequest, limits: &Limits) -> Result<Vec
     }
     let mut asks: Vec<Ask> = Vec::with_capacity(request.charges.len());
     for (at, charge) in request.charges.into_iter().enumerate() {
-        let field = format!("charges[{at}]");
-        let ask = self::charge(&field, Some(charge), id.clone(), limits)?;
+        let ask = self::charge(format_args!("charges[{at}]"), Some(charge), id.clone(), limits)?;
         if asks.iter().any(|other| other.subject == ask.subject) {
-            let field = format!("{field}.subject");
+            let field = format_args!("charges[{at}].subject");
             return Err(Invalid::new(field, Why::Malformed, "must not be there twice"));
         }
         asks.push(ask);
@@ -106,53 +105,57 @@ pub(crate) fn most(request: v1::TopSubjectsRequest) -> Result<usize, Invalid> {
 
 /// What is charged, and not held.
 fn charge(
-    field: &str,
+    field: impl Display,
     charge: Option<v1::Charge>,
     charge_id: String,
     limits: &Limits,
 ) -> Result<Ask, Invalid> {
-    let ask = ask(field, charge, charge_id, limits)?;
+    let ask = ask(&field, charge, charge_id, limits)?;
     of_kind(field, ask, false, "is of concurrency: it is held by Acquire")
 }
 
 /// All of it is held, or all of it is charged.
-fn of_kind(field: &str, ask: Ask, held: bool, rule: &str) -> Result<Ask, Invalid> {
+fn of_kind(field: impl Display, ask: Ask, held: bool, rule: &str) -> Result<Ask, Invalid> {
     let other = |limit: &Arc<Limit>| (limit.algorithm == Algorithm::Concurrency) != held;
     match ask.limits.iter().position(other) {
-        Some(at) => Err(Invalid::new(format!("{field}.limits[{at}]"), Why::Malformed, rule)),
+        Some(at) => Err(Invalid::new(format_args!("{field}.limits[{at}]"), Why::Malformed, rule)),
         None => Ok(ask),
     }
 }
 
+/// A field is named by what its name is made of: most are not at fault.
 fn ask(
-    field: &str,
+    field: impl Display,
     charge: Option<v1::Charge>,
     charge_id: String,
     limits: &Limits,
 ) -> Result<Ask, Invalid> {
-    let charge = charge.ok_or_else(|| required(field))?;
-    let subject = text(&format!("{field}.subject"), charge.subject, MAX_SUBJECT)?;
-    let names = format!("{field}.limits");
+    let charge = charge.ok_or_else(|| required(&field))?;
+    let subject = text(format_args!("{field}.subject"), charge.subject, MAX_SUBJECT)?;
     if charge.limits.is_empty() {
-        return Err(required(&names));
+        return Err(required(format_args!("{field}.limits")));
     }
-    let known = named(&names, &charge.limits, limits)?;
+    let known = named(format_args!("{field}.limits"), &charge.limits, limits)?;
     let cost = charge.cost.unwrap_or(1);
     if cost > MAX_COST {
-        let field = format!("{field}.cost");
+        let field = format_args!("{field}.cost");
         return Err(Invalid::new(field, Why::Malformed, "must be at most 1000000"));
     }
     Ok(Ask { subject, charge_id, is_new: false, cost, limits: known })
 }
 
 /// The limits of these names.
-fn named(field: &str, names: &[String], limits: &Limits) -> Result<Vec<Arc<Limit>>, Invalid> {
+fn named(
+    field: impl Display,
+    names: &[String],
+    limits: &Limits,
+) -> Result<Vec<Arc<Limit>>, Invalid> {
     if names.len() > MAX_LIMITS {
         return Err(Invalid::new(field, Why::TooLong, "must be at most 8"));
     }
     let mut known = Vec::with_capacity(names.len());
     for (at, name) in names.iter().enumerate() {
-        let field = format!("{field}[{at}]");
+        let field = format_args!("{field}[{at}]");
         if names[..at].contains(name) {
             return Err(Invalid::new(field, Why::Malformed, "must not be there twice"));
         }
@@ -162,11 +165,11 @@ fn named(field: &str, names: &[String], limits: &Limits) -> Result<Vec<Arc<Limit
     Ok(known)
 }
 
-fn required(field: &str) -> Invalid {
+fn required(field: impl Display) -> Invalid {
     Invalid::new(field, Why::Required, "is required")
 }
 
-fn text(field: &str, value: String, max: usize) -> Result<String, Invalid> {
+fn text(field: impl Display, value: String, max: usize) -> Result<String, Invalid> {
     if value.is_empty() {
         return Err(required(field));
     }

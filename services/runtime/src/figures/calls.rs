@@ -6,7 +6,10 @@ use mingle_proto::runtime::v1 as pb;
 use tonic::Code;
 
 use crate::{
-    grpc::trace::{RPC_SECONDS, RPCS, is_failure},
+    grpc::{
+        calls::{RPC_SECONDS, RPCS},
+        trace::is_failure,
+    },
     telemetry::Lately,
 };
 

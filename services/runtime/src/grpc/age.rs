@@ -2,7 +2,6 @@
 //! caller opens another, perhaps elsewhere.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -16,52 +15,20 @@ use rand::Rng as _;
 use tokio::{sync::OwnedSemaphorePermit, time::Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, body::Body};
-use tower::Service;
 
-use super::{Call, Request, Response, methods};
 use crate::status::{self, Kind};
 
-/// See the module.
-#[derive(Clone)]
-pub struct Age<S> {
-    /// What streams.
-    pub inner: S,
-    /// How old a stream may become, give or take a tenth.
-    pub max: Duration,
-    /// Cancelled when the process drains.
-    pub drain: CancellationToken,
-}
-
-impl<S> Service<Request> for Age<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible, Future = Call>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Call;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Call {
-        if !methods::is_streaming(request.uri().path()) {
-            return self.inner.call(request);
-        }
-        let age = self.max.mul_f64(rand::rng().random_range(0.9..1.1));
-        let drain = self.drain.clone();
-        let call = self.inner.call(request);
-        Box::pin(async move {
-            Ok(call.await?.map(|inner| {
-                Body::new(Bounded {
-                    inner,
-                    end: tokio::time::sleep(age),
-                    drain: drain.cancelled_owned(),
-                    ended: false,
-                })
-            }))
-        })
-    }
+/// The same body, which ends when it is older than `max`, give or take a tenth, and when
+/// `drain` is cancelled. It gives `place` back when it is dropped.
+pub(super) fn bounded(
+    inner: Body,
+    max: Duration,
+    drain: CancellationToken,
+    place: OwnedSemaphorePermit,
+) -> Body {
+    let age = max.mul_f64(rand::rng().random_range(0.9..1.1));
+    let (end, drain) = (tokio::time::sleep(age), drain.cancelled_owned());
+    Body::new(Bounded { inner, end, drain, place, ended: false })
 }
 
 pin_project! {
@@ -73,6 +40,7 @@ pin_project! {
         end: Sleep,
         #[pin]
         drain: WaitForCancellationFutureOwned,
+        place: OwnedSemaphorePermit,
         ended: bool,
     }
 }
@@ -111,33 +79,4 @@ fn trailers(status: &Status) -> http::HeaderMap {
     // Only a message that is no header value fails, and ours is.
     let _ = status.add_header(&mut headers);
     headers
-}
-
-pin_project! {
-    struct Holding {
-        #[pin]
-        inner: Body,
-        permit: OwnedSemaphorePermit,
-    }
-}
-
-impl http_body::Body for Holding {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.project().inner.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-}
-
-/// A body that gives `permit` back when it is dropped.
-pub(super) fn holding(inner: Body, permit: OwnedSemaphorePermit) -> Body {
-    Body::new(Holding { inner, permit })
 }

@@ -1,52 +1,24 @@
 //! Lets in callers that hold the internal token, where one is set. The token
 //! travels as `authorization: Bearer`, as operators' tools send it.
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    task::{Context, Poll},
-};
-
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use mingle_proto::errors::v1::Reason;
-use tower::Service;
+use tonic::Status;
 
-use super::{Call, Request, Response, methods};
 use crate::{
     config::Secret,
     status::{self, Kind},
 };
 
-/// See the module.
-#[derive(Clone)]
-pub struct Auth<S> {
-    /// What is guarded.
-    pub inner: S,
-    /// The token; empty: everybody is let in.
-    pub token: Arc<Secret>,
-}
-
-impl<S> Service<Request> for Auth<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible, Future = Call>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Call;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
+/// Lets in who holds `token`, and everybody where it is empty.
+///
+/// **Errors**: UNAUTHENTICATED.
+pub(super) fn admit(token: &Secret, headers: &HeaderMap) -> Result<(), Status> {
+    if token.is_empty() || holds(headers, token) {
+        return Ok(());
     }
-
-    fn call(&mut self, request: Request) -> Call {
-        let open = self.token.is_empty() || methods::is_open(request.uri().path());
-        if open || holds(request.headers(), &self.token) {
-            return self.inner.call(request);
-        }
-        let message = "the internal token is missing or wrong";
-        let status = status::refuse(Kind::Unauthenticated, Reason::TokenInvalid, message);
-        Box::pin(async move { Ok(status.into_http()) })
-    }
+    let message = "the internal token is missing or wrong";
+    Err(status::refuse(Kind::Unauthenticated, Reason::TokenInvalid, message))
 }
 
 fn holds(headers: &HeaderMap, token: &Secret) -> bool {

@@ -1,59 +1,26 @@
 //! Ends a unary call at its deadline: `grpc-timeout` of the caller, capped.
 
-use std::{
-    convert::Infallible,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, future::Future, time::Duration};
 
 use http::HeaderMap;
 use mingle_proto::errors::v1::Reason;
-use tower::Service;
 
-use super::{Call, Request, Response, methods};
+use super::Response;
 use crate::status::{self, Kind};
 
-/// See the module.
-#[derive(Clone)]
-pub struct Deadline<S> {
-    /// What is bounded.
-    pub inner: S,
-    /// For calls that bring none.
-    pub default: Duration,
-    /// For all.
-    pub max: Duration,
-}
-
-impl<S> Service<Request> for Deadline<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible, Future = Call>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Call;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Call {
-        if methods::is_streaming(request.uri().path()) {
-            return self.inner.call(request);
-        }
-        let asked = timeout(request.headers());
-        let allowed = asked.unwrap_or(self.default).min(self.max);
-        let call = self.inner.call(request);
-        Box::pin(async move {
-            tokio::time::timeout(allowed, call).await.unwrap_or_else(|_| {
-                let message = "the deadline passed; the outcome is unknown";
-                Ok(status::refuse(Kind::Timeout, Reason::Deadline, message).into_http())
-            })
-        })
-    }
+/// What `call` answers, or DEADLINE_EXCEEDED when it did not within `allowed`.
+pub(super) async fn bounded(
+    call: impl Future<Output = Result<Response, Infallible>>,
+    allowed: Duration,
+) -> Result<Response, Infallible> {
+    tokio::time::timeout(allowed, call).await.unwrap_or_else(|_| {
+        let message = "the deadline passed; the outcome is unknown";
+        Ok(status::refuse(Kind::Timeout, Reason::Deadline, message).into_http())
+    })
 }
 
 /// Reads `grpc-timeout`: up to eight digits and a unit.
-pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;

@@ -5,59 +5,28 @@
 //! knows. What it has from a mark it does not mark its own replies with: two
 //! processes that call each other would remind one another of it for ever.
 
-use std::{collections::BTreeSet, convert::Infallible};
+use std::collections::BTreeSet;
 
 use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt as _;
-use tokio::sync::watch;
 use tonic::body::Body;
-use tower::Service;
 
-use super::{Call, Request, Response};
+use super::Response;
 
 /// The trailer, and the header over HTTP.
 pub const DEGRADED: &str = "mingle-degraded";
 
-/// Marks the replies of `inner` with what is degraded.
-#[derive(Clone)]
-pub struct Mark<S> {
-    /// Who replies.
-    pub inner: S,
-    /// What is degraded; `None` where nobody keeps it.
-    pub states: Option<watch::Receiver<BTreeSet<String>>>,
-}
-
-impl<S> Service<Request> for Mark<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible, Future = Call>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Call;
-
-    fn poll_ready(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
+/// The same response, marked with what is degraded.
+pub(super) fn marked(mut response: Response, states: &BTreeSet<String>) -> Response {
+    let Some(mark) = mark(states) else { return response };
+    // A failure has no body: its trailers are the headers.
+    if response.headers().contains_key("grpc-status") {
+        response.headers_mut().insert(DEGRADED, mark);
+        return response;
     }
-
-    fn call(&mut self, request: Request) -> Call {
-        let call = self.inner.call(request);
-        let Some(states) = self.states.clone() else { return call };
-        Box::pin(async move {
-            let mut response = call.await?;
-            let Some(mark) = mark(&states.borrow()) else { return Ok(response) };
-            // A failure has no body: its trailers are the headers.
-            if response.headers().contains_key("grpc-status") {
-                response.headers_mut().insert(DEGRADED, mark);
-                return Ok(response);
-            }
-            Ok(trailing(response, move |trailers| {
-                trailers.insert(DEGRADED, mark.clone());
-            }))
-        })
-    }
+    trailing(response, move |trailers| {
+        trailers.insert(DEGRADED, mark.clone());
+    })
 }
 
 /// The names of states as the value of the mark; `None` when there are none.

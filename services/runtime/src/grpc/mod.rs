@@ -1,23 +1,24 @@
 //! The gRPC stacks: what surrounds each call, on either side.
 //!
-//! Server, outermost first: [`trace`] → metrics → [`degraded`] → [`shed`] → [`deadline`] →
-//! [`auth`] → service, with [`age`] around streams, and [`sight`] where a service
-//! has others to tell of. Client: trace → deadline →
-//! token, then the way to the role: the server stack of this process, or
-//! [`remote`].
+//! [`server`], outermost first: [`trace`] → [`degraded`] → [`calls`] → [`shed`] → [`auth`] →
+//! [`deadline`], or [`age`] around streams → [`routes`] → service, and [`sight`] where a service has
+//! others to tell of. Client: trace → deadline → token, then the way to the role: the
+//! server stack of this process, or [`remote`].
 
-pub mod age;
-pub mod auth;
+mod age;
+mod auth;
+pub(crate) mod calls;
 mod config;
-pub mod deadline;
+mod deadline;
 pub mod degraded;
-pub mod methods;
+mod methods;
 pub mod remote;
-pub mod server;
-pub mod shed;
+mod routes;
+mod server;
+mod shed;
 pub mod sight;
 mod standing;
-pub mod trace;
+pub(crate) mod trace;
 mod transport;
 
 use std::{convert::Infallible, future::Future, pin::Pin};
@@ -25,6 +26,7 @@ use std::{convert::Infallible, future::Future, pin::Pin};
 use tonic::body::Body;
 
 pub use config::Config;
+pub use routes::Routes;
 pub use server::Stack;
 pub use transport::Transport;
 
@@ -38,6 +40,5 @@ pub type Request = http::Request<Body>;
 /// A gRPC response as the layers see it.
 pub type Response = http::Response<Body>;
 
-/// What a layer's call returns. Boxed: a call costs one small allocation a
-/// layer, and each layer stays a plain async function.
-pub(crate) type Call = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+/// What a call returns. Boxed: what surrounds it stays a plain async function.
+pub type Call = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;

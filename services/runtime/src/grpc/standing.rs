@@ -233,17 +233,17 @@ fn is_refusal(trailers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
+    use std::{convert::Infallible, sync::atomic::AtomicBool};
 
     use tokio_util::sync::CancellationToken;
     use tonic::{Status, body::Body};
     use tonic_health::server::HealthReporter;
-    use tower::{Layer as _, ServiceExt as _};
+    use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
 
     use super::*;
     use crate::{
         config::Section as _,
-        grpc::{Config, Request, Stack, server::Guarded},
+        grpc::{Config, Request, Stack},
         states::Fault,
     };
 
@@ -356,7 +356,7 @@ mod tests {
     struct Peer {
         health: Health,
         other: Standing,
-        stack: Guarded,
+        stack: BoxCloneSyncService<Request, Response, Infallible>,
     }
 
     impl Peer {
@@ -367,6 +367,7 @@ mod tests {
             let stack = Stack::new(&config.read().unwrap(), CancellationToken::new());
             let not_found = |_: Request| async { Ok(refused(Code::NotFound)) };
             let stack = stack.marked(&health).layer(tower::service_fn(not_found));
+            let stack = BoxCloneSyncService::new(stack);
             Self { other: Standing::new(calls, health.clone()), health, stack }
         }
 

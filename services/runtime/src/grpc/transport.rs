@@ -12,13 +12,11 @@ use http::{HeaderValue, header::AUTHORIZATION};
 use mingle_proto::errors::v1::Reason;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
-use tower::{Service, util::BoxCloneSyncService};
+use tower::{Layer as _, Service, util::BoxCloneSyncService};
 
 use super::{
-    Config, Request, Response, Stack, auth, methods,
+    Config, Request, Response, Routes, Stack, auth, methods,
     remote::{AFFINITY, Instance, Remote},
-    server,
     standing::Standing,
     trace,
 };
@@ -54,7 +52,7 @@ impl Transport {
     /// To services in this process, through `stack`.
     pub fn in_process(stack: &Stack, routes: Routes) -> Self {
         Self {
-            way: server::guard(stack, routes),
+            way: BoxCloneSyncService::new(stack.layer(routes)),
             bearer: auth::bearer(stack.token()),
             affinity: None,
             standing: None,
@@ -133,12 +131,9 @@ impl Service<Request> for Transport {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        if !telemetry::is_exporting() || methods::is_describe(request.uri().path()) {
-            return self.send(request);
-        }
-        let span = trace::client(request.uri().path());
+        let Some(span) = trace::client(request.uri().path()) else { return self.send(request) };
         let call = span.in_scope(|| self.send(request));
-        Box::pin(trace::outcome(span, call))
+        trace::within(span, call)
     }
 }
 

@@ -14,13 +14,12 @@ use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::service::Routes;
 
 use crate::{
     Role,
     config::{Config, Section},
     diagnostics::Diagnostics,
-    grpc,
+    grpc::{self, Routes},
     health::Health,
     peers::{self, Peers},
 };

@@ -8,17 +8,17 @@ use mingle_proto::runtime::v1::diagnostics_service_server::{
 };
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
-use tonic::{
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
 use super::{
     Process,
     address::{claim, remedy},
 };
-use crate::{grpc, probes};
+use crate::{
+    grpc::{self, Routes},
+    probes,
+};
 
 /// Callers that may wait until they are accepted, where a listener says nothing
 /// else: other processes, which keep few connections each.
@@ -44,11 +44,10 @@ pub(super) async fn listen(
     let closing = process.closing.clone().cancelled_owned();
     let server = Server::builder()
         .initial_connection_window_size(grpc::CONNECTION_WINDOW)
-        .layer(process.stack.clone())
-        .add_routes(routes);
+        .layer(process.stack.clone());
     servers.spawn(async move {
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        report("grpc", server.serve_with_incoming_shutdown(incoming, closing).await);
+        report("grpc", server.serve_with_incoming_shutdown(routes, incoming, closing).await);
     });
 
     for bound in std::mem::take(&mut process.bounds) {
@@ -72,8 +71,7 @@ async fn routes(process: &Process) -> anyhow::Result<Routes> {
     let mut names = vec![DIAGNOSTICS];
     for bound in &process.bounds {
         let Some(role) = &bound.routes else { continue };
-        let merged = routes.into_axum_router().merge(strip_fallback(role.clone()));
-        routes = Routes::from(merged);
+        routes = routes.merge(role);
         names.extend(bound.role.service());
     }
     for name in &names {
@@ -82,12 +80,7 @@ async fn routes(process: &Process) -> anyhow::Result<Routes> {
     let v1 = reflection(&names).build_v1().context("reflection")?;
     // What older tools ask, Python's among them.
     let v1alpha = reflection(&names).build_v1alpha().context("reflection")?;
-    Ok(routes.add_service(v1).add_service(v1alpha).prepare())
-}
-
-/// Two routers with fallbacks cannot be merged; the first one's stays.
-fn strip_fallback(routes: Routes) -> axum::Router {
-    routes.into_axum_router().reset_fallback()
+    Ok(routes.add_service(v1).add_service(v1alpha))
 }
 
 fn reflection<'a>(names: &[&'a str]) -> tonic_reflection::server::Builder<'a> {

@@ -10,6 +10,9 @@ use opentelemetry::{
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
+
+use super::{export, trail};
 
 /// The header and metadata key of the W3C trace context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static(NAME);
@@ -18,21 +21,23 @@ const NAME: &str = "traceparent";
 /// The trace id of the current span, 32 hexadecimal digits; empty without
 /// telemetry.
 pub fn trace_id() -> String {
-    let context = Span::current().context();
-    let span = context.span();
-    let id = span.span_context();
-    if id.is_valid() { id.trace_id().to_string() } else { String::new() }
+    current().map(|ids| ids.trace_id().to_string()).unwrap_or_default()
 }
 
 /// The `traceparent` of the current span; empty without telemetry.
 pub fn traceparent() -> String {
-    let context = Span::current().context();
-    let span = context.span();
-    let id = span.span_context();
-    if !id.is_valid() {
-        return String::new();
+    let text = |ids: SpanContext| {
+        format!("00-{}-{}-{:02x}", ids.trace_id(), ids.span_id(), ids.trace_flags().to_u8())
+    };
+    current().map(text).unwrap_or_default()
+}
+
+fn current() -> Option<SpanContext> {
+    if !export::is_exporting() {
+        return trail::current();
     }
-    format!("00-{}-{}-{:02x}", id.trace_id(), id.span_id(), id.trace_flags().to_u8())
+    let ids = Span::current().context().span().span_context().clone();
+    ids.is_valid().then_some(ids)
 }
 
 /// Trace and span of the current span, for those whom `tracing` tells nothing:
@@ -40,6 +45,11 @@ pub fn traceparent() -> String {
 pub(super) fn ids() -> Option<SpanContext> {
     let ids = Context::map_current(|context| context.span().span_context().clone());
     ids.is_valid().then_some(ids)
+}
+
+/// The same of `span`, which is the current one.
+pub(super) fn ids_of<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<SpanContext> {
+    if export::is_exporting() { ids() } else { trail::of(span) }
 }
 
 /// Writes the current span's context into `headers`, unless one is there.
@@ -69,9 +79,15 @@ pub fn continue_from(span: &Span, traceparent: &str) {
     }
     let parent = TraceContextPropagator::new()
         .extract_with_context(&Context::new(), &Traceparent(traceparent));
-    if parent.span().span_context().is_valid() {
+    let ids = parent.span().span_context().clone();
+    if !ids.is_valid() {
+        return;
+    }
+    if export::is_exporting() {
         // Fails only without telemetry, where there is nothing to connect.
         let _ = span.set_parent(parent);
+    } else {
+        trail::follow(span, ids);
     }
 }
 

@@ -11,6 +11,7 @@ mod export;
 mod observe;
 mod recent;
 mod setup;
+mod trail;
 
 pub use context::{TRACEPARENT, adopt, continue_from, inject, trace_id, traceparent};
 pub use export::{Export, flush, is_exporting};

@@ -3,8 +3,7 @@
 use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -19,6 +18,7 @@ use super::{
     exemplar::{self, Illustrated},
     observe,
     recent::Tap,
+    trail::Trails,
 };
 use crate::config::Mode;
 
@@ -69,7 +69,7 @@ pub fn start(mode: Mode, filter: &str, export: Option<Export>) {
     match installed {
         Ok(handle) => {
             drop(METRICS.set(handle));
-            crate::grpc::trace::describe();
+            crate::grpc::calls::describe();
             crate::grpc::remote::describe();
         }
         Err(error) => tracing::warn!(error, "metrics are off"),
@@ -113,12 +113,8 @@ pub fn render_metrics(accept: &str) -> (&'static str, String) {
 
 /// Without an export ids are made and passed on, and spans not recorded.
 fn log_and_trace(mode: Mode, filter: EnvFilter, export: Option<Export>) -> bool {
-    // Statements and scripts are of interest to traces alone.
-    let (tracer, level) = match &export {
-        Some(export) => (export.tracer(TRACER), LevelFilter::DEBUG),
-        None => (unrecorded(), LevelFilter::INFO),
-    };
-    let subscriber = subscriber((mode, filter), (tracer, level), std::io::stderr);
+    let tracer = export.as_ref().map(|export| export.tracer(TRACER));
+    let subscriber = subscriber((mode, filter), tracer, std::io::stderr);
     let is_set = tracing::subscriber::set_global_default(subscriber).is_ok();
     if let (true, Some(export)) = (is_set, export) {
         export.keep();
@@ -126,30 +122,30 @@ fn log_and_trace(mode: Mode, filter: EnvFilter, export: Option<Export>) -> bool 
     is_set
 }
 
-fn unrecorded() -> SdkTracer {
-    let never = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
-    SdkTracerProvider::builder().with_sampler(never).build().tracer(TRACER)
-}
-
 /// Spans are there whatever is logged: a quiet log is no reason for a trace with
 /// holes, nor for a line that does not say whose it is.
 fn subscriber<W>(
     (mode, filter): (Mode, EnvFilter),
-    (tracer, level): (SdkTracer, LevelFilter),
+    tracer: Option<SdkTracer>,
     writer: W,
 ) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let spans = tracing_opentelemetry::layer()
-        .with_location(false)
-        .with_target(false)
-        .with_threads(false)
-        .with_tracked_inactivity(false)
-        .with_tracer(tracer)
-        .with_filter(ours(level));
+    // Statements and scripts are of interest to traces alone.
+    let level = if tracer.is_some() { LevelFilter::DEBUG } else { LevelFilter::INFO };
     let logs = logs(mode, writer).with_filter(filter.or(ours(LevelFilter::INFO)));
-    tracing_subscriber::registry().with(logs).with(spans)
+    tracing_subscriber::registry().with(logs).with(spans(tracer).with_filter(ours(level)))
+}
+
+fn spans<S>(tracer: Option<SdkTracer>) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let Some(tracer) = tracer else { return Trails.boxed() };
+    let spans = tracing_opentelemetry::layer().with_location(false).with_target(false);
+    let spans = spans.with_threads(false).with_tracked_inactivity(false);
+    spans.with_tracer(tracer).boxed()
 }
 
 /// Our spans up to `level`: libraries' are about them, and events are the log's.
@@ -177,9 +173,8 @@ where
             let lines = logs.inner_layer_mut();
             lines.add_multiple_dynamic_fields(|event, spans, line| {
                 // Some are of no span, whichever is current.
-                let Some(ids) = spans.event_span(event).and_then(|_| context::ids()) else {
-                    return;
-                };
+                let span = spans.event_span(event);
+                let Some(ids) = span.and_then(|span| context::ids_of(&span)) else { return };
                 // As a JSON line says it: OpenTelemetry, Trace Context in non-OTLP
                 // Log Formats. A line that cannot be written is nobody's failure.
                 let _ = line.write_field("trace_id", ids.trace_id().to_string());
@@ -219,7 +214,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let how = (mode, EnvFilter::new(filter));
-        let subscriber = subscriber(how, (unrecorded(), LevelFilter::INFO), move || writer.clone());
+        let subscriber = subscriber(how, None, move || writer.clone());
         let trace = tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("rpc");
             let _entered = span.enter();

@@ -9,13 +9,13 @@ use mingle_proto::{
 };
 use mingle_runtime::{
     Context,
-    grpc::{Config, Stack, Transport, degraded::DEGRADED},
+    grpc::{Config, Routes, Stack, Transport, degraded::DEGRADED},
     status::{Described, Kind, refuse},
 };
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, service::Routes};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Answers `Count` when it gets a permit, and streams forever.
 struct Service(Arc<Semaphore>);
@@ -149,7 +149,7 @@ async fn with_a_token_only_its_holders_are_let_in() {
     fixture.client().count(pb::CountRequest {}).await.unwrap();
 
     let routes = Routes::new(PresenceServiceServer::new(Service(fixture.permits.clone())));
-    let guarded = tower::Layer::layer(&fixture.stack, routes.prepare());
+    let guarded = tower::Layer::layer(&fixture.stack, routes);
     let mut stranger = PresenceServiceClient::new(guarded);
     let refused = stranger.count(pb::CountRequest {}).await.unwrap_err();
     assert_eq!(Described::from(&refused).kind, Kind::Unauthenticated);
@@ -167,7 +167,7 @@ async fn an_absent_role_is_unavailable() {
 async fn replies_are_marked_while_the_process_is_degraded() {
     let context = Context::for_test(&[], "");
     let mut fixture = Fixture::new("");
-    fixture.stack = fixture.stack.clone().marked(&context.health);
+    fixture.stack = fixture.stack.marked(&context.health);
     fixture.permits.add_permits(10);
     let mark = async || {
         let reply = fixture.client().count(pb::CountRequest {}).await.unwrap();

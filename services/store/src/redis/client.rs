@@ -19,6 +19,7 @@ use super::{
     place,
     script::{Arg, Call, Script},
     servers::Servers,
+    took::Took,
 };
 use crate::{Error, ErrorKind, Result, clock::Clock};
 
@@ -93,7 +94,7 @@ impl Redis {
     pub async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T> {
         let asker = self.asker();
         let asked = async { read(asker.one(Ask::Command(cmd)).await?) };
-        counted("command", asker.begun, asked).await
+        counted(&COMMAND, asker.begun, asked).await
     }
 
     /// Several commands in one round trip, or, in a cluster, one to each server that has
@@ -106,7 +107,7 @@ impl Redis {
             let answers: Result<Vec<_>> = asker.many(&asks).await?.into_iter().collect();
             read(Value::Array(batch.wanted(answers?)))
         };
-        counted("pipeline", asker.begun, asked).await
+        counted(&PIPELINE, asker.begun, asked).await
     }
 
     /// Runs a script before the timeout or not at all.
@@ -118,7 +119,7 @@ impl Redis {
     ) -> Result<T> {
         let asker = self.asker();
         let run = async { read(asker.one(Ask::Script(script, keys, args)).await?) };
-        counted(script.name(), asker.begun, run.instrument(span(script))).await
+        counted(script.took(), asker.begun, run.instrument(span(script))).await
     }
 
     /// Runs a script several times in one round trip per 256 calls, or, in a
@@ -138,7 +139,7 @@ impl Redis {
             let answers = asker.many(&asks).await?;
             Ok(answers.into_iter().map(|answer| read(answer?)).collect())
         };
-        counted(script.name(), asker.begun, run.instrument(span(script))).await
+        counted(script.took(), asker.begun, run.instrument(span(script))).await
     }
 
     /// The generation of the server's data: `None` before the first
@@ -230,14 +231,17 @@ fn span(script: &Script) -> tracing::Span {
     span
 }
 
-/// Counts what `name` costs, and why it fails.
+static COMMAND: Took = Took::new("command");
+static PIPELINE: Took = Took::new("pipeline");
+
+/// Records how long `call` took, and why it failed.
 async fn counted<T>(
-    name: &'static str,
+    took: &Took,
     begun: Instant,
     call: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let done = call.await;
-    metrics::histogram!("mingle_redis_seconds", "script" => name).record(begun.elapsed());
+    took.record(begun.elapsed());
     if let Err(error) = &done {
         let kind = error.kind().name();
         metrics::counter!("mingle_redis_failures_total", "kind" => kind).increment(1);

@@ -80,6 +80,7 @@ mod script;
 mod sentinel;
 mod servers;
 mod slot;
+mod took;
 mod url;
 mod vitals;
 

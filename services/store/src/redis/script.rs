@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use redis::{Cmd, RedisWrite, ToRedisArgs};
 
-use super::cluster::hash;
+use super::{cluster::hash, took::Took};
 
 const PRELUDE: &str = include_str!("lua/prelude.lua");
 /// The first line by which Upstash locks a script's keys, and not all that there is.
@@ -31,6 +31,7 @@ pub struct Script {
     derives: bool,
     plain: OnceLock<Made>,
     by_key: OnceLock<Made>,
+    took: Took,
 }
 
 #[derive(Debug)]
@@ -45,7 +46,14 @@ impl Script {
     /// `name` is the verb, as in traces; `source` the text of `lua/<verb>.lua`, which
     /// touches no other keys than `KEYS`.
     pub const fn new(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, derives: false, plain: OnceLock::new(), by_key: OnceLock::new() }
+        Self {
+            name,
+            source,
+            derives: false,
+            plain: OnceLock::new(),
+            by_key: OnceLock::new(),
+            took: Took::new(name),
+        }
     }
 
     /// One that makes keys of `KEYS`, of the same slot.
@@ -58,6 +66,11 @@ impl Script {
     /// Its verb.
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// How long its runs take.
+    pub(super) const fn took(&self) -> &Took {
+        &self.took
     }
 
     fn made(&self, locks: Locks) -> &Made {
@@ -172,13 +185,17 @@ arg_from! {
     i32 => |number| Self::Int(i64::from(number)),
     u32 => |number| Self::Int(i64::from(number)),
     u8 => |number| Self::Int(i64::from(number)),
-    // Above 2^63 as text, which is the same to the server.
-    u64 => |number: u64| Self::Text(number.to_string()),
-    usize => |number: usize| Self::Text(number.to_string()),
+    u64 => whole,
+    usize => |number: usize| whole(number as u64),
     bool => |yes| Self::Int(i64::from(yes)),
     String => Self::Text,
     &String => |text: &String| Self::Text(text.clone()),
     &str => |text: &str| Self::Text(text.to_owned()),
     Vec<u8> => |bytes: Vec<u8>| Self::Bytes(bytes.into()),
     Bytes => Self::Bytes,
+}
+
+/// From 2^63 on as text, which is the same to the server.
+fn whole(number: u64) -> Arg {
+    i64::try_from(number).map_or_else(|_| Arg::Text(number.to_string()), Arg::Int)
 }

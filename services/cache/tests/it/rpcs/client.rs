@@ -11,10 +11,9 @@ use std::{
 use futures::future::join_all;
 use mingle_client::cache::{Applied, Cache};
 use mingle_proto::cache::v1::Outcome;
-use mingle_runtime::grpc::Transport;
+use mingle_runtime::grpc::{Routes, Transport};
 use mingle_testkit::eventually;
 use tokio::time::timeout;
-use tonic::service::Routes;
 
 use super::stage::{Instance, alone, entry, get, several};
 use crate::world::SOON;

@@ -18,7 +18,11 @@ use mingle_proto::{
     matchmaking::v1::{PoolStatsRequest, Ticket},
     presence::v1::presence_service_server::PresenceServiceServer,
 };
-use mingle_runtime::{Context, Role, config::Section as _, grpc::Transport};
+use mingle_runtime::{
+    Context, Role,
+    config::Section as _,
+    grpc::{Routes, Transport},
+};
 use mingle_store::{
     Backends,
     bus::{Merged, Options as Times, Servers},
@@ -29,7 +33,7 @@ use mingle_store::{
 use mingle_testkit::{Redis as Server, TestDatabase, eventually};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, service::Routes};
+use tonic::Status;
 
 use crate::{
     fakes::{Chat, Presence},

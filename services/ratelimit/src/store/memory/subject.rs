@@ -134,6 +134,13 @@ impl Subject {
 
     /// Charges each limit its cost; 0: none.
     fn charge(&mut self, ask: &Ask, memo: Memo, (costs, standings): (&[u64], &mut [Standing])) {
+        // Most are charged once.
+        if self.counts.is_empty() {
+            self.counts.reserve_exact(ask.limits.len());
+        }
+        if self.charges.is_empty() {
+            self.charges.reserve_exact(1);
+        }
         let mut marks = Vec::with_capacity(ask.limits.len());
         for ((limit, standing), &cost) in ask.limits.iter().zip(standings).zip(costs) {
             if cost == 0 {
