@@ -5,8 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use quick_cache::Equivalent;
-
 use super::{Namespace, Tag};
 
 /// A key of a namespace.
@@ -54,21 +52,6 @@ impl Hash for Mark {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.namespace.name.hash(state);
         self.tag.hash(state);
-    }
-}
-
-/// The names of a mark that is looked for.
-#[derive(Clone, Copy, Debug, Hash)]
-pub struct Sought<'a> {
-    /// Whose it is.
-    pub namespace: &'a str,
-    /// Its name there.
-    pub tag: &'a str,
-}
-
-impl Equivalent<Mark> for Sought<'_> {
-    fn equivalent(&self, mark: &Mark) -> bool {
-        *self.tag == *mark.tag && *self.namespace == *mark.namespace.name
     }
 }
 

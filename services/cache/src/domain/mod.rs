@@ -12,7 +12,7 @@ mod tags;
 
 pub use ask::{Ask, Expects, Fill, Filled, Load, Put, Wanted};
 pub use entered::Entered;
-pub use entry::{Captured, Entry, Key, Mark, Sought, Value};
+pub use entry::{Captured, Entry, Key, Mark, Value};
 pub use invalid::{Invalid, Why};
 pub use namespace::{Namespace, Namespaces};
 pub use read::{Given, Outcome, Read};

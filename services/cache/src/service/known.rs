@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-use quick_cache::UnitWeighter;
+use quick_cache::{Equivalent, UnitWeighter};
 use tokio::time::Instant;
 
 use super::{
     shards::Shards,
     terms::{Bounds, Terms},
 };
-use crate::domain::{Captured, Mark, Sought};
+use crate::domain::{Captured, Mark};
 
 /// Versions that are known at once.
 const MOST: usize = 200_000;
@@ -34,6 +34,19 @@ pub(super) struct Known {
     voided: Shards,
     /// The same of all.
     all_voided: AtomicU64,
+}
+
+/// The names of a mark that is looked for, with its hash.
+#[derive(Hash)]
+struct Sought<'a> {
+    namespace: &'a str,
+    tag: &'a str,
+}
+
+impl Equivalent<Mark> for Sought<'_> {
+    fn equivalent(&self, mark: &Mark) -> bool {
+        *self.tag == *mark.tag && *self.namespace == *mark.namespace.name
+    }
 }
 
 /// A time before some versions were asked for.
