@@ -37,11 +37,11 @@ impl<T: Send + Sync + 'static> Flights<T> {
             place => {
                 let begun = Instant::now();
                 let (all, own, asking) = (self.under_way.clone(), key.clone(), ask());
-                let asked = async move {
-                    let answer = asking.await;
+                // In place: what is awaited in a block is in there twice.
+                let asked = asking.map(move |answer| {
                     all.remove_if(&own, |_, (of, _)| *of == begun);
                     Arc::new(answer)
-                };
+                });
                 let task = tokio::spawn(asked.in_current_span());
                 let flight = task.map(Result::ok).boxed().shared();
                 place.insert((begun, flight.clone()));

@@ -84,9 +84,21 @@ pub(super) struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// The answer to one.
+    /// The answer to one, of the server that it is sent to in the end.
     pub(super) async fn one(&self, ask: Ask<'_>) -> Result<Value> {
-        self.by(self.servers.way(|| ask.slot())?, ask).await
+        let mut way = self.servers.way(|| ask.slot())?;
+        for tries in 1..=REDIRECTS {
+            match self.once(&way, ask).await? {
+                Said::Answer(value) => return Ok(value),
+                Said::Elsewhere(redirect) => {
+                    if redirect == Redirect::Again {
+                        Box::pin(self.pause(tries)).await?;
+                    }
+                    way = self.follow(&redirect, ask)?;
+                }
+            }
+        }
+        Err(disagree())
     }
 
     /// An answer to each: commands, or runs of one script. Different servers are
@@ -184,22 +196,6 @@ impl Asker<'_> {
             }
         }
         Ok(answers.into_iter().map(|answer| said(way, answer)).collect())
-    }
-
-    /// Asks by a way, and by the next when it is sent elsewhere.
-    async fn by<'a>(&'a self, mut way: Way<'a>, ask: Ask<'_>) -> Result<Value> {
-        for tries in 1..=REDIRECTS {
-            match self.once(&way, ask).await? {
-                Said::Answer(value) => return Ok(value),
-                Said::Elsewhere(redirect) => {
-                    if redirect == Redirect::Again {
-                        Box::pin(self.pause(tries)).await?;
-                    }
-                    way = self.follow(&redirect, ask)?;
-                }
-            }
-        }
-        Err(disagree())
     }
 
     fn follow(&self, redirect: &Redirect, ask: Ask<'_>) -> Result<Way<'_>> {

@@ -93,8 +93,8 @@ impl Redis {
     /// a server that was frozen: only for what may be, or reads.
     pub async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T> {
         let asker = self.asker();
-        let asked = async { read(asker.one(Ask::Command(cmd)).await?) };
-        counted(&COMMAND, asker.begun, asked).await
+        let answer = asker.one(Ask::Command(cmd)).await.and_then(read);
+        counted(&COMMAND, asker.begun, answer)
     }
 
     /// Several commands in one round trip, or, in a cluster, one to each server that has
@@ -102,12 +102,11 @@ impl Redis {
     /// the others.
     pub async fn pipeline<T: FromRedisValue>(&self, batch: &Batch) -> Result<T> {
         let asker = self.asker();
-        let asked = async {
-            let asks: Vec<_> = batch.commands().iter().map(Ask::Command).collect();
-            let answers: Result<Vec<_>> = asker.many(&asks).await?.into_iter().collect();
-            read(Value::Array(batch.wanted(answers?)))
-        };
-        counted(&PIPELINE, asker.begun, asked).await
+        let asks: Vec<_> = batch.commands().iter().map(Ask::Command).collect();
+        let answers = asker.many(&asks).await;
+        let answers = answers.and_then(|answers| answers.into_iter().collect::<Result<_>>());
+        let read = answers.and_then(|answers| read(Value::Array(batch.wanted(answers))));
+        counted(&PIPELINE, asker.begun, read)
     }
 
     /// Runs a script before the timeout or not at all.
@@ -118,8 +117,9 @@ impl Redis {
         args: &[Arg],
     ) -> Result<T> {
         let asker = self.asker();
-        let run = async { read(asker.one(Ask::Script(script, keys, args)).await?) };
-        counted(script.took(), asker.begun, run.instrument(span(script))).await
+        let run = asker.one(Ask::Script(script, keys, args)).instrument(span(script));
+        let answer = run.await.and_then(read);
+        counted(script.took(), asker.begun, answer)
     }
 
     /// Runs a script several times in one round trip per 256 calls, or, in a
@@ -133,13 +133,11 @@ impl Redis {
         calls: &[Call],
     ) -> Result<Vec<Result<T>>> {
         let asker = self.asker();
-        let run = async {
-            let asks = calls.iter().map(|call| Ask::Script(script, &call.keys, &call.args));
-            let asks: Vec<_> = asks.collect();
-            let answers = asker.many(&asks).await?;
-            Ok(answers.into_iter().map(|answer| read(answer?)).collect())
-        };
-        counted(script.took(), asker.begun, run.instrument(span(script))).await
+        let asks = calls.iter().map(|call| Ask::Script(script, &call.keys, &call.args));
+        let asks: Vec<_> = asks.collect();
+        let answers = asker.many(&asks).instrument(span(script)).await;
+        let each = |answers: Vec<Result<_>>| answers.into_iter().map(|it| it.and_then(read));
+        counted(script.took(), asker.begun, answers.map(|answers| each(answers).collect()))
     }
 
     /// The generation of the server's data: `None` before the first
@@ -234,13 +232,8 @@ fn span(script: &Script) -> tracing::Span {
 static COMMAND: Took = Took::new("command");
 static PIPELINE: Took = Took::new("pipeline");
 
-/// Records how long `call` took, and why it failed.
-async fn counted<T>(
-    took: &Took,
-    begun: Instant,
-    call: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let done = call.await;
+/// Records how long a call took, and why it failed.
+fn counted<T>(took: &Took, begun: Instant, done: Result<T>) -> Result<T> {
     took.record(begun.elapsed());
     if let Err(error) = &done {
         let kind = error.kind().name();

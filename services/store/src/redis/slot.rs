@@ -88,9 +88,14 @@ impl Slot {
             State::Away { mending: Some(until) } if Instant::now() < *until => *until,
             State::Away { .. } => return Err(fault::away()),
         };
+        // Seldom, and large: it would make every call so.
+        Box::pin(self.mended(until.min(deadline))).await
+    }
+
+    async fn mended(&self, until: Instant) -> Result<Arc<Link>> {
         let mut changes = self.state.subscribe();
         let mended = changes.wait_for(|state| !matches!(state, State::Away { mending: Some(_) }));
-        match timeout_at(until.min(deadline), mended).await {
+        match timeout_at(until, mended).await {
             Ok(Ok(state)) => match &*state {
                 State::Live(link) => Ok(link.clone()),
                 State::Away { .. } => Err(fault::away()),
