@@ -1,8 +1,8 @@
 //! The gRPC stacks: what surrounds each call, on either side.
 //!
-//! [`server`], outermost first: [`trace`] → [`degraded`] → [`calls`] → [`shed`] → [`auth`] →
-//! [`deadline`], or [`age`] around streams → [`routes`] → service, and [`sight`] where a service has
-//! others to tell of. Client: trace → deadline → token, then the way to the role: the
+//! `server`, outermost first: `trace` → [`degraded`] → `calls` → `shed` → `auth` →
+//! `deadline`, or `age` around streams → `routes` → service, and [`sight`] where a service
+//! has others to tell of. Client: trace → deadline → token, then the way to the role: the
 //! server stack of this process, or [`remote`].
 
 mod age;
