@@ -3,7 +3,7 @@
 //! | what fails | what follows |
 //! | --- | --- |
 //! | a call to Redis ends in an error, whichever | this process decides that call; the reply is degraded |
-//! | most of 20 calls or more within a second, or two heartbeats in a row | the breaker opens: Redis is not asked at all until a probe succeeds, one each second |
+//! | 20 calls or more within a second, and more than half of all, or two heartbeats in a row | the breaker opens: Redis is not asked at all until a probe succeeds, one each second |
 //! | a charge times out on Redis, and is then charged alone | Redis runs it in time or never (LATE): it may stand in both counts, and ends with its windows |
 //! | the same charge comes again on the other side | known here, if this process made it: allowed, charged once. Known to Redis alone: charged here once more |
 //! | a charge is given back on the other side | here at once; on Redis with the next probes that succeed, for 1,024 at most, unless the same charge was asked for again |
