@@ -7,7 +7,8 @@
 -- ARGV[2] - cost
 -- ARGV[3] - what is charged, as text: the cost and the names of the limits
 -- ARGV[4] - ms that the charge is remembered; 0: it is not
--- ARGV[5] - one character per limit: 's' for a shadow limit, which never denies
+-- ARGV[5] - one character per limit: 's' for a shadow limit, which never denies; empty
+--           where there is none
 -- ARGV[6...] - per limit: kind 'S', 'G' or 'F', quota, window in us, step in us, burst
 --
 -- Returns {verdict, then remaining, retry, reset per limit}: verdict 0 denied,

@@ -1,6 +1,6 @@
 //! What is asked of a store, and its answer.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use super::limit::{Algorithm, Limit, Standing};
 
@@ -20,11 +20,17 @@ pub struct Ask {
     pub limits: Vec<Arc<Limit>>,
 }
 
+/// Of a cost.
+const DIGITS: usize = 10;
+
 impl Ask {
     /// What is charged, as text: cost and limits. The same id with another
     /// text is another charge.
     pub fn content(&self) -> String {
-        let mut content = self.cost.to_string();
+        let names = self.limits.iter().map(|limit| limit.name.len() + 1);
+        let mut content = String::with_capacity(names.sum::<usize>() + DIGITS);
+        // A String takes whatever is written.
+        let _ = write!(content, "{}", self.cost);
         for limit in &self.limits {
             content.push(' ');
             content.push_str(&limit.name);

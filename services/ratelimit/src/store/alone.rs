@@ -1,11 +1,16 @@
 //! What one process decides while nobody can count together.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use ahash::AHashMap;
 use mingle_store::clock::Clock;
+use parking_lot::Mutex;
 
 use super::memory::{Back, Bounds, Memory};
 use crate::domain::{Answer, Ask, Charged, Limit, Outage, Source, Standing, Verdict};
@@ -22,12 +27,39 @@ const CLOSED_US: u64 = 1_000_000;
 pub(super) struct Alone {
     memory: Memory,
     nodes: AtomicU64,
+    parts: Mutex<Parts>,
+}
+
+/// The limits as one of so many processes counts them: each made once, and not for each
+/// subject that has used it.
+#[derive(Default)]
+struct Parts {
+    of: u64,
+    /// With the whole that each is a part of.
+    known: AHashMap<Arc<str>, (Arc<Limit>, Arc<Limit>)>,
+}
+
+impl Parts {
+    fn part(&mut self, whole: &Arc<Limit>, of: u64) -> Arc<Limit> {
+        if self.of != of {
+            *self = Self { of, ..Self::default() };
+        }
+        match self.known.get(&whole.name) {
+            Some((known, part)) if Arc::ptr_eq(known, whole) => part.clone(),
+            _ => {
+                let part = Arc::new(whole.part_of(of));
+                self.known.insert(whole.name.clone(), (whole.clone(), part.clone()));
+                part
+            }
+        }
+    }
 }
 
 impl Alone {
     /// Knows of no other process yet.
     pub(super) fn new(clock: Arc<dyn Clock>, bounds: Bounds) -> Self {
-        Self { memory: Memory::new(clock, bounds), nodes: AtomicU64::new(1) }
+        let memory = Memory::new(clock, bounds);
+        Self { memory, nodes: AtomicU64::new(1), parts: Mutex::default() }
     }
 
     /// Shares the limits with as many processes, this one included.
@@ -91,16 +123,25 @@ impl Alone {
     }
 
     /// The part of an ask that is counted here, if there is one.
-    fn local(&self, ask: &Ask) -> Option<Ask> {
+    fn local<'a>(&self, ask: &'a Ask) -> Option<Cow<'a, Ask>> {
         let nodes = self.shared_by();
-        let local = ask.limits.iter().filter(|limit| limit.outage == Outage::Local);
-        let limits: Vec<_> = local.map(|limit| Arc::new(limit.part_of(nodes))).collect();
-        (!limits.is_empty()).then(|| Ask {
-            subject: ask.subject.clone(),
-            charge_id: ask.charge_id.clone(),
-            is_new: ask.is_new,
-            cost: ask.cost,
-            limits,
+        let is_local = |limit: &&Arc<Limit>| limit.outage == Outage::Local;
+        // The part of one process is the whole.
+        if nodes == 1 && ask.limits.iter().all(|limit| is_local(&limit)) {
+            return Some(Cow::Borrowed(ask));
+        }
+        let mut parts = self.parts.lock();
+        let local = ask.limits.iter().filter(is_local);
+        let limits: Vec<_> = local.map(|limit| parts.part(limit, nodes)).collect();
+        drop(parts);
+        (!limits.is_empty()).then(|| {
+            Cow::Owned(Ask {
+                subject: ask.subject.clone(),
+                charge_id: ask.charge_id.clone(),
+                is_new: ask.is_new,
+                cost: ask.cost,
+                limits,
+            })
         })
     }
 }
@@ -111,4 +152,42 @@ fn open(limit: &Limit) -> Standing {
 
 fn shut() -> Standing {
     Standing { allowed: false, remaining: 0, retry_us: CLOSED_US, reset_us: CLOSED_US }
+}
+
+#[cfg(test)]
+mod tests {
+    use mingle_store::clock::ManualClock;
+
+    use super::*;
+    use crate::domain::Algorithm;
+
+    #[test]
+    fn a_part_is_of_the_limit_as_it_is_and_of_as_many_as_there_are() {
+        let bounds = Bounds { max_subjects: 64, max_charges: 1, remember_us: 1_000_000 };
+        let alone = Alone::new(Arc::new(ManualClock::at(0)), bounds);
+        let of = |quota| {
+            let limit = Limit {
+                name: "any".into(),
+                algorithm: Algorithm::SlidingWindow,
+                quota,
+                window_us: 1_000_000,
+                burst: 1,
+                outage: Outage::Local,
+                shadow: false,
+                parts: 1,
+            };
+            let charge_id = String::new();
+            let limits = vec![limit.into()];
+            Ask { subject: "ann".into(), charge_id, is_new: true, cost: 1, limits }
+        };
+        let (ten, twenty) = (of(10), of(20));
+        let left = |ask: &Ask| alone.decide(ask, false).standings[0].remaining;
+        for (nodes, of_ten, of_twenty) in [(1, 10, 20), (2, 5, 10), (4, 2, 5), (1, 10, 20)] {
+            alone.share(nodes);
+            assert_eq!((left(&ten), left(&twenty), left(&ten)), (of_ten, of_twenty, of_ten));
+        }
+        alone.share(2);
+        let part = |ask: &Ask| alone.local(ask).map(|local| local.limits[0].clone());
+        assert!(part(&ten).zip(part(&ten)).is_some_and(|(one, other)| Arc::ptr_eq(&one, &other)));
+    }
 }

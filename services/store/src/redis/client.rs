@@ -1,6 +1,10 @@
 //! What callers hold.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt::{Display, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use redis::{Client, Cmd, FromRedisValue, RedisError, RedisResult, Value, aio::PubSub};
@@ -85,8 +89,8 @@ impl Redis {
 
     /// `<prefix>mingle:{<tag>}:<rest>`: keys of one tag live in one slot of a
     /// cluster, so that one script may touch them.
-    pub fn key(&self, tag: &str, rest: &str) -> String {
-        key(&self.shared.prefix, tag, Some(rest))
+    pub fn key(&self, tag: impl Display, rest: impl Display) -> String {
+        key(&self.shared.prefix, format_args!("{{{tag}}}:{rest}"))
     }
 
     /// One command and its answer. Its first argument is its key. Executed late by
@@ -247,10 +251,15 @@ fn read<T: FromRedisValue>(answer: Value) -> Result<T> {
         .map_err(|error| Error::with_source(ErrorKind::Corrupt, "redis answer", error))
 }
 
-/// A key, or the tag alone.
-pub(super) fn key(prefix: &str, tag: &str, rest: Option<&str>) -> String {
-    match rest {
-        Some(rest) => format!("{prefix}mingle:{{{tag}}}:{rest}"),
-        None => format!("{prefix}mingle:{{{tag}}}"),
-    }
+/// Of most keys, beside the prefix: their text is not moved while it is written.
+const KEY_BYTES: usize = 64;
+
+/// `<prefix>mingle:<name>`.
+pub(super) fn key(prefix: &str, name: impl Display) -> String {
+    let mut key = String::with_capacity(prefix.len() + KEY_BYTES);
+    key.push_str(prefix);
+    key.push_str("mingle:");
+    // A String takes whatever is written.
+    let _ = write!(key, "{name}");
+    key
 }

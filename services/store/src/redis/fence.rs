@@ -65,7 +65,7 @@ pub(super) struct Fence {
 impl Fence {
     pub(super) fn new(prefix: &str, server: String) -> Self {
         let (held, replaced) = (watch::Sender::new(None), Mutex::default());
-        let key = key(prefix, "fence", None);
+        let key = key(prefix, "{fence}");
         Self { key, server, held, changes: AtomicU64::new(0), replaced }
     }
 

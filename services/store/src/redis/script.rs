@@ -109,13 +109,18 @@ impl Locks {
     }
 }
 
+/// Bytes of a call beside its keys and arguments: the verb, the script by its sum, the
+/// stamp. A longer one is moved while it is written.
+const FRAME: usize = 128;
+
 fn call(verb: &str, script: &str, of: (&[String], &[Arg]), stamp: &Stamp) -> Cmd {
     let slot = |key: &String| hash::slot(key.as_bytes());
     let one_slot = of.0.windows(2).all(|pair| slot(&pair[0]) == slot(&pair[1]));
     // All tests run with this.
     debug_assert!(one_slot, "a script touches one slot: {:?}", of.0);
-    let mut cmd = redis::cmd(verb);
-    cmd.arg(script).arg(of.0.len()).arg(of.0).arg(of.1);
+    let sizes = of.0.iter().map(String::len).chain(of.1.iter().map(Arg::size));
+    let mut cmd = Cmd::with_capacity(of.0.len() + of.1.len() + 5, sizes.sum::<usize>() + FRAME);
+    cmd.arg(verb).arg(script).arg(of.0.len()).arg(of.0).arg(of.1);
     cmd.arg(stamp.not_after_ms).arg(stamp.now_us.as_deref().unwrap_or_default());
     cmd
 }
@@ -144,8 +149,14 @@ pub struct Call {
 pub enum Arg {
     /// A whole number, in decimal.
     Int(i64),
+    /// A word that the script knows.
+    Word(&'static str),
     /// A text.
     Text(String),
+    /// A number of 64 bits, as eight bytes.
+    Eight([u8; 8]),
+    /// A number of 128 bits, as sixteen bytes.
+    Sixteen([u8; 16]),
     /// Bytes as they are.
     Bytes(Bytes),
 }
@@ -154,7 +165,10 @@ impl Arg {
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Int(_) => size_of::<i64>(),
+            Self::Word(word) => word.len(),
             Self::Text(text) => text.len(),
+            Self::Eight(bytes) => bytes.len(),
+            Self::Sixteen(bytes) => bytes.len(),
             Self::Bytes(bytes) => bytes.len(),
         }
     }
@@ -164,7 +178,10 @@ impl ToRedisArgs for Arg {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
         match self {
             Self::Int(number) => number.write_redis_args(out),
+            Self::Word(word) => out.write_arg(word.as_bytes()),
             Self::Text(text) => out.write_arg(text.as_bytes()),
+            Self::Eight(bytes) => out.write_arg(bytes),
+            Self::Sixteen(bytes) => out.write_arg(bytes),
             Self::Bytes(bytes) => out.write_arg(bytes),
         }
     }
@@ -193,6 +210,8 @@ arg_from! {
     &str => |text: &str| Self::Text(text.to_owned()),
     Vec<u8> => |bytes: Vec<u8>| Self::Bytes(bytes.into()),
     Bytes => Self::Bytes,
+    [u8; 8] => Self::Eight,
+    [u8; 16] => Self::Sixteen,
 }
 
 /// From 2^63 on as text, which is the same to the server.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dashmap::DashMap;
 use mingle_store::{
     Error, ErrorKind, Result,
-    redis::{Batch, Call, Generation, Redis, Script},
+    redis::{Arg, Batch, Call, Generation, Redis, Script},
 };
 use redis::FromRedisValue;
 use tokio::sync::watch;
@@ -98,20 +98,19 @@ impl RedisStore {
     }
 
     fn look_call(&self, ask: &Ask, life: Life) -> Call {
-        let void = ask.void.map(|void| void.to_be_bytes().to_vec()).unwrap_or_default();
         let (token, captured) = match &ask.wanted {
             Some(wanted) => {
-                (wanted.token.to_be_bytes().to_vec(), codec::captured(&wanted.captured))
+                (wanted.token.to_be_bytes().into(), codec::captured(&wanted.captured).into())
             }
-            None => (Vec::new(), Vec::new()),
+            None => (NOTHING, NOTHING),
         };
         let luck = (ask.luck * 1e6) as u64;
         let args = vec![
-            life.to_vec().into(),
-            void.into(),
-            token.into(),
+            life.into(),
+            eight(ask.void),
+            token,
             ask.key.namespace.lease_us.into(),
-            captured.into(),
+            captured,
             luck.into(),
         ];
         Call { keys: keys::slot(&self.redis, &ask.key).into(), args }
@@ -119,43 +118,40 @@ impl RedisStore {
 
     fn put_call(&self, put: &Put, life: Life) -> Call {
         let (place, version) = match put.expects {
-            Expects::Any => ("any", None),
-            Expects::Nothing { void } => ("nothing", void),
-            Expects::Version(version) => ("version", Some(version)),
+            Expects::Any => (Arg::Word("any"), None),
+            Expects::Nothing { void } => (Arg::Word("nothing"), void),
+            Expects::Version(version) => (Arg::Word("version"), Some(version)),
         };
         let value = self.packed(&put.value, &put.key.namespace);
         let args = vec![
-            life.to_vec().into(),
-            put.version.to_be_bytes().to_vec().into(),
+            life.into(),
+            put.version.to_be_bytes().into(),
             put.soft_us.into(),
             put.hard_us.into(),
             [codec::captured(&put.captured), value].concat().into(),
-            place.into(),
-            version.map(|version| version.to_be_bytes().to_vec()).unwrap_or_default().into(),
+            place,
+            eight(version),
         ];
         Call { keys: keys::slot(&self.redis, &put.key).into(), args }
     }
 
     fn fill_call(&self, fill: &Fill, life: Life) -> Call {
-        let mut args = vec![
-            life.to_vec().into(),
-            fill.token.to_be_bytes().to_vec().into(),
-            fill.version.to_be_bytes().to_vec().into(),
-        ];
+        let mut args =
+            vec![life.into(), fill.token.to_be_bytes().into(), fill.version.to_be_bytes().into()];
         args.extend(match &fill.load {
             Load::Value { value, captured, soft_us, hard_us } => {
                 let value = self.packed(value, &fill.key.namespace);
                 let captured = codec::captured(captured);
                 vec![
-                    "value".into(),
+                    Arg::Word("value"),
                     (*soft_us).into(),
                     (*hard_us).into(),
                     captured.into(),
                     value.into(),
                 ]
             }
-            Load::Absent => vec!["absent".into()],
-            Load::Failed { throttle_us } => vec!["failed".into(), (*throttle_us).into()],
+            Load::Absent => vec![Arg::Word("absent")],
+            Load::Failed { throttle_us } => vec![Arg::Word("failed"), (*throttle_us).into()],
         });
         Call { keys: keys::slot(&self.redis, &fill.key).into(), args }
     }
@@ -172,6 +168,12 @@ fn found((now, lease, stored): (i64, i64, Vec<u8>), ask: &Ask) -> Result<Found> 
         left => Lease::Held { left_us: u64::try_from(left).map_err(bad)? },
     };
     Ok(Found { seen, lease })
+}
+
+const NOTHING: Arg = Arg::Word("");
+
+fn eight(number: Option<u64>) -> Arg {
+    number.map_or(NOTHING, |number| number.to_be_bytes().into())
 }
 
 /// The same error for each.
@@ -207,12 +209,7 @@ impl Store for RedisStore {
         let [entry, _] = keys::slot(&self.redis, key);
         let call = |life: Life| Call {
             keys: vec![entry.clone()],
-            args: vec![
-                life.to_vec().into(),
-                version.to_be_bytes().to_vec().into(),
-                soft_us.into(),
-                hard_us.into(),
-            ],
+            args: vec![life.into(), version.to_be_bytes().into(), soft_us.into(), hard_us.into()],
         };
         Ok(self.run_one::<i64>(&TOUCH, call).await? == 1)
     }
@@ -231,7 +228,7 @@ impl Store for RedisStore {
             let call = |mark: &Mark| Call {
                 keys: vec![keys::version(&self.redis, mark)],
                 args: vec![
-                    rand::random::<[u8; 8]>().to_vec().into(),
+                    rand::random::<[u8; 8]>().into(),
                     (mark.namespace.remembered_us() / 1_000).into(),
                 ],
             };

@@ -93,7 +93,7 @@ impl RedisIndex {
 #[async_trait]
 impl Probe for RedisIndex {
     async fn probe(&self) -> Result<()> {
-        let key = self.redis.key("mm", &format!("1:{}:probe", self.generation()?));
+        let key = self.redis.key("mm", format_args!("1:{}:probe", self.generation()?));
         self.redis.run::<u64>(&scripts::LEN, &[key], &[]).await.map(drop)
     }
 }
@@ -101,7 +101,8 @@ impl Probe for RedisIndex {
 #[async_trait]
 impl Index for RedisIndex {
     async fn lead(&self, holder: &str, ttl: Duration) -> Result<Lead> {
-        let key = self.redis.key("mm", &format!("1:{}:lead:{}", self.generation()?, self.meaning));
+        let key =
+            self.redis.key("mm", format_args!("1:{}:lead:{}", self.generation()?, self.meaning));
         let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         match self.redis.run(&scripts::LEAD, &[key], &[holder.into(), ttl.into()]).await? {
             0 => Ok(Lead::Another),

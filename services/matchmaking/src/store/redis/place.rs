@@ -52,7 +52,7 @@ impl Place {
 
     /// `KEYS[1]` of every script.
     pub(super) fn key(&self, redis: &Redis, generation: &Generation) -> String {
-        redis.key(&self.tag, &format!("{VERSION}:{generation}:{}:w", self.buckets))
+        redis.key(&self.tag, format_args!("{VERSION}:{generation}:{}:w", self.buckets))
     }
 
     /// `ARGV` of `queue.lua`.

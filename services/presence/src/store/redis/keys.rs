@@ -17,6 +17,8 @@
 //! Writes begin the time anew. Whoever stays online for days writes nothing:
 //! so the sweep begins that of the partitions anew, too, each within six hours.
 
+use std::fmt::Display;
+
 use mingle_store::redis::{Generation, Redis};
 
 use crate::domain::{PARTITIONS, bucket, partition};
@@ -52,21 +54,21 @@ impl Era {
         &self.short
     }
 
-    fn of(&self, partition: usize, rest: &str) -> String {
-        self.redis.key(&format!("p:{partition}"), &format!("{}:{rest}", self.short))
+    fn of(&self, partition: usize, rest: impl Display) -> String {
+        self.redis.key(format_args!("p:{partition}"), format_args!("{}:{rest}", self.short))
     }
 
     pub(super) fn user(&self, user_id: &str) -> UserKeys {
         let (partition, bucket) = (partition(user_id), bucket(user_id, BUCKETS));
         UserKeys {
-            narrow: self.of(partition.into(), &format!("u:{bucket}")),
-            wide: self.of(partition.into(), &format!("w:{bucket}")),
+            narrow: self.of(partition.into(), format_args!("u:{bucket}")),
+            wide: self.of(partition.into(), format_args!("w:{bucket}")),
         }
     }
 
     /// The hashes of users of a partition.
     pub(super) fn users(&self, partition: usize) -> Vec<String> {
-        let of = |kind: &str, bucket: u64| self.of(partition, &format!("{kind}:{bucket}"));
+        let of = |kind: &str, bucket: u64| self.of(partition, format_args!("{kind}:{bucket}"));
         (0..BUCKETS).flat_map(|at| [of("u", at), of("w", at)]).collect()
     }
 
@@ -83,17 +85,17 @@ impl Era {
     }
 
     pub(super) fn nodes(&self) -> String {
-        self.redis.key("p:nodes", &format!("{}:nodes", self.short))
+        self.redis.key("p:nodes", format_args!("{}:nodes", self.short))
     }
 
     pub(super) fn sweep(&self) -> String {
-        self.redis.key("p:nodes", &format!("{}:sweep", self.short))
+        self.redis.key("p:nodes", format_args!("{}:sweep", self.short))
     }
 
     /// Where a user's last proof of life is, of `shards`: the same in every
     /// generation.
     pub(super) fn seen(&self, user_id: &str, shards: usize) -> String {
         let shard = usize::from(partition(user_id)) * shards / PARTITIONS;
-        self.redis.key(&format!("p:seen:{shard}"), SEEN_VERSION)
+        self.redis.key(format_args!("p:seen:{shard}"), SEEN_VERSION)
     }
 }

@@ -1,24 +1,22 @@
 //! The store itself: shards of subjects.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::{BuildHasher as _, RandomState},
-    sync::Arc,
-};
+use std::sync::Arc;
 
+use ahash::RandomState;
 use async_trait::async_trait;
 use mingle_store::{Result, clock::Clock};
 use parking_lot::Mutex;
 
-use super::subject::{Back, Memo, Subject};
+use super::{
+    shard::Shard,
+    subject::{Back, Memo, Subject},
+};
 use crate::{
     domain::{Answer, Ask, Charged, Limit, Limits, Place, Verdict},
     store::{Store, name::known_as},
 };
 
 const SHARDS: usize = 64;
-/// Subjects that have ended and are forgotten by one call.
-const FORGOTTEN: usize = 4;
 
 /// What the store may hold.
 #[derive(Clone, Copy, Debug)]
@@ -39,43 +37,6 @@ pub struct Memory {
     hasher: RandomState,
 }
 
-#[derive(Default)]
-struct Shard {
-    subjects: HashMap<Arc<str>, (u64, Subject)>,
-    /// When each subject ends.
-    ends: BTreeSet<(u64, Arc<str>)>,
-}
-
-impl Shard {
-    /// Forgets a few subjects that have ended, and whom it must to stay
-    /// within `max`.
-    fn make_room(&mut self, now_us: u64, max: usize) {
-        for _ in 0..FORGOTTEN {
-            let ended = self.ends.first().is_some_and(|(ends_us, _)| *ends_us <= now_us);
-            if !ended && self.subjects.len() < max {
-                return;
-            }
-            if let Some((_, subject)) = self.ends.pop_first() {
-                self.subjects.remove(&subject);
-            }
-        }
-    }
-
-    /// Keeps a subject until `ends_us`, or not at all.
-    fn keep(&mut self, name: Arc<str>, subject: Subject, ends_us: u64) {
-        if ends_us > 0 {
-            self.ends.insert((ends_us, name.clone()));
-            self.subjects.insert(name, (ends_us, subject));
-        }
-    }
-
-    fn take(&mut self, name: &str) -> Option<(Arc<str>, Subject)> {
-        let (name, (ends_us, subject)) = self.subjects.remove_entry(name)?;
-        self.ends.remove(&(ends_us, name.clone()));
-        Some((name, subject))
-    }
-}
-
 impl Memory {
     /// An empty store.
     pub fn new(clock: Arc<dyn Clock>, bounds: Bounds) -> Self {
@@ -89,7 +50,7 @@ impl Memory {
 
     /// Subjects that are held.
     pub fn subjects(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().subjects.len()).sum()
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
     fn shard(&self, subject: &str) -> &Mutex<Shard> {
@@ -136,23 +97,9 @@ impl Memory {
     /// Changes a subject, and keeps it if that has changed it.
     fn change<T>(&self, ask: &Ask, change: impl FnOnce(&mut Subject, Memo) -> (T, bool)) -> T {
         let (memo, name) = (self.memo(), known_as(&ask.subject));
+        let max = (self.bounds.max_subjects / SHARDS).max(1);
         let mut shard = self.shard(&name).lock();
-        if let Some((_, subject)) = shard.subjects.get_mut(&*name) {
-            let (changed, has_changed) = change(subject, memo);
-            if has_changed && let Some((name, mut subject)) = shard.take(&name) {
-                let ends_us = subject.tidy(memo.now_us);
-                shard.keep(name, subject, ends_us);
-            }
-            return changed;
-        }
-        let mut subject = Subject::default();
-        let (changed, has_changed) = change(&mut subject, memo);
-        if has_changed {
-            shard.make_room(memo.now_us, (self.bounds.max_subjects / SHARDS).max(1));
-            let ends_us = subject.tidy(memo.now_us);
-            shard.keep((*name).into(), subject, ends_us);
-        }
-        changed
+        shard.change(&name, (memo.now_us, max), |subject| change(subject, memo))
     }
 
     /// What [`charge`](Self::charge) would answer.
@@ -160,8 +107,7 @@ impl Memory {
         let (now_us, name) = (self.now_us(), known_as(&ask.subject));
         let shard = self.shard(&name).lock();
         let unused = Subject::default();
-        let known = shard.subjects.get(&*name).map(|(_, subject)| subject);
-        let standings = known.unwrap_or(&unused).judge(ask, now_us, ask.cost);
+        let standings = shard.get(&name).unwrap_or(&unused).judge(ask, now_us, ask.cost);
         Answer::new(ask.verdict(&standings), standings)
     }
 
@@ -178,13 +124,9 @@ impl Memory {
 
     /// Changes a subject, if it is known.
     fn known<T>(&self, subject: &str, change: impl FnOnce(&mut Subject, u64) -> T) -> Option<T> {
-        let (now_us, subject) = (self.now_us(), known_as(subject));
-        let mut shard = self.shard(&subject).lock();
-        let (name, mut subject) = shard.take(&subject)?;
-        let changed = change(&mut subject, now_us);
-        let ends_us = subject.tidy(now_us);
-        shard.keep(name, subject, ends_us);
-        Some(changed)
+        let (now_us, name) = (self.now_us(), known_as(subject));
+        let mut shard = self.shard(&name).lock();
+        shard.change_known(&name, now_us, |subject| change(subject, now_us))
     }
 }
 

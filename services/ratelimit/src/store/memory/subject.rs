@@ -14,14 +14,30 @@ pub(super) struct Subject {
 
 struct Charge {
     id: Box<str>,
-    content: Box<str>,
-    /// By limit, with the cost that it counts; those that shadow and denied
-    /// were not charged.
-    marks: Box<[(Arc<str>, Mark, u64)]>,
+    cost: u64,
+    /// One for each limit, as they were asked.
+    parts: Box<[Part]>,
     until_us: u64,
     /// It was found made already.
     repeated: bool,
     is_lease: bool,
+}
+
+struct Part {
+    limit: Arc<str>,
+    /// With the cost that it counts; none of a limit that shadows and denied.
+    counted: Option<(Mark, u64)>,
+}
+
+impl Charge {
+    fn is_of(&self, ask: &Ask) -> bool {
+        let asked = ask.limits.iter().map(|limit| &limit.name);
+        self.cost == ask.cost && self.parts.iter().map(|part| &part.limit).eq(asked)
+    }
+
+    fn counted(&self) -> impl Iterator<Item = (&Arc<str>, (Mark, u64))> {
+        self.parts.iter().filter_map(|part| Some((&part.limit, part.counted?)))
+    }
 }
 
 /// What became of a refund.
@@ -57,7 +73,7 @@ impl Subject {
     pub(super) fn check(&mut self, ask: &Ask, memo: Memo) -> Answer {
         if let Some(at) = self.known(&ask.charge_id, memo.now_us) {
             let charge = &mut self.charges[at];
-            if *charge.content != *ask.content() {
+            if !charge.is_of(ask) {
                 return Answer::new(Verdict::Reused, Vec::new());
             }
             if ask.is_lease() {
@@ -90,7 +106,7 @@ impl Subject {
             self.counts = before;
             self.charges.insert(at, charge);
         } else {
-            if held == charge.marks.len() {
+            if held == charge.counted().count() {
                 answer.verdict = Verdict::Repeated;
             }
             self.mark_repeated(ask, memo);
@@ -138,12 +154,16 @@ impl Subject {
         if self.counts.is_empty() {
             self.counts.reserve_exact(ask.limits.len());
         }
-        if self.charges.is_empty() {
-            self.charges.reserve_exact(1);
-        }
-        let mut marks = Vec::with_capacity(ask.limits.len());
+        let is_remembered = !ask.charge_id.is_empty();
+        let mut parts = Vec::with_capacity(if is_remembered { ask.limits.len() } else { 0 });
+        let mut part = |limit: &Limit, counted| {
+            if is_remembered {
+                parts.push(Part { limit: limit.name.clone(), counted });
+            }
+        };
         for ((limit, standing), &cost) in ask.limits.iter().zip(standings).zip(costs) {
             if cost == 0 {
+                part(limit, None);
                 continue;
             }
             let at = self.counts.iter().position(|(of, _)| of.name == limit.name);
@@ -151,12 +171,15 @@ impl Subject {
             let (state, mark) = limit.charge(state, memo.now_us, cost);
             *standing = limit.judge(Some(&state), memo.now_us, 0);
             self.counts.push((limit.clone(), state));
-            marks.push((limit.name.clone(), mark, cost));
+            part(limit, Some((mark, cost)));
         }
         self.charges.retain(|charge| charge.until_us > memo.now_us);
-        if ask.charge_id.is_empty() {
-            return;
+        if is_remembered {
+            self.remember(ask, parts, memo);
         }
+    }
+
+    fn remember(&mut self, ask: &Ask, parts: Vec<Part>, memo: Memo) {
         // What is held is bounded by its quota, and is not forgotten.
         let is_lease = ask.is_lease();
         let others = self.charges.iter().filter(|charge| !charge.is_lease).count();
@@ -164,10 +187,14 @@ impl Subject {
             let oldest = self.charges.iter().position(|charge| !charge.is_lease);
             oldest.and_then(|at| self.charges.remove(at));
         }
+        // Most are charged once.
+        if self.charges.is_empty() {
+            self.charges.reserve_exact(1);
+        }
         self.charges.push_back(Charge {
             id: ask.charge_id.as_str().into(),
-            content: ask.content().into(),
-            marks: marks.into(),
+            cost: ask.cost,
+            parts: parts.into(),
             until_us: memo.now_us + ask.remembered_us(memo.remember_us),
             repeated: false,
             is_lease,
@@ -187,9 +214,9 @@ impl Subject {
     /// How many limits still held something of a charge.
     fn give_back(&mut self, charge: &Charge, now_us: u64) -> usize {
         let mut given = 0;
-        for (name, mark, cost) in &charge.marks {
+        for (name, (mark, cost)) in charge.counted() {
             if let Some((limit, state)) = self.counts.iter_mut().find(|(of, _)| of.name == *name) {
-                given += usize::from(limit.refund(state, now_us, *cost, *mark));
+                given += usize::from(limit.refund(state, now_us, cost, mark));
             }
         }
         given

@@ -15,10 +15,10 @@ impl<'a> Keys<'a> {
     }
 
     pub(super) fn limit(&self, name: &str) -> String {
-        self.redis.key(&self.tag, &format!("1:l:{name}"))
+        self.redis.key(&self.tag, format_args!("1:l:{name}"))
     }
 
     pub(super) fn charge(&self, charge_id: &str) -> String {
-        self.redis.key(&self.tag, &format!("1:c:{}", short(charge_id)))
+        self.redis.key(&self.tag, format_args!("1:c:{}", short(charge_id)))
     }
 }

@@ -36,20 +36,26 @@ impl RedisStore {
 
     fn call(&self, charges: bool, ask: &Ask) -> Call {
         let mode = match charges && ask.cost > 0 {
-            false => "peek",
-            true if ask.is_lease() => "hold",
-            true => "take",
+            false => Arg::Word("peek"),
+            true if ask.is_lease() => Arg::Word("hold"),
+            true => Arg::Word("take"),
         };
         let keys = Keys::of(&self.redis, &ask.subject);
         let limits = ask.limits.iter();
-        let shadows: String =
-            limits.clone().map(|limit| if limit.shadow { 's' } else { '-' }).collect();
+        let shadows = match limits.clone().any(|limit| limit.shadow) {
+            false => Arg::Word(""),
+            true => limits
+                .clone()
+                .map(|limit| if limit.shadow { 's' } else { '-' })
+                .collect::<String>()
+                .into(),
+        };
         let mut args = vec![
-            mode.into(),
+            mode,
             ask.cost.into(),
             ask.content().into(),
             ask.remembered_us(self.remember_us).div_ceil(1_000).into(),
-            shadows.into(),
+            shadows,
         ];
         args.extend(limits.clone().flat_map(|limit| settings(limit)));
         let charge = keys.charge(&ask.charge_id);
@@ -61,13 +67,13 @@ impl RedisStore {
 /// The five arguments of a limit.
 pub(super) fn settings(limit: &Limit) -> [Arg; 5] {
     let kind = match limit.algorithm {
-        Algorithm::SlidingWindow | Algorithm::Concurrency => "S",
-        Algorithm::Gcra | Algorithm::TokenBucket => "G",
-        Algorithm::FixedWindow => "F",
+        Algorithm::SlidingWindow | Algorithm::Concurrency => Arg::Word("S"),
+        Algorithm::Gcra | Algorithm::TokenBucket => Arg::Word("G"),
+        Algorithm::FixedWindow => Arg::Word("F"),
     };
     let numbers = [limit.quota, limit.window_us, limit.step_us(), limit.burst];
     let [quota, window, step, burst] = numbers.map(Arg::from);
-    [kind.into(), quota, window, step, burst]
+    [kind, quota, window, step, burst]
 }
 
 pub(super) fn corrupt(what: &'static str) -> Error {

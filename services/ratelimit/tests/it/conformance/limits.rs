@@ -31,6 +31,12 @@ pub(crate) async fn shadow(world: World) {
         assert_eq!(answer.standings[0].allowed, shown, "{id}");
         assert_eq!(answer.standings[0].retry_us > 0, !shown, "{id}");
     }
+    for id in ["a", "b"] {
+        let again = world.check(&world.ask("ann", id, 1, &both)).await;
+        assert!(again.verdict.is_allowed(), "{id}: charged before");
+        let other = world.ask("ann", id, 1, &["three"]);
+        assert_eq!(world.check(&other).await.verdict, Verdict::Reused, "{id}: it was of both");
+    }
     assert_eq!(world.left("ann", "three").await, 0);
     let denied = world.check(&world.ask("bob", "a", 4, &both)).await;
     assert_eq!(denied.verdict, Verdict::Denied);

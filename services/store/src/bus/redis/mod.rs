@@ -77,7 +77,7 @@ impl Source for RedisSource {
                 let channel = sharded::channel(&self.redis, topic);
                 published.tell("SPUBLISH").arg(channel).arg(&payload[..]);
             } else {
-                let channel = self.redis.key(TAG, &format!("{TOPIC}{topic}"));
+                let channel = self.redis.key(TAG, format_args!("{TOPIC}{topic}"));
                 published.tell("PUBLISH").arg(channel).arg(&payload[..]);
             }
         }

@@ -158,7 +158,8 @@ impl Member {
         *mark = None;
         if map.has_any(&self.address) {
             // Of as many as there are servers one is here.
-            let keys = (0_u64..).map(|at| key(&cluster.start.prefix, &format!("mark:{at}"), None));
+            let keys =
+                (0_u64..).map(|at| key(&cluster.start.prefix, format_args!("{{mark:{at}}}")));
             let mut marks = keys.map(|key| Mark { slot: hash::slot(key.as_bytes()), key });
             *mark = marks.find(|mark| map.has(&self.address, mark.slot));
         }

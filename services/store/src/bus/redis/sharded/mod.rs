@@ -51,7 +51,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Where to publish on a topic.
 pub(super) fn channel(redis: &Redis, topic: &str) -> String {
-    redis.key(&partitions::of(topic).tag, &format!("{TOPIC}{topic}"))
+    redis.key(&partitions::of(topic).tag, format_args!("{TOPIC}{topic}"))
 }
 
 /// Where to beat, so that each server is heard: once on each of them.
