@@ -91,7 +91,7 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
 /// A key of each server.
 fn keys(cluster: &kit::Cluster, redis: &Redis) -> anyhow::Result<Vec<String>> {
     let of = |server: &kit::Redis| {
-        let keys = (0..1_000).map(|at| redis.key(&format!("bench:{at}"), "none"));
+        let keys = (0..1_000).map(|at| redis.key(format_args!("bench:{at}"), "none"));
         let has = |key: &String| cluster.owner(key).is_some_and(|it| it.port() == server.port());
         keys.into_iter().find(has)
     };

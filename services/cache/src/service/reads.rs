@@ -14,7 +14,8 @@ const AGAIN: Duration = Duration::from_secs(2);
 const DEAF: Duration = Duration::from_millis(50);
 
 impl Core {
-    /// Reads a key; waits up to `wait` while another one loads it.
+    /// Reads a key that [`near`](Self::near) does not answer; waits up to `wait` while
+    /// another one loads it.
     pub(super) async fn get(self: &Arc<Self>, want: &Want, wait: Duration) -> Read {
         let until = Instant::now() + wait;
         let mut waited = false;
@@ -22,7 +23,12 @@ impl Core {
             // From before the question: what is filled meanwhile is not missed.
             let mut bell = pin!(self.local.shards().bell(&want.key).notified());
             bell.as_mut().enable();
-            let read = self.once(want).await;
+            // Filled since the caller looked, it is found by the question.
+            let in_memory = if waited { self.near(want, Instant::now()) } else { None };
+            let read = match in_memory {
+                Some(read) => read,
+                None => self.far(want).await,
+            };
             let now = Instant::now();
             if read.outcome != Outcome::MissWait || now >= until {
                 return read;
@@ -55,10 +61,8 @@ impl Core {
         reads.into_iter().map(|read| read.unwrap_or_else(missed)).collect()
     }
 
-    async fn once(self: &Arc<Self>, want: &Want) -> Read {
-        if let Some(read) = self.near(want, Instant::now()) {
-            return read;
-        }
+    /// What is shared answers.
+    async fn far(self: &Arc<Self>, want: &Want) -> Read {
         // Who reads through may not share what was asked before it came, and who wants
         // no lease leaves none to others.
         if want.through || !want.leases {

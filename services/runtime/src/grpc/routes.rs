@@ -52,16 +52,20 @@ impl Routes {
         name: &'static str,
         serve: impl Fn(Request) -> Call + Send + Sync + 'static,
     ) -> Self {
-        Arc::make_mut(&mut self.0).insert(name, Arc::new(serve));
+        self.put(name, Arc::new(serve));
         self
     }
 
     /// The same, and those of `others`.
     #[must_use]
     pub fn merge(mut self, others: &Self) -> Self {
-        let others = others.0.iter().map(|(name, serve)| (*name, serve.clone()));
-        Arc::make_mut(&mut self.0).extend(others);
+        others.0.iter().for_each(|(name, serve)| self.put(name, serve.clone()));
         self
+    }
+
+    fn put(&mut self, name: &'static str, serve: Serve) {
+        let before = Arc::make_mut(&mut self.0).insert(name, serve);
+        debug_assert!(before.is_none(), "{name} is bound once");
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn server(request: &Request, method: Option<&Method>) -> Span {
     } else if telemetry::is_exporting() {
         exported(method, "server")
     } else {
-        tracing::info_span!("rpc", rpc.path = %path)
+        tracing::info_span!("rpc", rpc.path = path)
     };
     telemetry::adopt(&span, request.headers());
     span

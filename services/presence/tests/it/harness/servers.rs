@@ -34,7 +34,7 @@ async fn connect_by(options: Options) -> Redis {
 
 /// Waits until both connections serve: a large value goes through the second.
 pub(crate) async fn connected(redis: &Redis) {
-    let get = |len: usize| redis::cmd("GET").arg(redis.key("x", &"x".repeat(len))).to_owned();
+    let get = |len: usize| redis::cmd("GET").arg(redis.key("x", "x".repeat(len))).to_owned();
     redis.connected().await;
     eventually(SOON, "both connections", async || {
         redis.query::<Option<String>>(&get(1)).await.is_ok()

@@ -81,7 +81,7 @@ async fn many_runs_answer_each_for_itself_and_in_order() {
     let redis = connect(&server).await;
     assert_eq!(server.cli(&["SET", "mingle:{a}:text", "word"]), "OK");
     let mut calls: Vec<Call> = (0..600)
-        .map(|n| Call { keys: vec![redis.key("a", &(n % 7).to_string())], args: vec![1.into()] })
+        .map(|n| Call { keys: vec![redis.key("a", n % 7)], args: vec![1.into()] })
         .collect();
     calls[300].keys = vec![redis.key("a", "text")];
     calls[301].args.clear();

@@ -30,7 +30,7 @@ fn generation(redis: &Redis) -> Generation {
 }
 
 fn keys(redis: &Redis) -> Vec<String> {
-    (0..KEYS).map(|at| redis.key(&format!("k{at}"), "n")).collect()
+    (0..KEYS).map(|at| redis.key(format_args!("k{at}"), "n")).collect()
 }
 
 fn calls(keys: &[String]) -> Vec<Call> {
