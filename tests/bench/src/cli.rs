@@ -75,6 +75,9 @@ enum What {
     /// Serves bare tonic.
     #[command(hide = true)]
     FloorEcho,
+    /// Serves bare tonic that runs a script.
+    #[command(hide = true)]
+    FloorScript { url: String },
     /// Serves bare WebSockets.
     #[command(hide = true)]
     FloorWs,
@@ -124,6 +127,7 @@ fn measure(cli: Cli) -> anyhow::Result<()> {
             What::Pool(args) => pool::measure(&plan()?, &args).await.map(Some),
             What::Shards(args) => shards::measure(&plan()?, &args).await.map(Some),
             What::FloorEcho => floor::echo::serve().await.map(|()| None),
+            What::FloorScript { url } => floor::script::serve(&url).await.map(|()| None),
             What::FloorRooms => floor::rooms::serve().await.map(|()| None),
             What::FloorWs => floor::ws::serve().await.map(|()| None),
         }

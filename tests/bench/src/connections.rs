@@ -56,7 +56,7 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
         system.stop().await?;
 
         eprintln!("connections, round {round}: Floor");
-        let floor = floor::Server::start(plan, "floor-ws").await?;
+        let floor = floor::Server::start(plan, &["floor-ws"]).await?;
         let addr = floor.addr()?;
         let greet = |n: u64| async move {
             // As long as a hello.

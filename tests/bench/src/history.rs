@@ -104,7 +104,7 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     let chat = channel(first("chat")?).await?;
     let cache = channel(first("cache")?).await?;
     let rooms = fill(&mut report, &chat, &cache, rooms).await?;
-    let floor = floor::Server::start(plan, "floor-echo").await?;
+    let floor = floor::Server::start(plan, &["floor-echo"]).await?;
     let echo = channel(floor.addr()?).await?;
     let mut meters = processes.meters()?.0;
     meters.push(Meter { name: "floor", counted: false, pids: vec![floor.pid()] });

@@ -90,7 +90,7 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
         run(&mut report, args, (Side::Ours, meters), visit).await?;
         drop(processes);
         eprintln!("main, round {round}: Floor");
-        let server = floor::Server::start(plan, "floor-rooms").await?;
+        let server = floor::Server::start(plan, &["floor-rooms"]).await?;
         let meter = Meter { name: "floor", counted: true, pids: vec![server.pid()] };
         let url = format!("ws://{}/", server.addr()?);
         let pairs: Arc<[_]> = (0..args.rate().count / 2).map(|_| Barrier::new(2)).collect();

@@ -31,7 +31,7 @@ pub(crate) async fn measure(plan: &Plan, load: &Load) -> anyhow::Result<Report> 
         crowd::run(&mut report, &site(&processes, load).await?, load, None).await?;
         drop(processes);
         eprintln!("rooms, round {round}: Floor");
-        let server = floor::Server::start(plan, "floor-rooms").await?;
+        let server = floor::Server::start(plan, &["floor-rooms"]).await?;
         let meter = Meter { name: "floor", counted: true, pids: vec![server.pid()] };
         let site = Site {
             tongue: Bare,

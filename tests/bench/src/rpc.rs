@@ -51,7 +51,7 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     let Args { callers, connections, seconds } = args;
     report.set("call", "PresenceService.Get of a user who is offline");
     report.set("load", format!("closed loop, {callers} callers on {connections} connections"));
-    let floor = floor::Server::start(plan, "floor-echo").await?;
+    let floor = floor::Server::start(plan, &["floor-echo"]).await?;
     let sides = [
         (Side::Ours, system.pid(), channels(system.grpc()?, *connections).await?),
         (Side::Floor, floor.pid(), channels(floor.addr()?, *connections).await?),

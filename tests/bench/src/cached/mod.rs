@@ -116,7 +116,7 @@ async fn read(
     args: &Args,
     (at, pid): (SocketAddr, u32),
 ) -> anyhow::Result<()> {
-    let floor = floor::Server::start(plan, "floor-echo").await?;
+    let floor = floor::Server::start(plan, &["floor-echo"]).await?;
     for namespace in [NAMESPACE, FAR] {
         store_in(namespace, &channel(at).await?, KEYS, 100, None).await?;
     }

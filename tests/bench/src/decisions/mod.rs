@@ -66,16 +66,19 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
     let at = limiter.addr("grpc")?;
     report.set("server", format!("{} ({})", build(at).await?, plan.binary.display()));
     settings::telemetry(&mut report);
-    let floor = floor::Server::start(plan, "floor-echo").await?;
+    let floor = floor::Server::start(plan, &["floor-echo"]).await?;
     let bench = Bench { args, subjects: Arc::default() };
     // Nothing is left of the one.
     for _ in 0..31 {
         let mut asks = bench.asks(Kind::Denied, channel(at).await?);
         let _ = asks.call().await;
     }
-    for (kind, at, pid) in
-        [(Kind::Cold, at, limiter.pid()), (Kind::Echo, floor.addr()?, floor.pid())]
-    {
+    let scripts = floor::Server::start(plan, &["floor-script", &redis.root_url()]).await?;
+    for (kind, at, pid) in [
+        (Kind::Cold, at, limiter.pid()),
+        (Kind::Cold, scripts.addr()?, scripts.pid()),
+        (Kind::Echo, floor.addr()?, floor.pid()),
+    ] {
         bench.run(kind, at, pid, WARM_UP).await?;
     }
     let sides = [(Side::Ours, at, limiter.pid()), (Side::Floor, floor.addr()?, floor.pid())];
@@ -84,12 +87,10 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
             eprintln!("ratelimit, round {round}: {kind:?}");
             bench.round(&mut report, kind, (&redis, sides)).await?;
         }
-        let time = Duration::from_secs(args.seconds);
-        let rate = script::run(&redis, bench.subjects.clone(), time).await?;
-        let name = format!("{}: decisions", Kind::Batch.name());
-        report.add(&format!("{name}, of the script in pipelines"), "1/s", Side::Floor, rate);
+        bench.scripts(&mut report, &redis, &scripts).await?;
     }
     floor.stop().await?;
+    scripts.stop().await?;
     limiter.stop().await?;
     Ok(report)
 }
@@ -154,6 +155,23 @@ impl Bench<'_> {
             let half = half::run(asks, (rate / 2.0) as u32, time).await?;
             half.report(report, side, &format!("{name}: call at half of that rate"));
         }
+        Ok(())
+    }
+
+    /// What scripts cost: one behind a bare call, and ours behind nothing.
+    async fn scripts(
+        &self,
+        report: &mut Report,
+        redis: &kit::Redis,
+        server: &floor::Server,
+    ) -> anyhow::Result<()> {
+        let time = Duration::from_secs(self.args.seconds);
+        let load = self.run(Kind::Cold, server.addr()?, server.pid(), time).await?;
+        let name = format!("{}: server CPU each, of a bare script", Kind::Cold.name());
+        report.add(&name, "µs", Side::Floor, load.cpu_us());
+        let rate = script::run(redis, self.subjects.clone(), time).await?;
+        let name = format!("{}: decisions, of the script in pipelines", Kind::Batch.name());
+        report.add(&name, "1/s", Side::Floor, rate);
         Ok(())
     }
 

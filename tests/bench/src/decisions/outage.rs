@@ -123,7 +123,7 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
         let again = last.saturating_sub(Duration::from_secs(2 * seconds));
         report.add("counted together again after", "s", Side::Ours, again.as_secs_f64());
         server.stop().await?;
-        let floor = floor::Server::start(plan, "floor-echo").await?;
+        let floor = floor::Server::start(plan, &["floor-echo"]).await?;
         let bare = run(args, Kind::Echo, self::channels(floor.addr()?).await?).await?;
         tell(&mut report, Side::Floor, &bare);
         floor.stop().await?;

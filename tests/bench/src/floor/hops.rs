@@ -95,7 +95,7 @@ async fn pairs(
     rate: Rate,
     (Crowd { sockets, speaker }, body): (Crowd, &'static str),
 ) -> anyhow::Result<f64> {
-    let server = Server::start(plan, "floor-rooms").await?;
+    let server = Server::start(plan, &["floor-rooms"]).await?;
     let addr = server.addr()?;
     let greeting = (0..sockets).map(|n| async move {
         let room = (n / 2).to_string();
@@ -159,7 +159,7 @@ async fn drive(
 }
 
 async fn call(plan: &Plan, report: &mut Report, rate: Rate) -> anyhow::Result<f64> {
-    let server = Server::start(plan, "floor-echo").await?;
+    let server = Server::start(plan, &["floor-echo"]).await?;
     let addr = server.addr()?;
     let channels = try_join_all((0..CONNECTIONS).map(|_| channel(addr))).await?;
     let clients: Vec<_> = channels.into_iter().map(PresenceServiceClient::new).collect();

@@ -5,6 +5,7 @@ pub(crate) mod hops;
 pub(crate) mod postgres;
 pub(crate) mod rooms;
 pub(crate) mod rows;
+pub(crate) mod script;
 pub(crate) mod sqlite;
 pub(crate) mod ws;
 
@@ -30,12 +31,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts this program again with the hidden `command`.
-    pub(crate) async fn start(plan: &Plan, command: &str) -> anyhow::Result<Self> {
+    /// Starts this program again with a hidden command, and what that takes.
+    pub(crate) async fn start(plan: &Plan, command: &[&str]) -> anyhow::Result<Self> {
         let program = env::current_exe().context("where this program is")?;
         let folder = plan.data_folder()?;
         let ready = (READY, folder.path().join("log"));
-        let child = Child::start(&program, &[command], &[], ready).await?;
+        let child = Child::start(&program, command, &[], ready).await?;
         Ok(Self { child, _log: folder })
     }
 

@@ -78,6 +78,8 @@ fn decisions_are_told_beside_a_bare_call() {
         let scripts = value(&report, &format!("{kind}: scripts on Redis each"), "mingle");
         assert!((most - 0.2..most).contains(&scripts), "{kind}: {scripts}");
     }
+    let scripts = value(&report, "cold check: server CPU each, of a bare script", "floor");
+    assert!(scripts > 0.0, "{scripts}");
 }
 
 #[test]
