@@ -20,7 +20,7 @@ pub struct Ask {
     pub limits: Vec<Arc<Limit>>,
 }
 
-/// Of a cost.
+/// Of the largest quota.
 const DIGITS: usize = 10;
 
 impl Ask {

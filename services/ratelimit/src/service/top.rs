@@ -3,11 +3,9 @@
 //! **Source**: Space-Saving, Metwally, Agrawal and El Abbadi, "Efficient Computation of
 //! Frequent and Top-k Elements in Data Streams", ICDT 2005.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+use ahash::AHashMap;
 use parking_lot::Mutex;
 
 use crate::store::known_as;
@@ -21,7 +19,7 @@ const HALVED: Duration = Duration::from_secs(60);
 pub(super) struct Top(Mutex<State>);
 
 struct State {
-    counts: HashMap<String, Count>,
+    counts: AHashMap<String, Count>,
     since: Instant,
 }
 
@@ -34,7 +32,7 @@ pub(super) struct Count {
 
 impl Top {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State { counts: HashMap::new(), since: Instant::now() }))
+        Self(Mutex::new(State { counts: AHashMap::new(), since: Instant::now() }))
     }
 
     /// Met once more.
@@ -95,7 +93,7 @@ mod tests {
     #[test]
     fn whoever_is_met_often_is_found_among_many() {
         let top = Top::new();
-        let mut met = HashMap::<String, u64>::new();
+        let mut met = AHashMap::<String, u64>::new();
         for n in 0..100_000_u64 {
             let who = match n % 10 {
                 0..=2 => "hot".to_owned(),
@@ -117,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_was_long_ago_fades() {
-        let mut state = State { counts: HashMap::new(), since: Instant::now() };
+        let mut state = State { counts: AHashMap::new(), since: Instant::now() };
         (0..5).for_each(|_| state.met("ann"));
         state.met("bob");
         state.fade(state.since + HALVED);

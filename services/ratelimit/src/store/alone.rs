@@ -45,7 +45,7 @@ impl Parts {
             *self = Self { of, ..Self::default() };
         }
         match self.known.get(&whole.name) {
-            Some((known, part)) if Arc::ptr_eq(known, whole) => part.clone(),
+            Some((known, part)) if Arc::ptr_eq(known, whole) || known == whole => part.clone(),
             _ => {
                 let part = Arc::new(whole.part_of(of));
                 self.known.insert(whole.name.clone(), (whole.clone(), part.clone()));

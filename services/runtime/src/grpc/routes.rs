@@ -65,7 +65,7 @@ impl Routes {
 
     fn put(&mut self, name: &'static str, serve: Serve) {
         let before = Arc::make_mut(&mut self.0).insert(name, serve);
-        debug_assert!(before.is_none(), "{name} is bound once");
+        debug_assert!(before.is_none(), "{name} is bound twice");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
 
 use super::asks::Asks;
 use crate::{
@@ -10,6 +10,10 @@ use crate::{
     load::Caller as _,
     pace::{Rate, Schedule},
 };
+
+/// Calls in flight at most: a server refuses those beyond its own bound. Who waits for a
+/// place waits from when the call was due, too.
+const IN_FLIGHT: usize = 2_048;
 
 /// Asks at a rate, each when it is due; answers how long after that each was answered.
 pub(super) async fn run(
@@ -24,10 +28,12 @@ pub(super) async fn run(
     };
     let (sender, mut called) = tokio::sync::mpsc::unbounded_channel();
     let recorded = latencies.clone();
+    let places = Arc::new(Semaphore::new(IN_FLIGHT));
     let issuing = schedule.run(move |index| {
         let mut asks = asks[index as usize % asks.len()].clone();
-        let latencies = recorded.clone();
+        let (latencies, places) = (recorded.clone(), places.clone());
         let call = runtime.spawn(async move {
+            let _place = places.acquire().await?;
             let called = asks.call().await;
             latencies.record(schedule.since(index));
             called

@@ -73,10 +73,10 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
         let mut asks = bench.asks(Kind::Denied, channel(at).await?);
         let _ = asks.call().await;
     }
-    let scripts = floor::Server::start(plan, &["floor-script", &redis.root_url()]).await?;
+    let bare = floor::Server::start(plan, &["floor-script", &redis.root_url()]).await?;
     for (kind, at, pid) in [
         (Kind::Cold, at, limiter.pid()),
-        (Kind::Cold, scripts.addr()?, scripts.pid()),
+        (Kind::Cold, bare.addr()?, bare.pid()),
         (Kind::Echo, floor.addr()?, floor.pid()),
     ] {
         bench.run(kind, at, pid, WARM_UP).await?;
@@ -87,10 +87,10 @@ pub(crate) async fn measure(plan: &Plan, args: &Args) -> anyhow::Result<Report> 
             eprintln!("ratelimit, round {round}: {kind:?}");
             bench.round(&mut report, kind, (&redis, sides)).await?;
         }
-        bench.scripts(&mut report, &redis, &scripts).await?;
+        bench.of_scripts(&mut report, &redis, &bare).await?;
     }
     floor.stop().await?;
-    scripts.stop().await?;
+    bare.stop().await?;
     limiter.stop().await?;
     Ok(report)
 }
@@ -159,7 +159,7 @@ impl Bench<'_> {
     }
 
     /// What scripts cost: one behind a bare call, and ours behind nothing.
-    async fn scripts(
+    async fn of_scripts(
         &self,
         report: &mut Report,
         redis: &kit::Redis,

@@ -54,7 +54,7 @@ impl Pipeline {
         let tag = format!("script:{}", self.subjects.fetch_add(1, Ordering::Relaxed));
         let keys = ["1:c:charge", "1:l:limit"].map(|rest| self.redis.key(&tag, rest));
         let mut args = vec!["take".into(), 1_u64.into(), "1 limit".into()];
-        args.extend([(WINDOW_US / 1_000).into(), "-".into(), "S".into()]);
+        args.extend([(WINDOW_US / 1_000).into(), "".into(), "S".into()]);
         args.extend([QUOTA, WINDOW_US, 1, 1].map(Into::into));
         Call { keys: keys.into(), args }
     }

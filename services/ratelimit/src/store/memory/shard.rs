@@ -1,7 +1,8 @@
 //! A part of the subjects, and in which second each of them ends.
 //!
 //! Most that is charged makes a subject end later: that is found when its turn has come,
-//! and it is listed anew then. So a charge costs no change of the list.
+//! and it is listed anew then. So a charge costs no change of the list,
+//! and who comes new to a shard that is full may once wait for all of it to be listed anew.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -44,7 +45,9 @@ impl Due {
     }
 
     fn list_anew(&mut self, kept: &mut Kept) {
-        if let Some(name) = self.by_second.remove(&kept.listed) {
+        let name = self.by_second.remove(&kept.listed);
+        debug_assert!(name.is_some(), "each is listed once");
+        if let Some(name) = name {
             kept.listed = self.list(kept.ends_us, name);
         }
     }
@@ -122,7 +125,7 @@ impl Shard {
         while let Some(first) = self.due.by_second.first_entry() {
             let is_full = self.subjects.len() >= max;
             let (due, _) = *first.key();
-            if !is_full && (due > second(now_us) || seen_to == SEEN_TO) {
+            if !is_full && (due > second(now_us) || seen_to >= SEEN_TO) {
                 return;
             }
             seen_to += 1;
@@ -210,6 +213,20 @@ mod tests {
         assert_eq!(shard.len(), 4, "four are seen to by a call");
         charge(&mut shard, "h", 61_500, 100);
         assert_eq!(names(&shard), ["f", "g", "h", "z"], "z ends later within that second");
+    }
+
+    #[test]
+    fn who_must_be_forgotten_costs_no_more_than_that() {
+        let mut shard = Shard::default();
+        for name in ["a", "b", "c", "d", "e"] {
+            charge(&mut shard, name, 1_000, 100);
+            charge(&mut shard, name, 50_000, 100);
+        }
+        for name in ["f", "g", "h", "i", "j"] {
+            charge(&mut shard, name, 2_000, 100);
+        }
+        charge(&mut shard, "k", 63_000, 10);
+        assert_eq!(shard.len(), 10, "five end later than listed, and only one has to go");
     }
 
     #[test]
