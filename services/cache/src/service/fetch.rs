@@ -1,7 +1,8 @@
 //! Reads what is shared: at most one lease a key, and nothing that is void by its tags.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use ahash::AHashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -62,7 +63,7 @@ impl Fetched {
 /// Versions of tags, as far as one call needs them.
 #[derive(Default)]
 struct Versions {
-    of: HashMap<Mark, u64>,
+    of: AHashMap<Mark, u64>,
     degraded: bool,
 }
 
@@ -105,7 +106,7 @@ impl Core {
         let wanted = leasing.flat_map(|want| marks(&want.key, &want.tags)).collect();
         self.learn(&mut versions, wanted, wants.iter().any(|want| want.through)).await;
         let mut done: Vec<Option<Fetched>> = wants.iter().map(|_| None).collect();
-        let mut voids: HashMap<usize, u64> = HashMap::new();
+        let mut voids = AHashMap::<usize, u64>::new();
         for round in 0..ROUNDS {
             let open: Vec<usize> = (0..wants.len()).filter(|at| done[*at].is_none()).collect();
             if open.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ahash::RandomState;
 use dashmap::{DashMap, Entry};
 use futures::{
     FutureExt as _,
@@ -19,7 +20,7 @@ const OLD: Duration = Duration::from_millis(200);
 type Flight<T> = Shared<BoxFuture<'static, Option<Arc<T>>>>;
 
 pub(super) struct Flights<T> {
-    under_way: Arc<DashMap<Key, (Instant, Flight<T>)>>,
+    under_way: Arc<DashMap<Key, (Instant, Flight<T>), RandomState>>,
 }
 
 impl<T: Send + Sync + 'static> Flights<T> {

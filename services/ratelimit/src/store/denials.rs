@@ -25,6 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ahash::RandomState;
 use bytes::Bytes;
 use mingle_store::{
     bus::{Announcement, Bus, Delivery},
@@ -82,7 +83,7 @@ pub(super) struct Moment([u64; SHARDS], Instant);
 /// See the module.
 pub(super) struct Denials {
     /// By subject, as keys have it.
-    kept: Cache<String, Arc<[Denial]>>,
+    kept: Cache<String, Arc<[Denial]>, RandomState>,
     drops: [AtomicU64; SHARDS],
     /// What is dropped elsewhere is followed: before and after, nothing is remembered.
     is_told: AtomicBool,
@@ -92,7 +93,9 @@ pub(super) struct Denials {
 impl Denials {
     /// Remembers the denials of so many subjects.
     pub(super) fn new(bus: Arc<dyn Bus>, subjects: usize) -> Arc<Self> {
-        let kept = Cache::new(u64::try_from(subjects).unwrap_or(u64::MAX));
+        let subjects = u64::try_from(subjects).unwrap_or(u64::MAX);
+        let kept = Cache::builder().max_capacity(subjects);
+        let kept = kept.build_with_hasher(RandomState::new());
         Arc::new(Self { kept, drops: Default::default(), is_told: AtomicBool::new(false), bus })
     }
 

@@ -33,6 +33,7 @@ use std::{
     time::Duration,
 };
 
+use ahash::RandomState;
 use mingle_store::{Error, ErrorKind, Result};
 use moka::sync::Cache;
 use tokio::time::timeout;
@@ -70,7 +71,7 @@ pub(super) struct Slices {
     alone: Arc<Alone>,
     denials: Arc<Denials>,
     /// By subject and limits.
-    hot: Cache<String, Arc<Hot>>,
+    hot: Cache<String, Arc<Hot>, RandomState>,
     heat: Heat,
     instances: AtomicU64,
     tasks: TaskTracker,
@@ -95,7 +96,8 @@ impl Slices {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let hot = Cache::builder().max_capacity(SUBJECTS).time_to_idle(8 * LIFE).build();
+        let hot = Cache::builder().max_capacity(SUBJECTS).time_to_idle(8 * LIFE);
+        let hot = hot.build_with_hasher(RandomState::new());
         let instances = AtomicU64::new(1);
         Self { together, alone, denials, hot, heat: Heat::new(), instances, tasks, stop }
     }
