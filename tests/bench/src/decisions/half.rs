@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+};
 
 use super::asks::Asks;
 use crate::{
@@ -26,33 +29,25 @@ pub(super) async fn run(
         let count = (f64::from(rate) * time.as_secs_f64()) as u64;
         (Schedule::new(Rate { rate, count }), Handle::current())
     };
-    let (sender, mut called) = tokio::sync::mpsc::unbounded_channel();
-    let recorded = latencies.clone();
-    let places = Arc::new(Semaphore::new(IN_FLIGHT));
+    // Ends when the last that was asked is answered.
+    let (failing, mut failed) = mpsc::unbounded_channel();
+    let (recorded, places) = (latencies.clone(), Arc::new(Semaphore::new(IN_FLIGHT)));
     let issuing = schedule.run(move |index| {
         let mut asks = asks[index as usize % asks.len()].clone();
-        let (latencies, places) = (recorded.clone(), places.clone());
-        let call = runtime.spawn(async move {
-            let _place = places.acquire().await?;
+        let (latencies, places, failing) = (recorded.clone(), places.clone(), failing.clone());
+        runtime.spawn(async move {
+            let _place = places.acquire().await;
             let called = asks.call().await;
             latencies.record(schedule.since(index));
-            called
+            if let Err(error) = called {
+                // Whoever reads them is there until the last.
+                let _ = failing.send(error);
+            }
         });
-        // Whoever waits for it is there until the last.
-        let _ = sender.send(call);
     });
-    let waiting = async {
-        let mut all = JoinSet::new();
-        while let Some(call) = called.recv().await {
-            all.spawn(call);
-        }
-        for call in all.join_all().await {
-            call??;
-        }
-        anyhow::Ok(())
-    };
-    let (issued, waited) = tokio::join!(issuing, waiting);
-    issued?;
-    waited?;
-    Ok(latencies)
+    issuing.await?;
+    match failed.recv().await {
+        Some(error) => Err(error),
+        None => Ok(latencies),
+    }
 }
