@@ -36,6 +36,26 @@ pub struct Namespace {
 pub type Namespaces = BTreeMap<String, Arc<Namespace>>;
 
 impl Namespace {
+    /// One whose values end at once.
+    #[cfg(test)]
+    pub(crate) fn of_tests(local_bytes: u64) -> Self {
+        const LARGE: usize = 1 << 20;
+        Self {
+            name: "of-tests".into(),
+            soft_us: 1,
+            hard_us: 1,
+            longest_us: 1,
+            jitter: 0.0,
+            lease_us: 1,
+            early: 0.0,
+            absent_us: 0,
+            throttle_us: 0,
+            max_value: LARGE,
+            compress_from: LARGE,
+            local_bytes,
+        }
+    }
+
     /// The soft and the hard lifetime of a value, or of its absence, where the caller
     /// says nothing else; `by` of 0 to 1 is where in the jitter it falls.
     pub fn lifetime(

@@ -231,7 +231,11 @@ impl Core {
             Some(News::Filled(id, _)) if id == self.id => {}
             Some(News::Filled(_, response)) => {
                 let filled = news::meant(&response, &self.namespaces);
-                filled.keys.iter().for_each(|key| self.local.drop_one(key));
+                for key in &filled.keys {
+                    // Who waited shall not share what was asked before it was there.
+                    self.flights.part(key);
+                    self.local.drop_one(key);
+                }
             }
             None => self.doubt(),
         }
@@ -312,4 +316,32 @@ async fn changed(data: &mut Option<watch::Receiver<Option<Generation>>>) -> Opti
         return data.borrow_and_update().clone();
     }
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures::FutureExt as _;
+    use mingle_store::{bus, clock::ManualClock};
+
+    use super::*;
+    use crate::store::memory::Memory;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_asked_before_a_load_elsewhere_is_not_shared_after_it() {
+        let namespace = Arc::new(Namespace::of_tests(0));
+        let namespaces = [(namespace.name.to_string(), namespace.clone())].into();
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
+        let keeper = Keeper::alone(Memory::new(clock.clone(), 1 << 20));
+        let core = Core::new(keeper, namespaces, Arc::new(bus::Memory::new()), clock);
+        let key = Key { namespace, name: "ann".into() };
+        assert!(core.flights.join(&key, pending).now_or_never().is_none(), "it is under way");
+        let elsewhere = Told { id: core.id ^ 1, traceparent: String::new(), now_ms: 0 };
+        for told in news::filled(&key, &elsewhere) {
+            core.hear(Delivery::Message(told.payload));
+        }
+        let asked = core.flights.join(&key, || ready(Fetched::default()));
+        assert!(matches!(timeout(SAID, asked).await, Ok(Some(_))), "it is asked anew");
+    }
 }

@@ -148,20 +148,7 @@ mod tests {
     const LARGE: usize = 1 << 20;
 
     fn world(local_bytes: u64) -> (Local, Arc<Namespace>) {
-        let namespace = Arc::new(Namespace {
-            name: "of-tests".into(),
-            soft_us: 1,
-            hard_us: 1,
-            longest_us: 1,
-            jitter: 0.0,
-            lease_us: 1,
-            early: 0.0,
-            absent_us: 0,
-            throttle_us: 0,
-            max_value: LARGE,
-            compress_from: LARGE,
-            local_bytes,
-        });
+        let namespace = Arc::new(Namespace::of_tests(local_bytes));
         let namespaces = [(namespace.name.to_string(), namespace.clone())].into();
         (Local::new(&namespaces), namespace)
     }
