@@ -139,7 +139,10 @@ pub(crate) fn pools() -> Pools {
 }
 
 pub(crate) async fn postgres(url: &str) -> Postgres {
-    let options = postgres::Options { max_connections: 6, ..postgres::Options::new(url) };
+    // The machine's disk may be slow.
+    let (answer, silence) = (PATIENCE, PATIENCE);
+    let options =
+        postgres::Options { max_connections: 6, answer, silence, ..postgres::Options::new(url) };
     Postgres::connect(options).await.unwrap()
 }
 
