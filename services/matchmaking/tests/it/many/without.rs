@@ -101,12 +101,14 @@ async fn a_proof_of_life_that_a_blind_process_took_counts_for_all() {
     until_degraded(&[&cut], true).await;
     let ann = cut.join("ann", "female", &["male"]).await;
     let joined = Instant::now();
-    let follower = Follower::of(&cut.client).await;
+    let mut follower = Follower::of(&cut.client).await;
     eventually(PATIENCE, "a long wait, proved to the blind one", async || {
         follower.act(Action::Alive, &[&ann.ticket_id]).await;
         joined.elapsed() > alive * 2
     })
     .await;
+    // What the stream has under way runs here, and would keep its transaction open.
+    follower.done().await;
     // Nobody but the index is left to propose her.
     cut.kill();
     let bob = well.join("bob", "male", &["female"]).await;
