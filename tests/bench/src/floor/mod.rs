@@ -7,6 +7,7 @@ pub(crate) mod rooms;
 pub(crate) mod rows;
 pub(crate) mod script;
 pub(crate) mod sqlite;
+mod unary;
 pub(crate) mod ws;
 
 use std::{

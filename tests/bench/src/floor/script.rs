@@ -1,22 +1,17 @@
 //! A bare limiter: a tonic call that runs one script of two commands, and nothing else.
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use mingle_proto::ratelimit::v1::{CheckRequest, CheckResponse, LimitState};
 use redis::{Client, Script, aio::MultiplexedConnection};
 use tonic::{
     Request, Response, Status,
-    body::Body,
-    codegen::{BoxFuture, Service, http},
-    server::{Grpc, NamedService, UnaryService},
-    transport::{Server, server::TcpIncoming},
+    codegen::BoxFuture,
+    server::{NamedService, UnaryService},
 };
-use tonic_prost::ProstCodec;
+
+use super::unary;
 
 const COUNT: &str = "local used = redis.call('INCR', KEYS[1])
 if used == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
@@ -54,27 +49,10 @@ impl UnaryService<CheckRequest> for Limiter {
     }
 }
 
-impl Service<http::Request<Body>> for Limiter {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Infallible>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let limiter = self.clone();
-        Box::pin(async { Ok(Grpc::new(ProstCodec::default()).unary(limiter, request).await) })
-    }
-}
-
 /// Serves over the Redis at `url` until it is killed.
 pub(crate) async fn serve(url: &str) -> anyhow::Result<()> {
     let client = Client::open(url).context("the URL of Redis")?;
     let redis = client.get_multiplexed_async_connection().await?;
     let limiter = Limiter { redis, script: Arc::new(Script::new(COUNT)) };
-    let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?.with_nodelay(Some(true));
-    super::say_ready(incoming.local_addr()?)?;
-    Ok(Server::builder().add_service(limiter).serve_with_incoming(incoming).await?)
+    unary::serve(limiter).await
 }
