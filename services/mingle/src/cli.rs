@@ -29,7 +29,7 @@ Several processes (mingle serve ROLE…) share their backends and secrets:
   MINGLE_PEERS__CHAT            [\"http://host:50055\", …] or [\"dns:///chat:50055\"],
                                 and so on for each role of another process";
 
-/// Matchmaking, chat and presence for an application.
+/// Matchmaking, chat, presence, rate limits and a cache for an application.
 ///
 /// Without a command everything runs in this process on embedded backends.
 #[derive(Parser)]

@@ -45,7 +45,9 @@ for at, limit in ipairs(all) do
   written[at] = '-'
   if limit.admits then
     local mark = charge(limit, states[at], cost, now)
-    written[at] = string.format('%.0f,%.0f,%.0f', mark[1], mark[2], mark[3])
+    if remembered then
+      written[at] = string.format('%.0f,%.0f,%.0f', mark[1], mark[2], mark[3])
+    end
     save(limit, KEYS[at + 1], states[at])
     answer[at * 3 - 1], answer[at * 3], answer[at * 3 + 1] = judge(limit, states[at], 0)
   end

@@ -144,7 +144,7 @@ impl Health {
                 self.show(state, true);
             }
             if !is_known {
-                let causes = list(&fault.causes);
+                let causes = (!fault.causes.is_empty()).then(|| list(&fault.causes));
                 if fault.is_unreached {
                     tracing::warn!(parent: None, state, causes, "unavailable: no instance answers");
                 } else {

@@ -35,6 +35,7 @@ async fn each_fault_of_a_file_is_told_with_its_place() {
     let (code, told) = judge(&yaml).await;
     assert_eq!(code, Some(1), "{told}");
     assert!(told.starts_with(&format!("{}:4:3: ", yaml.display())), "{told}");
+    assert!(!told.contains("line 4"), "its place is told once: {told}");
 }
 
 #[tokio::test]

@@ -136,4 +136,11 @@ impl Counts {
     pub(super) fn of(&self, namespace: &str) -> Option<&Of> {
         self.0.get(namespace)
     }
+
+    /// Counts something of a namespace.
+    pub(super) fn add(&self, namespace: &str, count: impl FnOnce(&Of)) {
+        if let Some(of) = self.of(namespace) {
+            count(of);
+        }
+    }
 }

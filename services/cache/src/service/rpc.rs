@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
-use super::{core::Core, counts::Of, fetch::Want, watch};
+use super::{core::Core, fetch::Want, watch};
 use crate::{
     domain::{Entered, Filled, Outcome, Read},
     error::Error,
@@ -65,19 +65,6 @@ impl Service {
         Want { key, tags, through, leases, luck }
     }
 
-    fn count(&self, namespace: &str, count: impl FnOnce(&Of)) {
-        if let Some(of) = self.core.counts.of(namespace) {
-            count(of);
-        }
-    }
-
-    fn count_stored(&self, entries: &[Entered]) {
-        for entered in entries {
-            let bytes = u64::try_from(entered.value.data.len()).unwrap_or(u64::MAX);
-            self.count(&entered.key.namespace.name, |of| of.stored_bytes.add(bytes));
-        }
-    }
-
     async fn void(&self, changes: Changes) -> Result<i32, Status> {
         let done = self.whole(|core| async move { core.void(changes).await }).await?;
         Ok(if done { v1::Applied::Done } else { v1::Applied::Pending }.into())
@@ -96,7 +83,7 @@ impl CacheService for Service {
             // Boxed: the rest is large, and most do without.
             None => Box::pin(self.core.get(&want, wait)).await,
         };
-        self.count(&want.key.namespace.name, |of| {
+        self.core.counts.add(&want.key.namespace.name, |of| {
             of.took(begun.elapsed());
             of.read(&read);
         });
@@ -110,7 +97,7 @@ impl CacheService for Service {
         let reads = self.core.get_many(&wants).await;
         if let Some(want) = wants.first() {
             // They are of one namespace.
-            self.count(&want.key.namespace.name, |of| {
+            self.core.counts.add(&want.key.namespace.name, |of| {
                 of.took(begun.elapsed());
                 reads.iter().for_each(|read| of.read(read));
             });
@@ -131,7 +118,6 @@ impl CacheService for Service {
             }
             None => None,
         };
-        self.count_stored(std::slice::from_ref(&entered));
         let storing = self.whole(|core| async move {
             match attempt {
                 Some((own, of)) => core.set_if(entered, own, of).await,
@@ -149,7 +135,6 @@ impl CacheService for Service {
     async fn set_many(&self, request: Request<v1::SetManyRequest>) -> Reply<v1::SetManyResponse> {
         let entries =
             wire::entries(request.into_inner(), &self.core.namespaces).map_err(Error::from)?;
-        self.count_stored(&entries);
         let stored = self.whole(|core| async move { core.set(entries).await }).await?;
         let degraded = stored.map_err(Error::from)?.degraded;
         Ok(Response::new(v1::SetManyResponse { degraded }))
@@ -193,10 +178,10 @@ impl CacheService for Service {
         let Loaded { entered, token, is_failed } =
             wire::fill(request.into_inner(), &self.core.namespaces).map_err(Error::from)?;
         let namespace = entered.key.namespace.name.clone();
-        let bytes = u64::try_from(entered.value.data.len()).unwrap_or(u64::MAX);
+        let bytes = entered.value.data.len() as u64;
         let filling = self.whole(|core| async move { core.fill(entered, token, is_failed).await });
         let filled = filling.await?;
-        self.count(&namespace, |of| match filled {
+        self.core.counts.add(&namespace, |of| match filled {
             Filled::Stored => of.stored_bytes.add(bytes),
             Filled::Rejected => of.rejected_fills.add(1),
             Filled::Rearmed | Filled::Ended if is_failed => of.failed_loads.add(1),
@@ -277,7 +262,6 @@ impl Service {
         if batch.is_empty() {
             return Ok(Ok(0));
         }
-        self.count_stored(&batch);
         self.whole(|core| async move { core.warm(batch).await }).await
     }
 }

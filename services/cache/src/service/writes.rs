@@ -109,6 +109,10 @@ impl Core {
 
     async fn store(&self, puts: Vec<Put>) -> Result<Stored> {
         let stored = self.keeper.put(&puts).await?;
+        for (put, _) in puts.iter().zip(&stored.value).filter(|(_, is_stored)| **is_stored) {
+            let bytes = put.value.data.len() as u64;
+            self.counts.add(&put.key.namespace.name, |of| of.stored_bytes.add(bytes));
+        }
         let versions = puts.iter().map(|put| put.version).collect();
         // Also of what was not stored: who expected another one has read an old one.
         let keys = puts.into_iter().map(|put| put.key).collect();

@@ -205,7 +205,7 @@ pub(super) fn token(field: &str, told: &str, key: &Key) -> Result<u128, Invalid>
     let token = u128::from_str_radix(token, 16).map_err(|_| none())?;
     let of = u32::from_str_radix(of, 16).map_err(|_| none())?;
     if of != check(key) {
-        return Err(malformed(field, "is the lease of another key"));
+        return Err(malformed(field, "is no lease of this key"));
     }
     Ok(token)
 }

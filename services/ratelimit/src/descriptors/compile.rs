@@ -81,7 +81,12 @@ impl Compiler {
             Ok(Ok(root)) => root,
             Ok(Err(error)) => {
                 let at = error.location().map(place);
-                let what = first_line(&error.without_snippet().to_string());
+                let mut what = first_line(&error.without_snippet().to_string());
+                if let Some((line, column)) = at {
+                    // It says so itself, too.
+                    let said = format!(" at line {line}, column {column}");
+                    what.truncate(what.strip_suffix(&said).map_or(what.len(), str::len));
+                }
                 return self.problems.push(Problem { file: self.file.clone(), at, what });
             }
             Err(error) => return self.problems.push(of_file(&self.file, error.to_string())),

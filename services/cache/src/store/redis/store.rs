@@ -47,12 +47,10 @@ impl RedisStore {
         self.kept.get(namespace).map_or(0, |bytes| *bytes)
     }
 
-    fn packed(&self, value: &Value, of: &Namespace) -> Vec<u8> {
-        let packed = codec::value(value, of.compress_from);
-        let bytes = packed.len() as u64;
+    fn count_kept(&self, of: &Namespace, bytes: usize) {
+        let bytes = bytes as u64;
         *self.kept.entry(of.name.clone()).or_default() += bytes;
         metrics::counter!(KEPT, "namespace" => of.name.to_string()).increment(bytes);
-        packed
     }
 
     /// Proves that it answers.
@@ -74,7 +72,7 @@ impl RedisStore {
     async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
-        call: impl Fn(Life) -> Vec<Call>,
+        call: impl FnOnce(Life) -> Vec<Call>,
     ) -> Result<Vec<Result<T>>> {
         let life = self.life()?;
         let calls = call(life);
@@ -91,7 +89,7 @@ impl RedisStore {
     async fn run_one<T: FromRedisValue>(
         &self,
         script: &Script,
-        call: impl Fn(Life) -> Call,
+        call: impl FnOnce(Life) -> Call,
     ) -> Result<T> {
         let mut answers = self.run(script, |life| vec![call(life)]).await?;
         answers.pop().unwrap_or_else(|| Err(corrupt("cache answer")))
@@ -116,45 +114,44 @@ impl RedisStore {
         Call { keys: keys::slot(&self.redis, &ask.key).into(), args }
     }
 
-    fn put_call(&self, put: &Put, life: Life) -> Call {
+    fn put_call(&self, put: &Put, packed: &[u8], life: Life) -> Call {
         let (place, version) = match put.expects {
             Expects::Any => (Arg::Word("any"), None),
             Expects::Nothing { void } => (Arg::Word("nothing"), void),
             Expects::Version(version) => (Arg::Word("version"), Some(version)),
         };
-        let value = self.packed(&put.value, &put.key.namespace);
         let args = vec![
             life.into(),
             put.version.to_be_bytes().into(),
             put.soft_us.into(),
             put.hard_us.into(),
-            [codec::captured(&put.captured), value].concat().into(),
+            [&codec::captured(&put.captured), packed].concat().into(),
             place,
             eight(version),
         ];
         Call { keys: keys::slot(&self.redis, &put.key).into(), args }
     }
 
-    fn fill_call(&self, fill: &Fill, life: Life) -> Call {
+    fn fill_call(&self, fill: &Fill, packed: Vec<u8>, life: Life) -> Call {
         let mut args =
             vec![life.into(), fill.token.to_be_bytes().into(), fill.version.to_be_bytes().into()];
         args.extend(match &fill.load {
-            Load::Value { value, captured, soft_us, hard_us } => {
-                let value = self.packed(value, &fill.key.namespace);
-                let captured = codec::captured(captured);
-                vec![
-                    Arg::Word("value"),
-                    (*soft_us).into(),
-                    (*hard_us).into(),
-                    captured.into(),
-                    value.into(),
-                ]
-            }
+            Load::Value { captured, soft_us, hard_us, .. } => vec![
+                Arg::Word("value"),
+                (*soft_us).into(),
+                (*hard_us).into(),
+                codec::captured(captured).into(),
+                packed.into(),
+            ],
             Load::Absent => vec![Arg::Word("absent")],
             Load::Failed { throttle_us } => vec![Arg::Word("failed"), (*throttle_us).into()],
         });
         Call { keys: keys::slot(&self.redis, &fill.key).into(), args }
     }
+}
+
+fn packed(value: &Value, of: &Namespace) -> Vec<u8> {
+    codec::value(value, of.compress_from)
 }
 
 fn found((now, lease, stored): (i64, i64, Vec<u8>), ask: &Ask) -> Result<Found> {
@@ -190,15 +187,33 @@ impl Store for RedisStore {
     }
 
     async fn put(&self, puts: &[Put]) -> Vec<Result<bool>> {
-        let calls = |life| puts.iter().map(|put| self.put_call(put, life)).collect();
+        let packed: Vec<_> =
+            puts.iter().map(|put| packed(&put.value, &put.key.namespace)).collect();
+        let with = || puts.iter().zip(&packed);
+        let calls = |life| with().map(|(put, packed)| self.put_call(put, packed, life)).collect();
         let answers = each(puts.len(), self.run::<i64>(&PUT, calls).await);
-        answers.into_iter().map(|answer| Ok(answer? == 1)).collect()
+        let stored = |(answer, (put, packed)): (Result<i64>, (&Put, &Vec<u8>))| {
+            let is_stored = answer? == 1;
+            if is_stored {
+                self.count_kept(&put.key.namespace, packed.len());
+            }
+            Ok(is_stored)
+        };
+        answers.into_iter().zip(with()).map(stored).collect()
     }
 
     async fn fill(&self, fill: &Fill) -> Result<Filled> {
-        match self.run_one::<i64>(&FILL, |life| self.fill_call(fill, life)).await? {
+        let packed = match &fill.load {
+            Load::Value { value, .. } => packed(value, &fill.key.namespace),
+            Load::Absent | Load::Failed { .. } => Vec::new(),
+        };
+        let bytes = packed.len();
+        match self.run_one::<i64>(&FILL, |life| self.fill_call(fill, packed, life)).await? {
             0 => Ok(Filled::Rejected),
-            1 => Ok(Filled::Stored),
+            1 => {
+                self.count_kept(&fill.key.namespace, bytes);
+                Ok(Filled::Stored)
+            }
             2 => Ok(Filled::Rearmed),
             3 => Ok(Filled::Ended),
             _ => Err(corrupt("cache answer")),

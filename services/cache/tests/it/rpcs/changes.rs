@@ -113,10 +113,12 @@ async fn invalidated_between_load_and_fill(one: Instance, other: Instance) {
     let load = one.get(leased()).await;
     let more = tagged("a", "x", &["x", "uncaptured"]);
     assert_eq!(one.fill("plain", more, &load).await, FillOutcome::Rejected);
+    let stats = one.stats("plain").await;
+    let counted = (stats.rejected_fills, stats.stored_bytes, stats.kept_bytes);
+    assert_eq!(counted, (3, 0, 0), "what is refused is not kept");
     let load = one.get(leased()).await;
     assert_eq!(other.fill("plain", tagged("a", "new", &["x"]), &load).await, FillOutcome::Stored);
     assert_eq!(one.read_through("a").await, (Outcome::Hit, "new".to_owned()));
-    assert_eq!(one.stats("plain").await.rejected_fills, 3);
 }
 
 async fn a_namespace_is_cleared(one: Instance, other: Instance) {
@@ -158,6 +160,9 @@ async fn in_place_of_a_version(one: Instance, other: Instance) {
     assert_eq!(set("x", second, "third").await, (SetOutcome::Conflict, 0), "it is void");
     assert_eq!(set("3", 0, "fourth").await.0, SetOutcome::Stored, "what is void is nothing");
     assert_eq!(other.read_through("a").await.1, "3");
+    let stats = one.stats("plain").await;
+    // The same attempt again is what is there already, and stored once more.
+    assert_eq!(stats.stored_bytes, 4, "what is refused is not stored");
 }
 
 async fn absence(one: Instance, other: Instance) {
