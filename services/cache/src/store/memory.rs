@@ -41,7 +41,7 @@ impl Memory {
     }
 
     fn now_us(&self) -> u64 {
-        u64::try_from(self.clock.now_ms()).unwrap_or(0) * 1_000
+        u64::try_from(self.clock.now_us()).unwrap_or(0)
     }
 
     pub(super) fn look_one(&self, ask: &Ask) -> Found {

@@ -1,7 +1,10 @@
 //! The backends, each through the one conformance suite, and what is of one
 //! backend only.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use mingle_ratelimit::{
     domain::{Ask, Charged, Limit},
@@ -11,7 +14,11 @@ use mingle_ratelimit::{
         redis::RedisStore,
     },
 };
-use mingle_store::{ErrorKind, clock::ManualClock, redis::Redis};
+use mingle_store::{
+    ErrorKind,
+    clock::{Clock, ManualClock},
+    redis::Redis,
+};
 use mingle_testkit::Redis as Server;
 
 use crate::{
@@ -149,6 +156,33 @@ async fn memory_forgets_no_lease_that_is_held() {
     }
     for n in 0..2_000 {
         assert!(world.refund("ann", &n.to_string()).await, "{n}");
+    }
+}
+
+/// Tells microseconds, as the machine's clock does.
+struct Fine(AtomicI64);
+
+impl Clock for Fine {
+    fn now_ms(&self) -> i64 {
+        self.now_us().div_euclid(1_000)
+    }
+
+    fn now_us(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn a_window_of_memory_ends_to_the_microsecond() {
+    let begin_us = START * 1_000 + 999;
+    let clock = Arc::new(Fine(begin_us.into()));
+    let memory = Memory::new(clock.clone(), config().bounds());
+    let limits = config().limits();
+    for (after_us, is_allowed) in [(0, true), (MINUTE * 1_000 - 1, false), (MINUTE * 1_000, true)] {
+        clock.0.store(begin_us + after_us, Ordering::SeqCst);
+        let all = ask(&limits, "ann", "", 3, &["three"]);
+        let verdict = memory.check(&[all]).await.remove(0).unwrap().verdict;
+        assert_eq!(verdict.is_allowed(), is_allowed, "{after_us}");
     }
 }
 
