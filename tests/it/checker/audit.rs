@@ -11,7 +11,10 @@ use futures::{
 };
 use serde_json::{Value, json};
 
-use super::{journal::Journal, verdict::Violation};
+use super::{
+    journal::{Journal, Page},
+    verdict::Violation,
+};
 use crate::{
     http,
     ledger::{Row, Rows},
@@ -19,6 +22,7 @@ use crate::{
 };
 
 const HISTORY: &str = "History over HTTP is the log, whichever gateway is asked";
+pub(super) const PAGES: &str = "a page of the past is the log, whenever it is read";
 /// Users named in one question.
 const AT_ONCE: usize = 100;
 /// Rooms that are read at the same time.
@@ -43,6 +47,21 @@ async fn differs(gateway: SocketAddr, user: &str, room: &str, rows: &Rows) -> Op
     let log = rows.rooms.get(room).map_or(&[][..], Vec::as_slice);
     let differs = difference(&read, log)?;
     Some(Violation::new(HISTORY, format_args!("{room} at {gateway}: {differs}")))
+}
+
+/// Compares the pages that were read meanwhile with the rows.
+pub(super) fn pages(journals: &[Journal], rows: &Rows) -> Vec<Violation> {
+    let read =
+        journals.iter().flat_map(|journal| journal.pages.iter().map(move |it| (journal, it)));
+    let differs = |(journal, page): (&Journal, &Page)| {
+        let log = rows.rooms.get(&page.room).map_or(&[][..], Vec::as_slice);
+        let is_before = |row: &&Row| row.is_message && row.position.seq < page.before;
+        let log: Vec<_> = log.iter().filter(is_before).cloned().collect();
+        let differs = difference(&page.messages, &log[log.len().saturating_sub(page.limit)..])?;
+        let (user, room, before) = (&journal.user, &page.room, page.before);
+        Some(Violation::new(PAGES, format_args!("{user}: {room} before {before}: {differs}")))
+    };
+    read.filter_map(differs).collect()
 }
 
 /// What messages that were read are other than those of the log.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use mingle_client::ws::proto::{Message, Position, Ticket, TicketState, server_frame::Kind};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{ledger::Row, world::logged};
@@ -91,6 +92,16 @@ pub(crate) struct Sight {
     pub(crate) at: Instant,
 }
 
+/// The last messages of a room before one of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Page {
+    pub(crate) room: String,
+    pub(crate) before: u64,
+    /// As many were asked for.
+    pub(crate) limit: usize,
+    pub(crate) messages: Vec<Value>,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
@@ -114,6 +125,8 @@ pub(crate) struct Journal {
     /// Each message heard: its id, since when they were there to hear it, when
     /// they did.
     pub(crate) heard_at: Vec<(String, Instant, Instant)>,
+    /// What was read of the past, where nothing is added any more.
+    pub(crate) pages: Vec<Page>,
     /// What no answer may be.
     pub(crate) wrong: Vec<String>,
     /// All that happened, for who looks for the cause of a violation.
@@ -139,6 +152,7 @@ impl Journal {
             waits: Vec::new(),
             failures: Vec::new(),
             heard_at: Vec::new(),
+            pages: Vec::new(),
             wrong: Vec::new(),
             lines: Vec::new(),
             is_gone: false,

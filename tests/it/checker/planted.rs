@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use mingle_client::ws::proto::{Position, Ticket, TicketState};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
 use super::{
-    audit::{difference, untrue},
-    journal::{Journal, Outcome, Send, Sight, Stay},
+    audit::{PAGES, difference, untrue},
+    journal::{Journal, Outcome, Page, Send, Sight, Stay},
     verdict::check,
 };
 use crate::ledger::{Made, Match, Row, Rows, Ticket as TicketRow};
@@ -217,14 +217,16 @@ fn a_match_of_which_nobody_told_is_found() {
     });
 }
 
+/// A message as History tells it.
+fn read(row: &Row) -> Value {
+    json!({"seq": row.position.seq.to_string(), "messageId": row.position.id,
+        "senderId": row.actor, "clientMsgId": row.client_msg_id, "body": row.body})
+}
+
 #[test]
 fn a_history_that_is_not_the_log_is_found() {
     let log = run().1.rooms["room"].clone();
-    let said = log.iter().filter(|row| row.is_message).map(|row| {
-        json!({"seq": row.position.seq.to_string(), "messageId": row.position.id,
-            "senderId": row.actor, "clientMsgId": row.client_msg_id, "body": row.body})
-    });
-    let read: Vec<_> = said.collect();
+    let read: Vec<_> = log.iter().filter(|row| row.is_message).map(read).collect();
     assert_eq!(difference(&read, &log), None);
     assert!(difference(&[], &log).is_some());
     assert!(difference(&read[1..], &log).is_some());
@@ -237,6 +239,25 @@ fn a_history_that_is_not_the_log_is_found() {
     let mut swapped = read.clone();
     swapped.reverse();
     assert!(difference(&swapped, &log).is_some());
+}
+
+#[test]
+fn a_page_that_is_not_of_the_log_is_found() {
+    let log = run().1.rooms["room"].clone();
+    let said: Vec<_> = log.iter().filter(|row| row.is_message).map(read).collect();
+    let last = log.last().unwrap().position.seq;
+    let page = |messages: &[Value], before| Page {
+        room: "room".to_owned(),
+        before,
+        limit: 1,
+        messages: messages.to_vec(),
+    };
+    let right = page(&said[said.len() - 1..], last + 1);
+    let other = page(&said[..1], last + 1);
+    let none = page(&[], last + 1);
+    assert_found(&[], |journals, _| journals[0].pages.push(right.clone()));
+    assert_found(&[PAGES], |journals, _| journals[0].pages.push(other.clone()));
+    assert_found(&[PAGES], |journals, _| journals[1].pages.push(none.clone()));
 }
 
 #[test]

@@ -12,13 +12,16 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    journal::{Outcome, Send, What},
+    journal::{Outcome, Page, Send, What},
     person::{ANSWER, Failure, Person},
 };
 use crate::{
     http::{self, Answer},
     world::{number, token},
 };
+
+/// Messages that are read at once.
+const PAGE: usize = 5;
 
 impl Person {
     /// Says something, by the same key until it is acknowledged or refused for
@@ -117,16 +120,26 @@ impl Person {
         }
     }
 
-    /// Reads a page of the room; what all pages say is audited in the end.
+    /// Reads the last page of the room, and the one before it, which nothing is added to;
+    /// what all pages say is audited in the end.
     pub(crate) async fn read_history(&mut self) {
         let Some(room) = self.room.clone() else { return };
-        let begin = Instant::now();
-        let path = format!("/api/rooms/{room}/messages?before=0&limit=20");
-        if let Some(page) = self.get(&path).await {
-            let count = page["messages"].as_array().map_or(0, Vec::len);
-            self.journal.note(format_args!("read {count} messages of {room}"));
-            self.journal.waited(What::Read, begin);
+        let Some(last) = self.read_page(&room, 0).await else { return };
+        if let Some(before) = last.first().map(|first| number(&first["seq"]))
+            && let Some(messages) = self.read_page(&room, before).await
+        {
+            self.journal.pages.push(Page { room, before, limit: PAGE, messages });
         }
+    }
+
+    async fn read_page(&mut self, room: &str, before: u64) -> Option<Vec<Value>> {
+        let begin = Instant::now();
+        let path = format!("/api/rooms/{room}/messages?before={before}&limit={PAGE}");
+        let answer = self.get(&path).await?;
+        let messages = answer["messages"].as_array().cloned().unwrap_or_default();
+        self.journal.note(format_args!("read {} messages of {room}", messages.len()));
+        self.journal.waited(What::Read, begin);
+        answer["messages"].is_array().then_some(messages)
     }
 
     /// Follows a user, and asks for them over HTTP.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{heard, journal::Journal, matches, messages, presence};
+use super::{audit, heard, journal::Journal, matches, messages, presence};
 use crate::ledger::Rows;
 
 /// Violations of one invariant that are printed.
@@ -54,6 +54,7 @@ pub(crate) fn check(journals: &[Journal], rows: &Rows) -> Verdict {
     }
     found.extend(messages::check(journals, rows));
     found.extend(heard::check(journals, rows));
+    found.extend(audit::pages(journals, rows));
     found.extend(matches::check(rows));
     found.extend(matches::check_told(journals, rows));
     found.extend(matches::check_called(journals, rows));

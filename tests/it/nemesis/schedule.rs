@@ -141,9 +141,10 @@ fn way(dice: &mut StdRng, shape: &[(&'static str, usize)]) -> (Target, Harm) {
     let called: &[(&str, &[&str])] = &[
         ("gateway", &["chat", "presence", "matchmaking", "ratelimit"]),
         ("matchmaking", &["chat", "ratelimit", "redis", "postgres"]),
-        ("chat", &["ratelimit", "redis", "postgres"]),
+        ("chat", &["ratelimit", "cache", "redis", "postgres"]),
         ("presence", &["redis"]),
         ("ratelimit", &["redis"]),
+        ("cache", &["redis"]),
     ];
     let count = |role: &str| shape.iter().find(|(of, _)| *of == role).copied().unwrap();
     let (role, of) = called.choose(dice).unwrap();
@@ -168,8 +169,14 @@ fn is_backend(target: Target) -> bool {
 mod tests {
     use super::*;
 
-    const SHAPE: &[(&str, usize)] =
-        &[("ratelimit", 1), ("presence", 1), ("chat", 2), ("matchmaking", 2), ("gateway", 3)];
+    const SHAPE: &[(&str, usize)] = &[
+        ("ratelimit", 1),
+        ("cache", 1),
+        ("presence", 1),
+        ("chat", 2),
+        ("matchmaking", 2),
+        ("gateway", 3),
+    ];
     const LENGTH: Duration = Duration::from_secs(600);
 
     #[test]
